@@ -1,0 +1,1 @@
+//! The HTTP edge: authentication, Langflow's routes, ours, live streams.

@@ -1,0 +1,2 @@
+//! The flowcell command.
+fn main() {}

@@ -1,0 +1,165 @@
+//! Every way in which an attempt can fail, each with a name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::retry::Cause;
+
+/// Why an attempt, a task or a run failed, fit to be shown to the tenant: no path, secret or
+/// traceback of the platform is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of failure, with its figures.
+    #[serde(flatten)]
+    pub kind: FailureKind,
+    /// One sentence for people. For an error of a component these are Langflow's own words.
+    pub message: String,
+    /// The node that failed, when one can be named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The display name of that node's component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+}
+
+/// The kinds of failure. The serialised `kind` is a stable code of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The component raised an error.
+    Component {
+        /// The Python class of the error.
+        #[serde(default)]
+        exception: String,
+    },
+    /// A package that the component imports is not in the runtime.
+    PackageMissing {
+        /// The top-level name of the missing module.
+        package: String,
+    },
+    /// An input could not be prepared: a variable is missing, a value cannot be read.
+    InputInvalid,
+    /// A value that had to leave the container cannot travel (a live object).
+    ValueNotPortable {
+        /// The qualified name of the value's type.
+        value_type: String,
+    },
+    /// The process ended without a result.
+    ExitedEarly {
+        /// Its exit code, where the engine told.
+        exit_code: Option<i64>,
+    },
+    /// The container reached its memory limit.
+    OutOfMemory {
+        /// The limit in bytes.
+        limit_bytes: u64,
+    },
+    /// The attempt reached its wall-clock limit.
+    TimedOut {
+        /// The limit in milliseconds.
+        limit_ms: u64,
+    },
+    /// The attempt sent more than it may.
+    OutputTooLarge {
+        /// The limit in bytes.
+        limit_bytes: u64,
+    },
+    /// The attempt sent more frames than it may.
+    TooManyFrames {
+        /// The limit.
+        limit: u64,
+    },
+    /// The container spoke something else than the frame protocol.
+    ProtocolViolation,
+    /// The container could not be made or started.
+    StartFailed,
+    /// The worker was lost: its lease ended without a report.
+    WorkerLost,
+    /// The platform failed in a way that is no fault of the flow.
+    Internal,
+}
+
+impl Failure {
+    /// A failure that names no node.
+    #[must_use]
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), node: None, component: None }
+    }
+
+    /// The same failure, naming the node it happened in.
+    #[must_use]
+    pub fn at(mut self, node: impl Into<String>) -> Self {
+        self.node = Some(node.into());
+        self
+    }
+}
+
+impl FailureKind {
+    /// The stable code of this kind, as in its serialised form.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Component { .. } => "component",
+            Self::PackageMissing { .. } => "package_missing",
+            Self::InputInvalid => "input_invalid",
+            Self::ValueNotPortable { .. } => "value_not_portable",
+            Self::ExitedEarly { .. } => "exited_early",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::TimedOut { .. } => "timed_out",
+            Self::OutputTooLarge { .. } => "output_too_large",
+            Self::TooManyFrames { .. } => "too_many_frames",
+            Self::ProtocolViolation => "protocol_violation",
+            Self::StartFailed => "start_failed",
+            Self::WorkerLost => "worker_lost",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Who is to blame. A process that exits at once is the component's doing: it ran user code
+    /// last, so trying again would only repeat its side effects.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::StartFailed | Self::WorkerLost | Self::Internal => Cause::Infrastructure,
+            Self::Component { .. }
+            | Self::PackageMissing { .. }
+            | Self::InputInvalid
+            | Self::ValueNotPortable { .. }
+            | Self::ExitedEarly { .. }
+            | Self::ProtocolViolation => Cause::Component,
+            Self::OutOfMemory { .. }
+            | Self::TimedOut { .. }
+            | Self::OutputTooLarge { .. }
+            | Self::TooManyFrames { .. } => Cause::Limit,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_the_serialised_kind() {
+        for kind in [
+            FailureKind::Component { exception: "ValueError".into() },
+            FailureKind::PackageMissing { package: "torch".into() },
+            FailureKind::InputInvalid,
+            FailureKind::ValueNotPortable { value_type: "x.Y".into() },
+            FailureKind::ExitedEarly { exit_code: Some(1) },
+            FailureKind::OutOfMemory { limit_bytes: 1 },
+            FailureKind::TimedOut { limit_ms: 1 },
+            FailureKind::OutputTooLarge { limit_bytes: 1 },
+            FailureKind::TooManyFrames { limit: 1 },
+            FailureKind::ProtocolViolation,
+            FailureKind::StartFailed,
+            FailureKind::WorkerLost,
+            FailureKind::Internal,
+        ] {
+            let code = kind.code();
+            let failure = Failure::new(kind, "m").at("N-1");
+            let json = serde_json::to_value(&failure).unwrap();
+            assert_eq!(json["kind"], code);
+            assert_eq!(serde_json::from_value::<Failure>(json).unwrap(), failure);
+        }
+    }
+}

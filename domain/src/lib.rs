@@ -1,0 +1,13 @@
+//! The pure core of Flowcell: what a flow is, how it is split into cells, and how a run moves.
+//!
+//! Nothing here does input or output, reads a clock or draws a random number: time, ids and
+//! randomness are arguments, effects are data. The same functions serve the live engine, the
+//! simulation and a replay.
+
+pub mod failure;
+pub mod id;
+pub mod limits;
+pub mod retry;
+pub mod run;
+pub mod time;
+// flow graph and planner (kept together):

@@ -1,0 +1,318 @@
+//! From a command to events and effects.
+
+use super::{Event, Run, RunState, Task, TaskState};
+use crate::failure::Failure;
+use crate::id::WorkerEpoch;
+use crate::limits::REDISPATCH;
+use crate::time::Timestamp;
+
+/// What somebody wants of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Take it out of the queue.
+    Start,
+    /// A worker asks for a task.
+    Claim {
+        /// The task.
+        task: u32,
+        /// Who asks.
+        worker: WorkerEpoch,
+    },
+    /// A worker tells that the container has its task.
+    Began {
+        /// The task.
+        task: u32,
+        /// The attempt.
+        attempt: u32,
+        /// Who tells.
+        worker: WorkerEpoch,
+    },
+    /// A worker reports the end of an attempt.
+    Finish {
+        /// The task.
+        task: u32,
+        /// The attempt.
+        attempt: u32,
+        /// Who reports.
+        worker: WorkerEpoch,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The holder's lease is over.
+    Lost {
+        /// The task.
+        task: u32,
+        /// The attempt.
+        attempt: u32,
+        /// Whose lease ended.
+        worker: WorkerEpoch,
+        /// What to record.
+        failure: Failure,
+    },
+    /// A ready task cannot be run at all (its input is impossible).
+    Reject {
+        /// The task.
+        task: u32,
+        /// Why.
+        failure: Failure,
+    },
+    /// End the run.
+    Cancel,
+    /// Look at the clock: deadline, backoff, offers that were not taken.
+    Wake,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has a result; these tasks lie on branches that were not taken.
+    Done {
+        /// Tasks to skip.
+        skip: Vec<u32>,
+    },
+    /// It has none.
+    Failed(Failure),
+}
+
+/// What follows from a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// What has to be done once the events are committed.
+    pub effects: Vec<Effect>,
+}
+
+/// Something to do outside, after the commit. Every effect may be repeated or lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Offer the task to workers.
+    Dispatch {
+        /// The task.
+        task: u32,
+        /// How often it was offered, this time included: part of the message's id.
+        dispatch: u32,
+    },
+    /// Tell the worker to end the attempt's container.
+    Stop {
+        /// The task.
+        task: u32,
+        /// The attempt.
+        attempt: u32,
+        /// Who runs it.
+        worker: WorkerEpoch,
+    },
+}
+
+/// Why a command changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The run has ended.
+    #[error("the run has ended")]
+    RunEnded,
+    /// It was done before: the command is a repetition.
+    #[error("this was done before")]
+    AlreadyDone,
+    /// The task is not ready to be taken.
+    #[error("the task is not ready")]
+    NotReady,
+    /// The attempt is not the current one, or another worker holds it.
+    #[error("the attempt is stale")]
+    Stale,
+    /// The plan has no such task.
+    #[error("the run has no such task")]
+    UnknownTask,
+}
+
+/// Decides what a command does to a run at a point in time.
+///
+/// # Errors
+/// [`Refused`] when the command changes nothing; the caller tells it to whoever asked.
+pub fn decide(run: &Run, command: &Command, now: Timestamp) -> Result<Decision, Refused> {
+    if run.state.is_terminal() {
+        return Err(Refused::RunEnded);
+    }
+    let mut deciding = Deciding { run: run.clone(), decision: Decision::default() };
+    if *command == Command::Cancel {
+        deciding.end(Event::RunCancelled);
+    } else if now >= run.deadline {
+        deciding.end(Event::RunTimedOut);
+    } else {
+        deciding.step(command, now)?;
+    }
+    Ok(deciding.decision)
+}
+
+/// A decision in the making: the run as it is after the events so far.
+struct Deciding {
+    run: Run,
+    decision: Decision,
+}
+
+impl Deciding {
+    fn step(&mut self, command: &Command, now: Timestamp) -> Result<(), Refused> {
+        match command {
+            Command::Cancel => {}
+            Command::Start => {
+                if self.run.state != RunState::Queued {
+                    return Err(Refused::AlreadyDone);
+                }
+                self.event(Event::RunStarted);
+                self.unblock(now);
+            }
+            Command::Claim { task, worker } => self.claim(*task, *worker, now)?,
+            Command::Began { task, attempt, worker } => {
+                let held = self.held(*task, *attempt, *worker)?;
+                if held.state == TaskState::Running {
+                    return Err(Refused::AlreadyDone);
+                }
+                self.event(Event::TaskRunning { task: *task, attempt: *attempt });
+            }
+            Command::Finish { task, attempt, worker, outcome } => {
+                let found = self.run.task(*task).ok_or(Refused::UnknownTask)?;
+                if found.state == TaskState::Done && found.attempt == *attempt {
+                    return Err(Refused::AlreadyDone);
+                }
+                self.held(*task, *attempt, *worker)?;
+                match outcome {
+                    Outcome::Done { skip } => self.done(*task, *attempt, skip, now),
+                    Outcome::Failed(failure) => self.failed(*task, *attempt, failure, now),
+                }
+            }
+            Command::Lost { task, attempt, worker, failure } => {
+                self.held(*task, *attempt, *worker)?;
+                self.failed(*task, *attempt, failure, now);
+            }
+            Command::Reject { task, failure } => {
+                let found = self.run.task(*task).ok_or(Refused::UnknownTask)?;
+                if found.state != TaskState::Ready {
+                    return Err(Refused::NotReady);
+                }
+                let attempt = found.attempt;
+                self.event(Event::AttemptFailed {
+                    task: *task,
+                    attempt,
+                    failure: failure.clone(),
+                });
+                self.fail(*task, failure);
+            }
+            Command::Wake => self.wake(now),
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, task: u32, worker: WorkerEpoch, now: Timestamp) -> Result<(), Refused> {
+        let found = self.run.task(task).ok_or(Refused::UnknownTask)?;
+        let due = found.not_before.is_none_or(|not_before| not_before <= now);
+        if found.state != TaskState::Ready || !due {
+            return Err(Refused::NotReady);
+        }
+        let attempt = found.attempt.saturating_add(1);
+        self.event(Event::TaskLeased { task, attempt, worker, at: now });
+        Ok(())
+    }
+
+    /// The task, if this worker holds this attempt of it.
+    fn held(&self, task: u32, attempt: u32, worker: WorkerEpoch) -> Result<&Task, Refused> {
+        let found = self.run.task(task).ok_or(Refused::UnknownTask)?;
+        if found.is_held_by(attempt, worker) { Ok(found) } else { Err(Refused::Stale) }
+    }
+
+    fn done(&mut self, task: u32, attempt: u32, skip: &[u32], now: Timestamp) {
+        self.event(Event::TaskDone { task, attempt });
+        for &task in skip {
+            let skippable = self
+                .run
+                .task(task)
+                .is_some_and(|t| matches!(t.state, TaskState::Waiting | TaskState::Ready));
+            if skippable {
+                self.event(Event::TaskSkipped { task });
+            }
+        }
+        self.unblock(now);
+    }
+
+    fn failed(&mut self, task: u32, attempt: u32, failure: &Failure, now: Timestamp) {
+        self.event(Event::AttemptFailed { task, attempt, failure: failure.clone() });
+        match self.run.retry.delay_after(attempt, failure.kind.cause()) {
+            Some(delay) => self.event(Event::TaskReady { task, not_before: Some(now + delay) }),
+            None => self.fail(task, failure),
+        }
+    }
+
+    fn fail(&mut self, task: u32, failure: &Failure) {
+        self.event(Event::TaskFailed { task });
+        self.end(Event::RunFailed { failure: failure.clone() });
+    }
+
+    /// Offers every task whose needs are met, and ends a run that has nothing left to do.
+    fn unblock(&mut self, now: Timestamp) {
+        let unblocked: Vec<u32> = self
+            .run
+            .tasks
+            .iter()
+            .filter(|task| task.state == TaskState::Waiting && self.is_settled(&task.depends_on))
+            .map(|task| task.index)
+            .collect();
+        for task in unblocked {
+            self.event(Event::TaskReady { task, not_before: None });
+            self.dispatch(task, now);
+        }
+        if self.run.tasks.iter().all(|task| task.state.is_settled()) {
+            self.event(Event::RunCompleted);
+        }
+    }
+
+    fn is_settled(&self, depends_on: &[u32]) -> bool {
+        depends_on
+            .iter()
+            .all(|&index| self.run.task(index).is_none_or(|task| task.state.is_settled()))
+    }
+
+    fn wake(&mut self, now: Timestamp) {
+        let due: Vec<u32> = self
+            .run
+            .tasks
+            .iter()
+            .filter(|task| {
+                task.state == TaskState::Ready
+                    && task.not_before.is_none_or(|not_before| not_before <= now)
+                    && task.dispatched.is_none_or(|at| now.since(at) >= REDISPATCH)
+            })
+            .map(|task| task.index)
+            .collect();
+        for task in due {
+            self.dispatch(task, now);
+        }
+    }
+
+    fn dispatch(&mut self, task: u32, now: Timestamp) {
+        self.event(Event::TaskDispatched { task, at: now });
+        if let Some(dispatched) = self.run.task(task) {
+            let dispatch = dispatched.dispatches;
+            self.decision.effects.push(Effect::Dispatch { task, dispatch });
+        }
+    }
+
+    /// Ends the run: what still runs is stopped, what still waits never starts.
+    fn end(&mut self, event: Event) {
+        let open: Vec<Task> =
+            self.run.tasks.iter().filter(|task| !task.state.is_terminal()).cloned().collect();
+        for task in open {
+            if let Some(lease) = task.lease {
+                self.decision.effects.push(Effect::Stop {
+                    task: task.index,
+                    attempt: task.attempt,
+                    worker: lease.worker,
+                });
+            }
+            self.event(Event::TaskCancelled { task: task.index });
+        }
+        self.event(event);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.run.apply(&event);
+        self.decision.events.push(event);
+    }
+}

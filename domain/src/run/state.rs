@@ -1,0 +1,275 @@
+//! The states of runs and tasks, and the one place that says which follows which.
+
+use serde::{Deserialize, Serialize};
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Accepted; no scheduler has started it yet.
+    Queued,
+    /// Its tasks are being executed.
+    Running,
+    /// Every task is done or skipped.
+    Completed,
+    /// A task failed for good.
+    Failed,
+    /// Ended on request.
+    Cancelled,
+    /// Ended by its deadline.
+    TimedOut,
+}
+
+/// What can happen to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunSignal {
+    /// It leaves the queue.
+    Start,
+    /// Nothing is left to do.
+    Complete,
+    /// A task failed for good.
+    Fail,
+    /// Somebody asked for its end.
+    Cancel,
+    /// Its deadline passed.
+    Expire,
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// Needs results that are not there yet.
+    Waiting,
+    /// May be taken by a worker.
+    Ready,
+    /// Taken; its container does not have it yet.
+    Leased,
+    /// Its container has it.
+    Running,
+    /// Succeeded.
+    Done,
+    /// Failed for good.
+    Failed,
+    /// Its branch was not taken.
+    Skipped,
+    /// The run ended first.
+    Cancelled,
+}
+
+/// What can happen to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskSignal {
+    /// All that it needs is there.
+    Unblock,
+    /// A worker takes it.
+    Lease,
+    /// Its container has it.
+    Start,
+    /// The attempt succeeded.
+    Complete,
+    /// The attempt failed; there will be another.
+    Retry,
+    /// The attempt failed; there will be no other.
+    Fail,
+    /// Its branch was not taken.
+    Skip,
+    /// The run ends.
+    Cancel,
+}
+
+impl RunState {
+    /// Every state, for tests and documentation.
+    pub const ALL: [Self; 6] = [
+        Self::Queued,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::TimedOut,
+    ];
+
+    /// The state that follows, or `None` where the signal does not apply.
+    #[must_use]
+    pub fn next(self, signal: RunSignal) -> Option<Self> {
+        match (self, signal) {
+            (Self::Queued, RunSignal::Start) => Some(Self::Running),
+            (Self::Running, RunSignal::Complete) => Some(Self::Completed),
+            (Self::Running, RunSignal::Fail) => Some(Self::Failed),
+            (Self::Queued | Self::Running, RunSignal::Cancel) => Some(Self::Cancelled),
+            (Self::Queued | Self::Running, RunSignal::Expire) => Some(Self::TimedOut),
+            (Self::Queued, RunSignal::Complete | RunSignal::Fail)
+            | (Self::Running, RunSignal::Start)
+            | (Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut, _) => None,
+        }
+    }
+
+    /// Whether nothing can happen any more.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Queued | Self::Running => false,
+            Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut => true,
+        }
+    }
+
+    /// The name used by the API and the database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+        }
+    }
+
+    /// The state with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl TaskState {
+    /// Every state, for tests and documentation.
+    pub const ALL: [Self; 8] = [
+        Self::Waiting,
+        Self::Ready,
+        Self::Leased,
+        Self::Running,
+        Self::Done,
+        Self::Failed,
+        Self::Skipped,
+        Self::Cancelled,
+    ];
+
+    /// The state that follows, or `None` where the signal does not apply.
+    #[must_use]
+    pub fn next(self, signal: TaskSignal) -> Option<Self> {
+        use TaskSignal as On;
+        match (self, signal) {
+            (Self::Waiting, On::Unblock) => Some(Self::Ready),
+            (Self::Waiting | Self::Ready, On::Skip) => Some(Self::Skipped),
+            (Self::Ready, On::Lease) => Some(Self::Leased),
+            (Self::Leased, On::Start) => Some(Self::Running),
+            // A very short attempt may report its end before its start was recorded.
+            (Self::Leased | Self::Running, On::Complete) => Some(Self::Done),
+            (Self::Leased | Self::Running, On::Retry) => Some(Self::Ready),
+            // A ready task fails when its input turns out to be impossible at claim time.
+            (Self::Ready | Self::Leased | Self::Running, On::Fail) => Some(Self::Failed),
+            (Self::Waiting | Self::Ready | Self::Leased | Self::Running, On::Cancel) => {
+                Some(Self::Cancelled)
+            }
+            (Self::Waiting, On::Lease | On::Start | On::Complete | On::Retry | On::Fail)
+            | (Self::Ready, On::Unblock | On::Start | On::Complete | On::Retry)
+            | (Self::Leased, On::Unblock | On::Lease | On::Skip)
+            | (Self::Running, On::Unblock | On::Lease | On::Start | On::Skip)
+            | (Self::Done | Self::Failed | Self::Skipped | Self::Cancelled, _) => None,
+        }
+    }
+
+    /// Whether nothing can happen any more.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Waiting | Self::Ready | Self::Leased | Self::Running => false,
+            Self::Done | Self::Failed | Self::Skipped | Self::Cancelled => true,
+        }
+    }
+
+    /// Whether tasks that depend on this one may go on.
+    #[must_use]
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Done | Self::Skipped)
+    }
+
+    /// The name used by the API and the database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Ready => "ready",
+            Self::Leased => "leased",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The state with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole table, written out once more by hand: rows are states, columns are signals.
+    #[test]
+    fn every_task_transition() {
+        use TaskSignal::*;
+        use TaskState as S;
+        let signals = [Unblock, Lease, Start, Complete, Retry, Fail, Skip, Cancel];
+        let table = [
+            (S::Waiting, "ready - - - - - skipped cancelled"),
+            (S::Ready, "- leased - - - failed skipped cancelled"),
+            (S::Leased, "- - running done ready failed - cancelled"),
+            (S::Running, "- - - done ready failed - cancelled"),
+            (S::Done, "- - - - - - - -"),
+            (S::Failed, "- - - - - - - -"),
+            (S::Skipped, "- - - - - - - -"),
+            (S::Cancelled, "- - - - - - - -"),
+        ];
+        assert_eq!(table.len(), TaskState::ALL.len());
+        for (state, row) in table {
+            let expected: Vec<&str> = row.split(' ').collect();
+            for (signal, expected) in signals.into_iter().zip(expected) {
+                let got = state.next(signal).map_or("-", TaskState::name);
+                assert_eq!(got, expected, "{state:?} on {signal:?}");
+            }
+            assert_eq!(state.is_terminal(), !row.contains(char::is_alphabetic));
+        }
+    }
+
+    #[test]
+    fn every_run_transition() {
+        use RunSignal::*;
+        use RunState as S;
+        let signals = [Start, Complete, Fail, Cancel, Expire];
+        let table = [
+            (S::Queued, "running - - cancelled timed_out"),
+            (S::Running, "- completed failed cancelled timed_out"),
+            (S::Completed, "- - - - -"),
+            (S::Failed, "- - - - -"),
+            (S::Cancelled, "- - - - -"),
+            (S::TimedOut, "- - - - -"),
+        ];
+        assert_eq!(table.len(), RunState::ALL.len());
+        for (state, row) in table {
+            for (signal, expected) in signals.into_iter().zip(row.split(' ')) {
+                let got = state.next(signal).map_or("-", RunState::name);
+                assert_eq!(got, expected, "{state:?} on {signal:?}");
+            }
+            assert_eq!(state.is_terminal(), !row.contains(char::is_alphabetic));
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_round_trip() {
+        for state in TaskState::ALL {
+            assert_eq!(TaskState::named(state.name()), Some(state));
+        }
+        for state in RunState::ALL {
+            assert_eq!(RunState::named(state.name()), Some(state));
+        }
+        assert_eq!(TaskState::named("gone"), None);
+    }
+}

@@ -1,0 +1,8 @@
+//! Frames between a worker and the runner in a cell; `FRAMES.md` is the contract.
+
+mod body;
+mod codec;
+
+pub use body::{CallBody, CellResult, EgressBody, Event, FailureBody, FrameLimits, LiveValue};
+pub use body::{Log, NodeResult, Ready, ReplyBody, ReplyError, Task};
+pub use codec::{Error, FrameCodec, FromRunner, ToRunner};

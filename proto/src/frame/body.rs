@@ -1,0 +1,195 @@
+//! The JSON payloads of the frames.
+
+use std::collections::BTreeMap;
+
+use domain::id::{FlowId, RunId, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The one task of a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// The run.
+    pub run_id: RunId,
+    /// The flow, as components see it.
+    pub flow_id: FlowId,
+    /// The flow's name.
+    pub flow_name: String,
+    /// The flow's owner, as components see it.
+    pub user_id: UserId,
+    /// The chat session.
+    pub session_id: String,
+    /// The cell's id: its primary node.
+    pub cell: String,
+    /// The attempt, 1-based.
+    pub attempt: u32,
+    /// `{"nodes": […], "edges": […]}`: members, direct neighbours (code blanked), touching edges.
+    pub graph: Value,
+    /// Nodes to build, in this order.
+    pub members: Vec<String>,
+    /// Values of finished neighbours: node → output → value.
+    pub inputs: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Parameters written over a node's own: node → field → value.
+    pub parameters: BTreeMap<String, Map<String, Value>>,
+    /// Variables this cell may read. Secret.
+    pub variables: BTreeMap<String, String>,
+    /// The run's shared context.
+    pub context: BTreeMap<String, Value>,
+    /// How the cell reaches the network, when it may.
+    pub egress: Option<EgressBody>,
+    /// What the runner enforces itself.
+    pub limits: FrameLimits,
+}
+
+/// The way out of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EgressBody {
+    /// Path of the proxy's socket inside the container.
+    pub socket: String,
+}
+
+/// Limits that the runner observes so that a well-behaved cell gets a clear error early; the
+/// worker enforces them in any case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameLimits {
+    /// Bytes of standard output and error.
+    pub log_bytes_max: u64,
+    /// Bytes of results and events.
+    pub output_bytes_max: u64,
+}
+
+/// A runner that has imported everything and waits for its task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Version of the runner.
+    pub runner: String,
+    /// Version of lfx.
+    pub lfx: String,
+    /// Version of Python.
+    pub python: String,
+    /// How long the imports took, in milliseconds.
+    pub import_ms: u64,
+}
+
+/// An event of the component, as lfx emits it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its name: `add_message`, `token`, `error`, …
+    pub event: String,
+    /// Its data.
+    pub data: Value,
+}
+
+/// A piece of standard output or error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// The text.
+    pub text: String,
+}
+
+/// A question of the runner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallBody {
+    /// Repeated in the reply.
+    pub id: u64,
+    /// What is asked, e.g. `message.store`.
+    pub op: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub args: Value,
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplyBody {
+    /// The question's id.
+    pub id: u64,
+    /// The answer, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ok: Option<Value>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ReplyError>,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyError {
+    /// `not_found`, `refused`, `invalid`, `unavailable`.
+    pub kind: String,
+    /// For people.
+    pub message: String,
+}
+
+/// What a cell gives.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CellResult {
+    /// Per built node.
+    pub nodes: BTreeMap<String, NodeResult>,
+    /// Branch decisions, in order.
+    #[serde(default)]
+    pub operations: Vec<Value>,
+    /// Changed keys of the run's context.
+    #[serde(default)]
+    pub context: BTreeMap<String, Value>,
+    /// Values that could not travel.
+    #[serde(default)]
+    pub live: Vec<LiveValue>,
+    /// Model usage, when known.
+    #[serde(default)]
+    pub usage: Option<Value>,
+}
+
+/// What one node gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeResult {
+    /// Output → value (`VALUES.md`).
+    pub outputs: BTreeMap<String, Value>,
+    /// lfx's `ResultData` as the API shows it.
+    pub result: Value,
+    /// lfx's verdict.
+    #[serde(default = "yes")]
+    pub valid: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A value that only lives inside its process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveValue {
+    /// The node that made it.
+    pub node: String,
+    /// The output it came from.
+    pub output: String,
+    /// The qualified name of its type.
+    #[serde(rename = "type")]
+    pub value_type: String,
+}
+
+/// Why a cell gives nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureBody {
+    /// `component`, `import`, `input`, `codec`, `limit` or `internal`.
+    pub kind: String,
+    /// The node that failed.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// Its component's display name.
+    #[serde(default)]
+    pub component: Option<String>,
+    /// Langflow's words.
+    pub message: String,
+    /// The Python class of the error.
+    #[serde(default)]
+    pub exception: Option<String>,
+    /// The missing package, when `kind` is `import`.
+    #[serde(default)]
+    pub package: Option<String>,
+    /// Frames inside the component only.
+    #[serde(default)]
+    pub traceback: Option<String>,
+}

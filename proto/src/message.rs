@@ -1,0 +1,229 @@
+//! Messages on the bus. Queues carry references only; whatever is secret travels in a reply to the
+//! one worker that holds the lease.
+
+use domain::failure::Failure;
+use domain::id::{RunId, TenantId, WorkerEpoch};
+use domain::limits::CellLimits;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::frame::{CellResult, ReplyError, Task};
+
+/// The version of these messages; a process refuses another one instead of guessing.
+pub const VERSION: u32 = 1;
+
+/// Queue `runs`: a run was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSubmitted {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The run.
+    pub run: RunId,
+}
+
+/// Queue `tasks`: a task may be taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskOffered {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The run.
+    pub run: RunId,
+    /// The task.
+    pub task: u32,
+}
+
+/// An attempt of a task, held by a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AttemptRef {
+    /// The run.
+    pub run: RunId,
+    /// The task.
+    pub task: u32,
+    /// The attempt, 1-based.
+    pub attempt: u32,
+}
+
+/// A worker's request to the schedulers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerRequest {
+    /// [`VERSION`].
+    pub v: u32,
+    /// Who asks.
+    pub worker: WorkerEpoch,
+    /// What.
+    pub body: WorkerRequestBody,
+}
+
+/// What a worker asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum WorkerRequestBody {
+    /// Give me this task. Answer: `assigned` or `refused`.
+    Claim {
+        /// The run.
+        run: RunId,
+        /// The task.
+        task: u32,
+    },
+    /// A container has the task. Answer: `accepted` or `refused`.
+    Began {
+        /// The attempt.
+        attempt: AttemptRef,
+        /// The container's id.
+        container: String,
+    },
+    /// The attempt ended. Answer: `accepted` or `refused`; repeated until answered.
+    Report {
+        /// The attempt.
+        attempt: AttemptRef,
+        /// How it ended.
+        outcome: Box<ReportOutcome>,
+        /// Figures of the attempt.
+        figures: Figures,
+    },
+    /// I live, and hold these attempts. Answer: `beat`.
+    Heartbeat {
+        /// A name for people: host and pool.
+        name: String,
+        /// How many cells it can run at once.
+        slots: u32,
+        /// What it holds.
+        attempts: Vec<AttemptRef>,
+    },
+    /// I end; whatever I hold is lost. Answer: `accepted`.
+    Goodbye,
+    /// A question of a component. Answer: `call`.
+    Call {
+        /// The attempt that asks.
+        attempt: AttemptRef,
+        /// The operation, e.g. `message.store`.
+        op: String,
+        /// Its arguments.
+        args: Value,
+    },
+}
+
+/// How an attempt ended, as the worker saw it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum ReportOutcome {
+    /// With a result.
+    Done {
+        /// The result.
+        result: CellResult,
+    },
+    /// Without.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// What an attempt took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// The container's id.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// From the claim to the container having the task, in milliseconds.
+    pub pick_up_ms: u64,
+    /// From then to the final frame, in milliseconds.
+    pub run_ms: u64,
+    /// Highest memory use of the container, where the host tells, in bytes.
+    #[serde(default)]
+    pub memory_peak_bytes: Option<u64>,
+    /// Frames received.
+    pub frames: u64,
+    /// Bytes received.
+    pub output_bytes: u64,
+}
+
+/// The schedulers' answer to a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum SchedulerReply {
+    /// The task is yours.
+    Assigned {
+        /// All that is needed to run it.
+        assignment: Box<Assignment>,
+    },
+    /// Recorded (now or before).
+    Accepted,
+    /// Not recorded, and it never will be: drop it.
+    Refused {
+        /// For the log.
+        reason: String,
+    },
+    /// Not recorded because something is broken right now: ask again.
+    Unavailable {
+        /// For the log.
+        reason: String,
+    },
+    /// Answer to a heartbeat.
+    Beat {
+        /// Attempts to end at once: cancelled, or held by somebody else by now.
+        stop: Vec<AttemptRef>,
+    },
+    /// Answer to a call.
+    Call {
+        /// The answer, when there is one.
+        ok: Option<Value>,
+        /// Why there is none.
+        error: Option<ReplyError>,
+    },
+}
+
+/// All that a worker needs to run one attempt. Contains secrets: never logged, never stored.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The attempt.
+    pub attempt: AttemptRef,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The runner image to use.
+    pub image: String,
+    /// The container's limits; `wall_ms` already respects the run's deadline.
+    pub limits: CellLimits,
+    /// Where the cell may connect to.
+    pub egress: Vec<EgressRule>,
+    /// W3C trace context, when the run is traced.
+    #[serde(default)]
+    pub traceparent: Option<String>,
+    /// The task frame.
+    pub task: Task,
+}
+
+impl std::fmt::Debug for Assignment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assignment")
+            .field("attempt", &self.attempt)
+            .field("tenant", &self.tenant)
+            .field("image", &self.image)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One allowed destination; everything else is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgressRule {
+    /// Host name or address, compared without case; `*.example.com` allows any name below it.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Whether the name may resolve to a loopback, private or link-local address. Only an
+    /// operator can set this: it opens the inside of the network to user code.
+    #[serde(default)]
+    pub private: bool,
+}
+
+/// Control subject of one worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum WorkerOrder {
+    /// End the attempt's container now.
+    Stop {
+        /// The attempt.
+        attempt: AttemptRef,
+    },
+}

@@ -1,0 +1,1 @@
+//! Decides: intake, engine, leases, retries, deadlines, outbox relay, answers to workers.

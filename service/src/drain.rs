@@ -1,0 +1,81 @@
+//! An orderly end: the first signal asks for it, the second or a deadline forces it.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Tells every part of a process to end, and waits until they have.
+#[derive(Clone, Debug, Default)]
+pub struct Drain {
+    token: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Drain {
+    /// A new, quiet one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cancelled once the process is to end.
+    #[must_use]
+    pub fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+
+    /// Runs a part of the process; [`Drain::finish`] waits for it.
+    pub fn spawn<F>(&self, part: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(part);
+    }
+
+    /// Asks every part to end.
+    pub fn begin(&self) {
+        self.token.cancel();
+    }
+
+    /// Waits for SIGTERM or SIGINT, or for somebody to call [`Drain::begin`].
+    ///
+    /// # Errors
+    /// When the process may not install signal handlers.
+    pub async fn wait_for_signal(&self) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("received SIGTERM, draining"),
+            _ = interrupt.recv() => tracing::info!("received SIGINT, draining"),
+            () = self.token.cancelled() => {}
+        }
+        self.begin();
+        Ok(())
+    }
+
+    /// Waits until every part has ended, at most `patience`. Returns whether they all have.
+    pub async fn finish(&self, patience: Duration) -> bool {
+        self.begin();
+        self.tasks.close();
+        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn finish_waits_for_parts_but_not_forever() {
+        let drain = Drain::new();
+        let token = drain.token();
+        drain.spawn(async move { token.cancelled().await });
+        assert!(drain.finish(Duration::from_secs(5)).await);
+
+        let stuck = Drain::new();
+        stuck.spawn(std::future::pending());
+        assert!(!stuck.finish(Duration::from_secs(5)).await);
+    }
+}

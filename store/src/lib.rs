@@ -1,0 +1,1 @@
+//! What must survive: tenants, flows, runs, messages, sealed variables, outbox; on SQLite or Postgres.

@@ -1,0 +1,1 @@
+//! What tests share: a database per test, a nats-server per test, builders. Never a runtime dependency.

@@ -1,0 +1,1 @@
+//! Runs one cell in one throwaway container: dispatcher, pool, sandbox, egress proxy.
