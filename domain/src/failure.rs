@@ -82,7 +82,12 @@ impl Failure {
     /// A failure that names no node.
     #[must_use]
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), node: None, component: None }
+        Self {
+            kind,
+            message: message.into(),
+            node: None,
+            component: None,
+        }
     }
 
     /// The same failure, naming the node it happened in.
@@ -141,10 +146,16 @@ mod tests {
     #[test]
     fn the_code_is_the_serialised_kind() {
         for kind in [
-            FailureKind::Component { exception: "ValueError".into() },
-            FailureKind::PackageMissing { package: "torch".into() },
+            FailureKind::Component {
+                exception: "ValueError".into(),
+            },
+            FailureKind::PackageMissing {
+                package: "torch".into(),
+            },
             FailureKind::InputInvalid,
-            FailureKind::ValueNotPortable { value_type: "x.Y".into() },
+            FailureKind::ValueNotPortable {
+                value_type: "x.Y".into(),
+            },
             FailureKind::ExitedEarly { exit_code: Some(1) },
             FailureKind::OutOfMemory { limit_bytes: 1 },
             FailureKind::TimedOut { limit_ms: 1 },

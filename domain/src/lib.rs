@@ -11,3 +11,9 @@ pub mod retry;
 pub mod run;
 pub mod time;
 // flow graph and planner (kept together):
+pub mod branch;
+pub mod flow;
+pub mod input;
+pub mod plan;
+pub mod selection;
+pub mod tweaks;

@@ -166,7 +166,9 @@ impl Run {
         deadline: Timestamp,
         retry: RetryPolicy,
     ) -> Self {
-        let tasks = (0u32..).zip(depends_on).map(|(index, needs)| Task::waiting(index, needs));
+        let tasks = (0u32..)
+            .zip(depends_on)
+            .map(|(index, needs)| Task::waiting(index, needs));
         Self {
             id,
             state: RunState::Queued,
@@ -180,11 +182,15 @@ impl Run {
     /// The task with this index.
     #[must_use]
     pub fn task(&self, index: u32) -> Option<&Task> {
-        usize::try_from(index).ok().and_then(|index| self.tasks.get(index))
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| self.tasks.get(index))
     }
 
     fn task_mut(&mut self, index: u32) -> Option<&mut Task> {
-        usize::try_from(index).ok().and_then(|index| self.tasks.get_mut(index))
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| self.tasks.get_mut(index))
     }
 
     /// Folds one event into the state. An event that does not fit (an unknown task, a transition
@@ -242,7 +248,11 @@ impl Task {
         match event {
             Event::TaskReady { not_before, .. } => {
                 let retry = self.state != TaskState::Waiting;
-                self.signal(if retry { TaskSignal::Retry } else { TaskSignal::Unblock });
+                self.signal(if retry {
+                    TaskSignal::Retry
+                } else {
+                    TaskSignal::Unblock
+                });
                 self.not_before = *not_before;
                 self.dispatched = None;
             }
@@ -250,10 +260,18 @@ impl Task {
                 self.dispatches = self.dispatches.saturating_add(1);
                 self.dispatched = Some(*at);
             }
-            Event::TaskLeased { attempt, worker, at, .. } => {
+            Event::TaskLeased {
+                attempt,
+                worker,
+                at,
+                ..
+            } => {
                 self.signal(TaskSignal::Lease);
                 self.attempt = *attempt;
-                self.lease = Some(Lease { worker: *worker, since: *at });
+                self.lease = Some(Lease {
+                    worker: *worker,
+                    since: *at,
+                });
             }
             Event::TaskRunning { .. } => self.signal(TaskSignal::Start),
             Event::TaskDone { .. } => {

@@ -1,1 +1,46 @@
 //! The database schema, step by step, for SQLite and Postgres.
+//!
+//! # Rules
+//! - **A step is never edited once released**; a change is a new step.
+//! - **Expand, deploy, contract.** While a cluster is upgraded, old and new programs use the same
+//!   database. So a step may add a table, a nullable or defaulted column, or an index; it may not
+//!   rename, retype or drop what the released program uses. Dropping comes in a later release,
+//!   when no program that uses it is left. A program therefore accepts a schema that is newer than
+//!   itself, and refuses one that is older.
+//! - **There is no way down.** Going back is deploying the older program, which the rule above
+//!   keeps working.
+//! - Steps are plain SQL: what a database administrator reads is what runs. The few type names
+//!   that differ between the databases are written in braces (see [`ddl`]).
+
+mod ddl;
+mod m20261101_000001_identity;
+mod m20261101_000002_flows;
+mod m20261101_000003_runs;
+
+use sea_orm_migration::prelude::*;
+
+pub use sea_orm_migration::MigratorTrait;
+
+/// The steps in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261101_000001_identity::Migration),
+            Box::new(m20261101_000002_flows::Migration),
+            Box::new(m20261101_000003_runs::Migration),
+        ]
+    }
+}
+
+/// The names of the steps, in order: what the database must have seen.
+#[must_use]
+pub fn names() -> Vec<String> {
+    Migrator::migrations()
+        .iter()
+        .map(|step| step.name().to_owned())
+        .collect()
+}

@@ -5,4 +5,6 @@
 
 pub mod event;
 pub mod frame;
+pub mod http;
 pub mod message;
+pub mod run;

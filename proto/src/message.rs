@@ -21,6 +21,18 @@ pub struct RunSubmitted {
     pub run: RunId,
 }
 
+/// Queue `runs`, as a scheduler reads it: a run was accepted, or is to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOrder {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The run.
+    pub run: RunId,
+    /// Whether it is to end.
+    #[serde(default)]
+    pub cancel: bool,
+}
+
 /// Queue `tasks`: a task may be taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskOffered {

@@ -1,1 +1,99 @@
-//! Decides: intake, engine, leases, retries, deadlines, outbox relay, answers to workers.
+//! The scheduler: it alone changes runs.
+//!
+//! ```text
+//!  queue "runs" ──▶ intake ─┐                      ┌─▶ task queue, run events, worker orders
+//!  worker requests ─────────┼─▶ engine ─▶ store ───┤      (outbox first, then at once)
+//!  sweep (clock) ───────────┘   decide   commit    └─▶ relay repeats what was not published
+//! ```
+//!
+//! Any number of schedulers may run: a transition is one guarded transaction, so of two that
+//! decide about the same run one wins and the other decides again.
+
+mod assignment;
+mod attempts;
+mod branches;
+mod calls;
+mod catalog;
+mod clock;
+mod engine;
+mod error;
+mod events;
+mod intake;
+mod outgoing;
+mod requests;
+mod sweep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::Bus;
+use serde::Deserialize;
+use service::drain::Drain;
+use store::Store;
+
+pub use error::Error;
+
+use crate::engine::Engine;
+
+/// How a scheduler works.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The pool whose workers get the tasks.
+    pub pool: String,
+    /// The runner image that cells run in.
+    pub runner_image: String,
+    /// Worker requests that are handled at the same time.
+    pub requests_max: usize,
+    /// How often the clock is looked at, in milliseconds.
+    pub sweep_ms: u64,
+    /// How long the event log of an ended run stays on the bus before it is archived, in
+    /// milliseconds: long enough for those who follow it live.
+    pub archive_after_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            pool: "default".to_owned(),
+            runner_image: "flowcell/runner:lfx-1.13".to_owned(),
+            requests_max: 256,
+            sweep_ms: 500,
+            archive_after_ms: 60_000,
+        }
+    }
+}
+
+/// A scheduler that is not running yet.
+#[derive(Debug)]
+pub struct Scheduler {
+    engine: Arc<Engine>,
+    config: Config,
+}
+
+impl Scheduler {
+    /// A scheduler on a store and a bus.
+    #[must_use]
+    pub fn new(store: Store, bus: Bus, config: Config) -> Self {
+        Self { engine: Arc::new(Engine::new(store, bus, &config)), config }
+    }
+
+    /// Starts its parts; they end when `drain` begins.
+    ///
+    /// # Errors
+    /// When the bus cannot be used.
+    pub async fn start(self, drain: &Drain) -> Result<(), Error> {
+        let intake = intake::Intake::open(Arc::clone(&self.engine)).await?;
+        let requests =
+            requests::Requests::open(Arc::clone(&self.engine), self.config.requests_max).await?;
+        let sweep = sweep::Sweep::new(
+            Arc::clone(&self.engine),
+            Duration::from_millis(self.config.sweep_ms),
+            Duration::from_millis(self.config.archive_after_ms),
+        );
+        drain.spawn(intake.run(drain.token()));
+        drain.spawn(requests.run(drain.token()));
+        drain.spawn(sweep.run(drain.token()));
+        Ok(())
+    }
+}

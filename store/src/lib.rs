@@ -1,1 +1,51 @@
 //! What must survive: tenants, flows, runs, messages, sealed variables, outbox; on SQLite or Postgres.
+//!
+//! ```text
+//! Store ─┬─ tenant(id) ─▶ Tenant   every query of one tenant; foreign rows do not exist for it
+//!        ├─ auth()     ─▶ Auth     who is asking: keys, passwords, sessions, first start
+//!        └─ engine()   ─▶ Engine   the scheduler's view: runs of all tenants, leases, outbox
+//! ```
+//!
+//! One set of entities serves both databases. No type of the database library leaves the crate.
+//! Every write is one transaction; on SQLite all writes of a process go through one connection
+//! (`BEGIN IMMEDIATE`), so that none of them ever sees a busy database.
+//!
+//! A change of the schema works with the code before and after it (expand, deploy, contract); see
+//! the `migrations` crate.
+
+mod auth;
+mod bulk;
+mod clock;
+mod connect;
+mod engine;
+mod entity;
+mod error;
+mod json;
+mod operator;
+mod page;
+mod payload;
+pub mod seal;
+mod secret;
+mod tenant;
+
+pub use auth::{Auth, FirstStart, Principal};
+pub use connect::{Settings, Store};
+pub use engine::{
+    AttemptFigures, BatchOutcome, Engine, ExpiredAttempt, OutboxMessage, Pruned, QUEUED_MAX,
+    RunRecord, TaskResult, Transition, WorkerRow,
+};
+pub use error::Error;
+pub use operator::TenantInfo;
+pub use page::{Listing, Page};
+pub use secret::Secret;
+pub use tenant::Tenant;
+pub use tenant::api_keys::{ApiKey, CreatedKey, NewApiKey};
+pub use tenant::egress::{EgressEntry, NewEgressRule};
+pub use tenant::flows::{Flow, FlowFilter, FlowHeader, FlowPatch, NewFlow};
+pub use tenant::messages::{Message, MessageFilter, MessagePatch, NewMessage};
+pub use tenant::projects::{NewProject, Project, ProjectPatch, STARTER_PROJECT};
+pub use tenant::run_view::{AttemptView, RunFilter, RunHeader, RunView, TaskView};
+pub use tenant::submit::{NewRun, NewTask, Submitted};
+pub use tenant::users::{NewUser, User};
+pub use tenant::variables::{NewVariable, Variable, VariableKind, VariablePatch};
+pub use tenant::versions::FlowVersion;

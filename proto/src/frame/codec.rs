@@ -125,8 +125,7 @@ impl FrameCodec {
     }
 
     fn put(kind: u8, body: &impl Serialize, into: &mut BytesMut) -> Result<(), Error> {
-        let payload =
-            serde_json::to_vec(body).map_err(|source| Error::Payload { kind, source })?;
+        let payload = serde_json::to_vec(body).map_err(|source| Error::Payload { kind, source })?;
         let too_long = Error::TooLong { length: payload.len(), limit: FRAME_BYTES_MAX };
         if payload.len() > FRAME_BYTES_MAX {
             return Err(too_long);

@@ -1,0 +1,284 @@
+//! Event logs: one stream for all, a subject per run.
+//!
+//! A reader has an ephemeral consumer without acks and reads from the run's first message on,
+//! because positions are counted ([`super::assemble`]). Whenever something is amiss (a gap in the
+//! consumer's numbering, an error, a new connection) it makes another consumer right after the
+//! last message it saw.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::{Batch, Config};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
+use bytes::Bytes;
+use domain::id::RunId;
+use futures::StreamExt as _;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Nats;
+use super::assemble::{Assembler, pieces};
+use super::publish::{Message, Published, Stream};
+use crate::{Cause, Error, SNAPSHOT_BYTES_MAX};
+
+/// Messages of one pull: bounds what a slow reader buffers to 16 MiB.
+const PULL_MESSAGES: usize = 32;
+
+/// How long one pull waits on the server.
+const PULL_WAIT: Duration = Duration::from_secs(20);
+
+/// A consumer without pulls for this long is removed by the server: its reader is gone.
+const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// For this long a reader tries to go on before it reports an error.
+const RECOVER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Pause between two tries.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+impl Nats {
+    /// Each message is stored before the next is sent, so none can overtake another; entries that
+    /// are appended together mostly are one message.
+    pub(crate) async fn append(
+        &self,
+        run: RunId,
+        entries: Vec<(String, Bytes)>,
+    ) -> Result<(), Error> {
+        self.open()?;
+        let subject = self.0.subjects.events(run);
+        for piece in pieces(&entries) {
+            let message = Message {
+                subject: subject.clone(),
+                // The server compares ids within the whole stream.
+                id: format!("{run}-{}", piece.id),
+                headers: piece.headers,
+                payload: piece.payload,
+            };
+            match self.publish(message, Stream::Events).await? {
+                Published::Stored => {}
+                Published::Full => return Err(Error::LogFull { subject }),
+                Published::NoStream => {
+                    let cause = Cause::from("no stream takes it");
+                    return Err(Error::server("appending to", subject, cause));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, run: RunId, after: u64) -> Result<EventReader, Error> {
+        self.open()?;
+        Ok(EventReader {
+            nats: self.clone(),
+            subject: self.0.subjects.events(run),
+            after,
+            assembler: Assembler::default(),
+            ready: VecDeque::new(),
+            next_sequence: 1,
+            source: None,
+            pull: None,
+            failing_since: None,
+            connections: self.0.connections.clone(),
+        })
+    }
+
+    pub(crate) async fn snapshot(&self, run: RunId) -> Result<Vec<Bytes>, Error> {
+        let mut reader = self.read(run, 0)?;
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        loop {
+            while let Some((_, body)) = reader.ready.pop_front() {
+                bytes += body.len();
+                entries.push(body);
+            }
+            if bytes > SNAPSHOT_BYTES_MAX {
+                return Err(Error::TooLarge {
+                    subject: reader.subject.clone(),
+                    bytes,
+                    bytes_max: SNAPSHOT_BYTES_MAX,
+                });
+            }
+            if reader.source.as_ref().is_some_and(|source| source.pending == 0) {
+                return Ok(entries);
+            }
+            reader.step().await?;
+        }
+    }
+
+    pub(crate) async fn forget(&self, run: RunId) -> Result<(), Error> {
+        self.open()?;
+        let subject = self.0.subjects.events(run);
+        let failed = |error: Cause| Error::server("forgetting", subject.clone(), error);
+        let stream = self
+            .0
+            .jetstream
+            .get_stream_no_info(self.0.subjects.events_stream())
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let purged = stream.purge().filter(subject.clone()).await;
+        purged.map(|_| ()).map_err(|error| failed(error.into()))
+    }
+}
+
+/// A consumer on the server.
+struct Source {
+    consumer: PullConsumer,
+    /// Number of the last message that it delivered.
+    delivered: u64,
+    /// Messages behind that one, as of then.
+    pending: u64,
+}
+
+/// Reads one run's event log.
+pub(crate) struct EventReader {
+    nats: Nats,
+    subject: String,
+    after: u64,
+    assembler: Assembler,
+    ready: VecDeque<(u64, Bytes)>,
+    next_sequence: u64,
+    source: Option<Source>,
+    pull: Option<Batch>,
+    failing_since: Option<Instant>,
+    connections: watch::Receiver<u64>,
+}
+
+impl std::fmt::Debug for EventReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventReader").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
+
+impl EventReader {
+    /// All state is in the reader, and no await comes between taking a message and keeping it.
+    pub(crate) async fn next(&mut self) -> Result<Option<(u64, Bytes)>, Error> {
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Ok(Some(entry));
+            }
+            if self.nats.0.closed.is_cancelled() {
+                return Ok(None);
+            }
+            self.step().await?;
+        }
+    }
+
+    /// One step forward: a consumer, a pull or a message.
+    async fn step(&mut self) -> Result<(), Error> {
+        let Some(source) = &self.source else {
+            return self.open().await;
+        };
+        let Some(pull) = &mut self.pull else {
+            let request = source.consumer.batch().max_messages(PULL_MESSAGES);
+            match request.expires(PULL_WAIT).messages().await {
+                Ok(pull) => self.pull = Some(pull),
+                Err(error) => return self.failed(error.into()).await,
+            }
+            return Ok(());
+        };
+        let message = tokio::select! {
+            message = pull.next() => message,
+            // The pull went down with the old connection, and maybe the consumer with the server.
+            _ = self.connections.changed() => {
+                self.restart();
+                return Ok(());
+            }
+            () = self.nats.0.closed.cancelled() => return Ok(()),
+        };
+        match message {
+            Some(Ok(message)) => self.accept(&message),
+            Some(Err(error)) => return self.failed(error).await,
+            None => self.pull = None,
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self) -> Result<(), Error> {
+        self.connections.mark_unchanged();
+        let config = Config {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.next_sequence },
+            ack_policy: AckPolicy::None,
+            filter_subject: self.subject.clone(),
+            inactive_threshold: CONSUMER_IDLE_MAX,
+            // It is as easily made anew as kept: no file, no replicas.
+            memory_storage: true,
+            num_replicas: 1,
+            ..Config::default()
+        };
+        let stream = self.nats.0.subjects.events_stream();
+        let jetstream = &self.nats.0.jetstream;
+        match jetstream.create_consumer_on_stream(config, stream).await {
+            Ok(consumer) => {
+                let consumer: PullConsumer = consumer;
+                let info = consumer.cached_info();
+                if info.config.filter_subject != self.subject {
+                    return Err(Error::Unsuitable {
+                        asset: info.name.clone(),
+                        field: "filter_subject",
+                        actual: info.config.filter_subject.clone(),
+                        needed: self.subject.clone(),
+                    });
+                }
+                self.source = Some(Source { pending: info.num_pending, delivered: 0, consumer });
+                self.failing_since = None;
+                Ok(())
+            }
+            Err(error) => self.failed(error.into()).await,
+        }
+    }
+
+    fn accept(&mut self, message: &async_nats::jetstream::Message) {
+        let (Ok(info), Some(source)) = (message.info(), &mut self.source) else {
+            self.restart();
+            return;
+        };
+        if info.consumer_sequence != source.delivered + 1 {
+            tracing::debug!(nats.subject = self.subject, "a message was lost on its way");
+            self.restart();
+            return;
+        }
+        source.delivered = info.consumer_sequence;
+        source.pending = info.pending;
+        self.next_sequence = info.stream_sequence + 1;
+        let complete = self.assembler.push(message.headers.as_ref(), message.payload.clone());
+        let after = self.after;
+        self.ready.extend(complete.into_iter().filter(|(position, _)| *position > after));
+    }
+
+    fn restart(&mut self) {
+        self.pull = None;
+        self.source = None;
+    }
+
+    async fn failed(&mut self, cause: Cause) -> Result<(), Error> {
+        self.restart();
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > RECOVER_WITHIN {
+            self.failing_since = None;
+            return Err(Error::server("reading", &self.subject, cause));
+        }
+        tracing::debug!(nats.subject = self.subject, error = %cause, "reading anew");
+        tokio::time::sleep(RETRY_AFTER).await;
+        Ok(())
+    }
+}
+
+impl Drop for EventReader {
+    /// The server would remove the consumer by itself, a minute later.
+    fn drop(&mut self) {
+        let (Some(source), Ok(runtime)) =
+            (self.source.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let nats = self.nats.clone();
+        runtime.spawn(async move {
+            let name = &source.consumer.cached_info().name;
+            let stream = nats.0.subjects.events_stream();
+            let deleted = nats.0.jetstream.delete_consumer_from_stream(name, stream);
+            if let Err(error) = deleted.await {
+                tracing::debug!(error = %error, "a consumer was left to the server");
+            }
+        });
+    }
+}

@@ -1,0 +1,38 @@
+"""Every case, asked of Langflow and of Flowcell: the answers are the same."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flowcell_conformance.cli import questions
+from flowcell_conformance.compare import Question, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowcell_conformance.bench import Flowcell
+    from flowcell_conformance.model_server import ModelServer
+    from flowcell_conformance.normalise import Json
+
+ALL = questions(None, with_model=True)
+
+
+@pytest.mark.parametrize("question", ALL, ids=[question.title for question in ALL])
+def test_flowcell_answers_as_langflow_does(
+    question: Question,
+    flowcell: Flowcell,
+    reference: Callable[[Question], Json],
+    model: ModelServer | None,
+) -> None:
+    if question.case.uses_model and model is None:
+        pytest.skip("FLOWCELL_MODEL_SERVER is not set")
+    verdict = judge(question, reference(question), flowcell.session.ask(question))
+    shown = [
+        f"{difference.path}\n  langflow: {json.dumps(difference.left, ensure_ascii=False)[:500]}"
+        f"\n  flowcell: {json.dumps(difference.right, ensure_ascii=False)[:500]}"
+        for difference in verdict.differences[:10]
+    ]
+    assert verdict.equal, "\n".join([f"{len(verdict.differences)} differences", *shown])

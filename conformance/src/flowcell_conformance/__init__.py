@@ -1,0 +1,1 @@
+"""End-to-end and differential tests of Flowcell against the server it takes the place of."""

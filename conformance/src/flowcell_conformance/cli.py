@@ -1,0 +1,187 @@
+"""The command line: compare two servers, record one, or make the flows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import httpx
+
+from .cases import CASES
+from .compare import Question, Verdict, judge
+from .flows import exported_flows
+from .langflow_server import Credentials, LangflowServer
+from .model_server import ModelServer
+from .report import print_table
+from .session import prepared
+from .target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .normalise import Json
+
+    Asker = Callable[[Question], Json]
+
+EXIT_DIFFERENT = 1
+EXIT_USAGE = 64
+
+
+class UsageError(Exception):
+    """The command line or the environment does not say what is needed."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="flowcell-conformance", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    compare = commands.add_parser(
+        "compare", help="ask the reference and Flowcell the same, exit 1 if they differ"
+    )
+    compare.add_argument("--self", action="store_true", help="compare the reference with itself")
+    compare.add_argument(
+        "--recording", type=Path, help="take the reference's answers from a file that `record` wrote"
+    )
+    compare.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    compare.add_argument("--all-differences", action="store_true", help="show more than the first per case")
+    record = commands.add_parser("record", help="write the reference's answers to a file")
+    record.add_argument("file", type=Path)
+    for command in (compare, record):
+        command.add_argument(
+            "--only", action="append", metavar="PATTERN", help="cases such as `echo/*` (repeatable)"
+        )
+        command.add_argument(
+            "--model-server", type=Path, help="path of flowcell-model; without it model cases are skipped"
+        )
+        command.add_argument("--work-dir", type=Path, help="keep the reference's files here")
+    export = commands.add_parser("export", help="write the flows to a directory")
+    export.add_argument("directory", type=Path)
+    list_cases = commands.add_parser("list", help="print the names of all cases")
+    list_cases.add_argument("--only", action="append", metavar="PATTERN")
+    return top
+
+
+def questions(only: Sequence[str] | None, *, with_model: bool) -> list[Question]:
+    """The cases to ask, each with its stream settings."""
+    wanted = [Question(case, stream) for case in CASES for stream in case.streams]
+    if only:
+        wanted = [question for question in wanted if any(fnmatchcase(question.title, p) for p in only)]
+    return [question for question in wanted if with_model or not question.case.uses_model]
+
+
+def credentials_from_environment(prefix: str) -> Credentials | None:
+    """`<prefix>_URL` and `<prefix>_API_KEY`, if both are set."""
+    url, key = os.environ.get(f"{prefix}_URL"), os.environ.get(f"{prefix}_API_KEY")
+    return Credentials(url.rstrip("/"), key) if url and key else None
+
+
+class Bench:
+    """What one command starts, in the order in which it has to end."""
+
+    def __init__(self, arguments: argparse.Namespace, stack: ExitStack) -> None:
+        self._arguments = arguments
+        self._stack = stack
+        work: Path | None = arguments.work_dir
+        self._work = work or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="flowcell-conformance-"))
+        )
+        binary: Path | None = arguments.model_server
+        self.model = stack.enter_context(ModelServer(binary, self._work / "model")) if binary else None
+        self.questions = questions(arguments.only, with_model=binary is not None)
+        if not self.questions:
+            message = "no case fits --only (model cases need --model-server)"
+            raise UsageError(message)
+
+    def server(self, credentials: Credentials, name: str) -> Asker:
+        """A server with everything the cases need."""
+        target = self._stack.enter_context(Target(credentials, name=name))
+        return self._stack.enter_context(prepared(target, self.model)).ask
+
+    def reference(self) -> Asker:
+        """The Langflow that the environment names, or a new one."""
+        found = credentials_from_environment("LANGFLOW")
+        if found is None:
+            found = self._stack.enter_context(LangflowServer(self._work / "langflow")).credentials
+        return self.server(found, "langflow")
+
+    def recording(self, file: Path) -> Asker:
+        """Answers of an earlier day."""
+        answers = cast("dict[str, Json]", json.loads(file.read_text()))
+
+        def ask(question: Question) -> Json:
+            if question.title not in answers:
+                message = "not in the recording"
+                raise LookupError(message)
+            return answers[question.title]
+
+        return ask
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Print how the answers differ; 1 if any does."""
+    with ExitStack() as stack:
+        bench = Bench(arguments, stack)
+        left = bench.recording(arguments.recording) if arguments.recording else bench.reference()
+        right = left
+        if not arguments.self:
+            flowcell = credentials_from_environment("FLOWCELL")
+            if flowcell is None:
+                message = "FLOWCELL_URL and FLOWCELL_API_KEY must be set (or use --self)"
+                raise UsageError(message)
+            right = bench.server(flowcell, "flowcell")
+        verdicts = [verdict(question, left, right) for question in bench.questions]
+    if arguments.json:
+        json.dump([v.as_json() for v in verdicts], sys.stdout, indent=1, ensure_ascii=False)
+        print()
+    else:
+        print_table(verdicts, every_difference=arguments.all_differences)
+    return EXIT_DIFFERENT if any(not v.equal for v in verdicts) else 0
+
+
+def verdict(question: Question, left: Asker, right: Asker) -> Verdict:
+    """Ask both sides; a side that cannot be asked is a difference too."""
+    try:
+        result = judge(question, left(question), right(question))
+    except (httpx.HTTPError, LookupError, RuntimeError) as error:
+        result = Verdict(question.title, error=f"{type(error).__name__}: {error}")
+    print("." if result.equal else "x", end="", flush=True, file=sys.stderr)
+    return result
+
+
+def record(arguments: argparse.Namespace) -> int:
+    """Write all answers of the reference."""
+    with ExitStack() as stack:
+        bench = Bench(arguments, stack)
+        ask = bench.reference()
+        answers = {question.title: ask(question) for question in bench.questions}
+    arguments.file.write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
+    print(f"{len(answers)} answers in {arguments.file}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `flowcell-conformance`."""
+    arguments = parser().parse_args(argv)
+    try:
+        match arguments.command:
+            case "compare":
+                return compare(arguments)
+            case "record":
+                return record(arguments)
+            case "export":
+                shutil.copytree(exported_flows(), arguments.directory, dirs_exist_ok=True)
+            case _:
+                for question in questions(arguments.only, with_model=True):
+                    print(question.title)
+    except UsageError as error:
+        print(f"flowcell-conformance: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    return 0

@@ -1,0 +1,166 @@
+"""Asks a server one case, and says where two servers' answers differ."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, cast
+
+from .normalise import Json, Normaliser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .cases import Case
+    from .model_server import ModelServer
+    from .target import FlowRef, Reply, Target
+
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_NAME = "no-such-flow"
+WRONG_KEY = "sk-not-a-key-of-anyone"
+ABSENT = "<absent>"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A place in the answer, and what each side has there."""
+
+    path: str
+    left: Json
+    right: Json
+
+
+@dataclass(frozen=True)
+class Question:
+    """A case with the stream on, off, or not mentioned."""
+
+    case: Case
+    stream: bool | None
+
+    @property
+    def title(self) -> str:
+        """Unique among all questions; what a recording is filed under."""
+        mode = {None: "default", False: "plain", True: "stream"}[self.stream]
+        return f"{self.case.flow}/{self.case.name}/{mode}"
+
+
+def observe(
+    target: Target, flow: FlowRef, question: Question, model: ModelServer | None = None
+) -> dict[str, Json]:
+    """Everything comparable of one answer, normalised."""
+    case = question.case
+    session = f"conformance-{uuid.uuid4().hex[:12]}"
+    for body in case.before:
+        target.run(flow.endpoint_name, case.content(body, session), stream=False)
+    if case.uses_model and model is not None:
+        model.forget()
+    address = {
+        "name": flow.endpoint_name,
+        "id": flow.id,
+        "unknown-name": UNKNOWN_NAME,
+        "unknown-id": UNKNOWN_ID,
+    }[case.address]
+    reply = target.run(
+        address,
+        case.raw if case.raw is not None else case.content(case.body, session),
+        stream=question.stream,
+        headers=case.headers,
+        key={"right": None, "wrong": WRONG_KEY, "none": ""}[case.key],
+    )
+    names = {
+        flow.id: "flow",
+        flow.endpoint_name: "flow-name",
+        session: "session",
+        target.url: "server",
+    }
+    if model is not None:
+        names[model.address] = "model-server"
+    normaliser = Normaliser(names)
+    seen = normalised_reply(reply, normaliser)
+    if case.messages:
+        seen["messages"] = normaliser.value(target.messages(session))
+    if case.uses_model and model is not None:
+        seen["model_requests"] = normaliser.value(cast("Json", model.recorded()))
+    return seen
+
+
+def normalised_reply(reply: Reply, normaliser: Normaliser) -> dict[str, Json]:
+    """The comparable form of an answer."""
+    seen: dict[str, Json] = {"status": reply.status, "content_type": reply.content_type}
+    if reply.content_type.startswith("text/event-stream"):
+        seen["event_names"] = cast("Json", _run_lengths([event.name for event in reply.events]))
+        seen["events"] = [
+            {"event": event.name, "data": normaliser.value(event.data)} for event in reply.events
+        ]
+    elif reply.body is not None or reply.text == "null":
+        seen["body"] = normaliser.value(reply.body)
+    else:
+        seen["text"] = normaliser.text(reply.text)
+    return seen
+
+
+def _run_lengths(names: list[str]) -> list[str]:
+    """Consecutive equal names as `token x7`, so that a difference reads at a glance."""
+    runs: list[tuple[str, int]] = []
+    for name in names:
+        if runs and runs[-1][0] == name:
+            runs[-1] = (name, runs[-1][1] + 1)
+        else:
+            runs.append((name, 1))
+    return [name if count == 1 else f"{name} x{count}" for name, count in runs]
+
+
+def differences(left: Json, right: Json, path: str = "") -> Iterator[Difference]:
+    """Every place where two normalised answers are not the same, in reading order."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in [*left, *(key for key in right if key not in left)]:
+            yield from differences(left.get(key, ABSENT), right.get(key, ABSENT), f"{path}.{key}")
+    elif isinstance(left, list) and isinstance(right, list):
+        for index in range(max(len(left), len(right))):
+            yield from differences(
+                left[index] if index < len(left) else ABSENT,
+                right[index] if index < len(right) else ABSENT,
+                f"{path}[{index}]",
+            )
+    elif type(left) is not type(right) or left != right:
+        yield Difference(path.removeprefix("."), left, right)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One question and how the two answers differ, if they do."""
+
+    title: str
+    differences: tuple[Difference, ...] = ()
+    deviations: tuple[str, ...] = ()
+    """Reasons of the intended differences that were seen."""
+    error: str | None = None
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs but on purpose, and both sides could be asked."""
+        return not self.differences and self.error is None
+
+    def as_json(self) -> dict[str, Json]:
+        """For `--json`."""
+        return {
+            "case": self.title,
+            "equal": self.equal,
+            "differences": [{"path": d.path, "left": d.left, "right": d.right} for d in self.differences],
+            "deviations": list(self.deviations),
+            "error": self.error,
+        }
+
+
+def judge(question: Question, left: Json, right: Json) -> Verdict:
+    """Compare two observations of one question."""
+    found: list[Difference] = []
+    reasons: dict[str, None] = {}
+    for difference in differences(left, right):
+        deviation = next((d for d in question.case.deviations if fnmatchcase(difference.path, d.path)), None)
+        if deviation is None:
+            found.append(difference)
+        else:
+            reasons[deviation.reason] = None
+    return Verdict(question.title, tuple(found), tuple(reasons))

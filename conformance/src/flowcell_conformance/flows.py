@@ -1,0 +1,67 @@
+"""The flows of the harness as exports, made once per version of what makes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from .langflow_server import clean_environment, ensure_installed
+from .paths import REQUIREMENTS_LOCK, cache_root
+
+if TYPE_CHECKING:
+    from .normalise import Json
+
+EXPORTER = Path(__file__).resolve().parent / "langflow_side"
+
+MISBEHAVING = ("spin", "hog", "shout", "fork_bomb", "vanish")
+"""Flows that would take Langflow itself down: run them on Flowcell only."""
+
+VARIABLES = (
+    ("CONFORMANCE_GREETING", "Good day", "Generic"),
+    # Long enough and odd enough that finding it anywhere means that it leaked.
+    ("CONFORMANCE_TOKEN", "tok-9f1c7e-canary-5b3a", "Credential"),
+)
+
+
+def _fingerprint() -> str:
+    """Changes when the exporter, a component or the Langflow version does."""
+    digest = hashlib.sha256(REQUIREMENTS_LOCK.read_bytes())
+    for file in sorted(EXPORTER.rglob("*.py")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def exported_flows() -> Path:
+    """Directory with one `<name>.json` per flow; runs the exporter if there is none yet."""
+    directory = cache_root() / f"flows-{_fingerprint()}"
+    if directory.exists():
+        return directory
+    python = ensure_installed()
+    cache_root().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_root()) as scratch:
+        made = Path(scratch) / "flows"
+        result = subprocess.run(  # noqa: S603
+            [str(python), str(EXPORTER / "export_flows.py"), str(made)],
+            env=clean_environment(Path(scratch), python),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            message = f"exporting the flows failed\n{result.stdout}\n{result.stderr}"
+            raise RuntimeError(message)
+        # A finished directory appears at once, or another process has made the same one.
+        if not directory.exists():
+            shutil.move(str(made), os.fspath(directory))
+    return directory
+
+
+def load_flow(name: str) -> dict[str, Json]:
+    """One export, as the body of an upload."""
+    return cast("dict[str, Json]", json.loads((exported_flows() / f"{name}.json").read_text()))

@@ -1,0 +1,15 @@
+"""Hands its text on; the exporter builds the graph of `BadImport` with it."""
+
+from lfx.custom.custom_component.component import Component
+from lfx.io import MessageTextInput, Output
+from lfx.schema.message import Message
+
+
+class PassThrough(Component):
+    display_name = "Pass Through"
+    name = "PassThrough"
+    inputs = [MessageTextInput(name="text", display_name="Text")]
+    outputs = [Output(display_name="Text", name="out", method="run_it")]
+
+    def run_it(self) -> Message:
+        return Message(text=self.text)

@@ -1,0 +1,264 @@
+"""Makes the flows of the harness; run by Langflow's Python, never imported by the harness.
+
+    python export_flows.py OUTPUT_DIR
+
+The graphs are built and dumped with lfx's own API, so the files are what an export is. The
+component files beside this script become the embedded code of their nodes, as they stand.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+COMPONENTS = Path(__file__).resolve().parent / "components"
+sys.path.insert(0, str(COMPONENTS))
+
+import langflow
+from ask_model import AskModel
+from boom import Boom
+from describe_table import DescribeTable
+from fake_llm import FakeLLM
+from fake_model import FakeModel
+from fork_bomb import ForkBomb
+from greet import Greet
+from hog import Hog
+from leak import Leak
+from lfx.components.flow_controls import ConditionalRouterComponent
+from lfx.components.input_output import (
+    ChatInput,
+    ChatOutput,
+    TextInputComponent,
+    TextOutputComponent,
+)
+from lfx.components.models_and_agents import PromptComponent
+from lfx.custom.custom_component.component import Component
+from lfx.graph import Graph
+from make_data import MakeData
+from make_table import MakeTable
+from nap import Nap
+from pass_through import PassThrough
+from recall import Recall
+from shout import Shout
+from spin import Spin
+from upper import Upper
+from use_tool import UseTool
+from vanish import Vanish
+
+STARTERS = Path(langflow.__file__).parent / "initial_setup" / "starter_projects"
+
+
+def chat_input() -> ChatInput:
+    return ChatInput(_id="ChatInput-aaaaa")
+
+
+def chat_output(source: Callable[..., object], node: str = "ChatOutput-zzzzz") -> ChatOutput:
+    output = ChatOutput(_id=node)
+    output.set(input_value=source)
+    return output
+
+
+def echo() -> Graph:
+    start = chat_input()
+    prompt = PromptComponent(_id="Prompt-bbbbb")
+    prompt.set(template="Hello {name}!", name=start.message_response)
+    return Graph(start, chat_output(prompt.build_prompt))
+
+
+def tok() -> Graph:
+    start = chat_input()
+    model = FakeLLM(_id="FakeLLM-bbbbb")
+    model.set(input_value=start.message_response, stream=True)
+    return Graph(start, chat_output(model.text_response))
+
+
+def router() -> Graph:
+    start = chat_input()
+    branch = ConditionalRouterComponent(_id="ConditionalRouter-bbbbb")
+    branch.set(
+        input_text=start.message_response,
+        match_text="yes",
+        operator="equals",
+        true_case_message="it was yes",
+        false_case_message="it was not",
+    )
+    graph = Graph(start, chat_output(branch.true_response, "ChatOutput-ttttt"))
+    graph.add_component(chat_output(branch.false_response, "ChatOutput-fffff"))
+    return graph
+
+
+def diamond() -> Graph:
+    start = chat_input()
+    left = PromptComponent(_id="Prompt-lllll")
+    left.set(template="left({x})", x=start.message_response)
+    right = PromptComponent(_id="Prompt-rrrrr")
+    right.set(template="right({x})", x=start.message_response)
+    join = PromptComponent(_id="Prompt-jjjjj")
+    join.set(template="{a} & {b}", a=left.build_prompt, b=right.build_prompt)
+    return Graph(start, chat_output(join.build_prompt))
+
+
+def text() -> Graph:
+    start = TextInputComponent(_id="TextInput-aaaaa")
+    end = TextOutputComponent(_id="TextOutput-zzzzz")
+    end.set(input_value=start.text_response)
+    return Graph(start, end)
+
+
+def variable() -> Graph:
+    start = chat_input()
+    greet = Greet(_id="Greet-bbbbb")
+    greet.set(who=start.message_response, greeting="CONFORMANCE_GREETING", token="CONFORMANCE_TOKEN")
+    return Graph(start, chat_output(greet.greet))
+
+
+def leak() -> Graph:
+    start = chat_input()
+    leaky = Leak(_id="Leak-bbbbb")
+    leaky.set(text=start.message_response, token="CONFORMANCE_TOKEN")
+    return Graph(start, chat_output(leaky.leak))
+
+
+def live_model() -> Graph:
+    start = chat_input()
+    model = FakeModel(_id="FakeModel-mmmmm")
+    ask = AskModel(_id="AskModel-bbbbb")
+    ask.set(model=model.build_model, question=start.message_response)
+    return Graph(start, chat_output(ask.ask))
+
+
+def live_tool() -> Graph:
+    start = chat_input()
+    upper = Upper(_id="Upper-uuuuu")
+    upper._append_tool_to_outputs_map()
+    use = UseTool(_id="UseTool-bbbbb")
+    use.set(tools=[upper.to_toolkit], text=start.message_response)
+    return Graph(start, chat_output(use.use))
+
+
+def table() -> Graph:
+    start = chat_input()
+    data = MakeData(_id="MakeData-bbbbb")
+    data.set(text=start.message_response)
+    rows = MakeTable(_id="MakeTable-ccccc")
+    rows.set(data=data.build_data)
+    words = DescribeTable(_id="DescribeTable-ddddd")
+    words.set(table=rows.build_table)
+    return Graph(start, chat_output(words.describe))
+
+
+def data_out() -> Graph:
+    start = chat_input()
+    data = MakeData(_id="MakeData-bbbbb")
+    data.set(text=start.message_response)
+    return Graph(start, chat_output(data.build_data))
+
+
+def recall() -> Graph:
+    start = chat_input()
+    memory = Recall(_id="Recall-bbbbb")
+    memory.set(text=start.message_response)
+    return Graph(start, chat_output(memory.recall))
+
+
+def boom() -> Graph:
+    start = chat_input()
+    broken = Boom(_id="Boom-bbbbb")
+    broken.set(input_value=start.message_response)
+    return Graph(start, chat_output(broken.build_output))
+
+
+def one_step(kind: type[Component]) -> Callable[[], Graph]:
+    """ChatInput, one component with a `text` input and a `run_it` output method, ChatOutput."""
+
+    def build() -> Graph:
+        start = chat_input()
+        step = kind(_id=f"{kind.__name__}-bbbbb")
+        step.set(text=start.message_response)
+        return Graph(start, chat_output(step.run_it))
+
+    return build
+
+
+def bad_import() -> Graph:
+    # The class cannot be imported here either, so its twin lends the shape and it the code.
+    kind = type("BadImport", (PassThrough,), {"name": "BadImport", "display_name": "BadImport"})
+    code = (COMPONENTS / "bad_import.py").read_text()
+    start = chat_input()
+    step = kind(_id="BadImport-bbbbb")
+    step._code = code
+    step.set(text=start.message_response)
+    return Graph(start, chat_output(step.run_it))
+
+
+FLOWS: dict[str, Callable[[], Graph]] = {
+    "echo": echo,
+    "tok": tok,
+    "boom": boom,
+    "router": router,
+    "diamond": diamond,
+    "text": text,
+    "variable": variable,
+    "leak": leak,
+    "live_model": live_model,
+    "live_tool": live_tool,
+    "table": table,
+    "data_out": data_out,
+    "recall": recall,
+    "pass_through": one_step(PassThrough),
+    "bad_import": bad_import,
+    "spin": one_step(Spin),
+    "hog": one_step(Hog),
+    "shout": one_step(Shout),
+    "fork_bomb": one_step(ForkBomb),
+    "vanish": one_step(Vanish),
+    "nap": one_step(Nap),
+}
+
+# Which fields of which nodes hold the name of a variable; setting a value in lfx's API clears that.
+VARIABLE_FIELDS = {
+    "variable": [("Greet-bbbbb", "greeting"), ("Greet-bbbbb", "token")],
+    "leak": [("Leak-bbbbb", "token")],
+}
+
+STARTER_FLOWS = {"model": "Basic Prompting.json"}
+
+
+def node_of(exported: dict[str, Any], node_id: str) -> dict[str, Any]:
+    return next(node for node in exported["data"]["nodes"] if node["id"] == node_id)["data"]["node"]
+
+
+def name_a_variable(exported: dict[str, Any], node_id: str, field: str) -> None:
+    """Mark a field's value as the name of a variable, as the editor's globe button does."""
+    node_of(exported, node_id)["template"][field]["load_from_db"] = True
+
+
+def mark_tool_mode(exported: dict[str, Any], node_id: str) -> None:
+    """Leave a node the tool output alone, as the editor does when tool mode is switched on."""
+    node = node_of(exported, node_id)
+    node["tool_mode"] = True
+    node["outputs"] = [output for output in node["outputs"] if output["name"] == "component_as_tool"]
+
+
+def main() -> None:
+    output = Path(sys.argv[1])
+    output.mkdir(parents=True, exist_ok=True)
+    for name, build in FLOWS.items():
+        graph = build()
+        graph.prepare()
+        exported = graph.dump(
+            name=f"conformance {name}", endpoint_name=f"conformance-{name.replace('_', '-')}"
+        )
+        if name == "live_tool":
+            mark_tool_mode(exported, "Upper-uuuuu")
+        for field in VARIABLE_FIELDS.get(name, ()):
+            name_a_variable(exported, *field)
+        (output / f"{name}.json").write_text(json.dumps(exported, indent=1, default=str))
+    for name, file in STARTER_FLOWS.items():
+        exported = json.loads((STARTERS / file).read_text())
+        exported |= {"name": f"conformance {name}", "endpoint_name": f"conformance-{name}"}
+        (output / f"{name}.json").write_text(json.dumps(exported, indent=1))
+
+
+main()

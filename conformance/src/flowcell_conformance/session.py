@@ -1,0 +1,57 @@
+"""A server made ready for the cases: flows uploaded once, variables set, then asked."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .compare import Question, observe
+from .flows import VARIABLES, load_flow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .model_server import ModelServer
+    from .normalise import Json
+    from .target import FlowRef, Target
+
+
+class Session:
+    """One target with the flows that were needed so far."""
+
+    def __init__(self, target: Target, model: ModelServer | None) -> None:
+        self.target = target
+        self._model = model
+        self._flows: dict[str, FlowRef] = {}
+        for name, value, kind in VARIABLES:
+            target.set_variable(name, value, kind)
+        if model is not None:
+            # In this order: Langflow tries a provider's key out when it is stored.
+            target.set_variable("OPENAI_BASE_URL", model.base_url, "Generic")
+            target.set_variable("OPENAI_API_KEY", "sk-conformance-not-a-key", "Credential")
+
+    def flow(self, name: str) -> FlowRef:
+        """The flow on this server, uploaded when it is first asked for."""
+        if name not in self._flows:
+            self._flows[name] = self.target.upload_flow(load_flow(name))
+        return self._flows[name]
+
+    def ask(self, question: Question) -> dict[str, Json]:
+        """The normalised answer to one question."""
+        return observe(self.target, self.flow(question.case.flow), question, self._model)
+
+    def forget(self) -> None:
+        """Remove the flows again."""
+        for flow in self._flows.values():
+            self.target.delete_flow(flow)
+        self._flows.clear()
+
+
+@contextmanager
+def prepared(target: Target, model: ModelServer | None) -> Iterator[Session]:
+    """A session whose flows are removed at the end."""
+    session = Session(target, model)
+    try:
+        yield session
+    finally:
+        session.forget()

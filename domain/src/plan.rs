@@ -1,0 +1,317 @@
+//! How a flow is split into cells, the units that run in one container each.
+//!
+//! ```text
+//! graph ── classify edges ──▶ data | live
+//!              │
+//!              ▼
+//!   a cell per node; producers of live inputs come along:
+//!     a constructor (model, tool)        is copied into every consumer's cell
+//!     a producer with effects or data    is shared: its consumers join one cell
+//!              │
+//!              ▼
+//!   cells that would wait for each other are merged ──▶ topological order ──▶ Plan
+//! ```
+//!
+//! A plan is a pure function of the graph and of what was learned at run time about its edges. It
+//! is stored with the flow version, so it carries a version of its own.
+
+mod classify;
+mod explain;
+mod group;
+mod needs;
+mod order;
+mod payload;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use explain::{ExplainedCell, ExplainedEdge, ExplainedMember, Explanation, Role};
+pub use needs::{FieldRef, Needs, Package, ProviderNeed, needs};
+pub use payload::cell_graph;
+
+use crate::flow::Graph;
+
+/// The version of the stored form. Raised when the meaning of a field changes.
+pub const PLAN_VERSION: u32 = 1;
+
+/// The cells of one flow version and their dependencies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The version of this form.
+    pub version: u32,
+    /// The cells; `cells[i].index == i`, and a cell depends only on cells before it.
+    pub cells: Vec<Cell>,
+    /// Every connection and what it carries.
+    pub edges: Vec<PlanEdge>,
+    /// Nodes that no cell builds.
+    pub skipped: Vec<Skipped>,
+}
+
+/// What runs in one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Its place in the plan.
+    pub index: u32,
+    /// The id of its primary node: of those that only this cell builds, the last to be built.
+    pub id: String,
+    /// Every node that it builds, in build order.
+    pub members: Vec<String>,
+    /// Members that are copies of constructors: other cells may build them as well.
+    pub copied: Vec<String>,
+    /// The cells whose results it needs, ascending.
+    pub depends_on: Vec<u32>,
+    /// The values that must be there before its members are built.
+    pub inputs: Vec<Input>,
+    /// The values that other cells take from it.
+    pub outputs: Vec<OutputRef>,
+    /// Why it is more than one node, or why it exists beside its copies. Empty: one plain node.
+    pub why: Vec<Why>,
+}
+
+/// A value that a cell takes from another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Input {
+    /// The node that gives it.
+    pub node: String,
+    /// The output that gives it.
+    pub output: String,
+    /// The cell that builds the node.
+    pub cell: u32,
+}
+
+/// An output of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OutputRef {
+    /// The node.
+    pub node: String,
+    /// The output.
+    pub output: String,
+}
+
+/// A connection and what it carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanEdge {
+    /// The node that gives.
+    pub source: String,
+    /// Its output.
+    pub output: String,
+    /// The node that takes.
+    pub target: String,
+    /// Its field.
+    pub field: String,
+    /// What it carries.
+    pub carries: Carries,
+}
+
+/// What a connection carries, and how that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Carries {
+    /// Values that can be written down: all types are known to travel.
+    Data {
+        /// The types.
+        types: Vec<String>,
+    },
+    /// A live object of known types.
+    Live {
+        /// The types that do not travel.
+        types: Vec<String>,
+    },
+    /// A tool made of a component.
+    Tool,
+    /// Something whose types are not known to travel, so it is taken for live.
+    Unknown {
+        /// The types; empty when the export names none.
+        types: Vec<String>,
+    },
+    /// Taken for data by its types, but a run showed that it is live.
+    Observed {
+        /// The types.
+        types: Vec<String>,
+    },
+}
+
+impl Carries {
+    /// Whether giver and taker must share a process.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !matches!(self, Self::Data { .. })
+    }
+}
+
+/// A reason for a cell's shape.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Why {
+    /// A constructor was copied in.
+    Copied {
+        /// The constructor.
+        node: String,
+        /// The members that take its object.
+        consumers: Vec<String>,
+    },
+    /// A producer of a live object must run exactly once, so its consumers are here too.
+    Shared {
+        /// The producer.
+        node: String,
+        /// The members that take its object.
+        consumers: Vec<String>,
+        /// Why it must run once.
+        because: Sharing,
+    },
+    /// A constructor also gives data; this cell computes the data, copies elsewhere the object.
+    Standalone {
+        /// The constructor.
+        node: String,
+    },
+    /// As separate cells these nodes would have waited for each other.
+    Entangled {
+        /// The nodes whose cells were merged.
+        nodes: Vec<String>,
+    },
+}
+
+/// Why a producer of a live object must run exactly once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "sharing", rename_all = "snake_case")]
+pub enum Sharing {
+    /// It writes what arrives at this field.
+    Ingests {
+        /// The field.
+        field: String,
+    },
+    /// It is a vector store or gives one.
+    VectorStore,
+    /// It is not known to be a mere constructor and also gives data.
+    GivesData,
+    /// It is not known to be a mere constructor.
+    NotAConstructor {
+        /// The types that it gives.
+        types: Vec<String>,
+    },
+    /// A consumer takes its object and its data.
+    TakenTwice {
+        /// The consumer's cell, by a member.
+        consumer: String,
+    },
+}
+
+/// A node that no cell builds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The node.
+    pub node: String,
+    /// Why.
+    pub because: SkipReason,
+}
+
+/// Why a node is never built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// A tool that nothing uses.
+    OrphanTool,
+}
+
+/// Why a graph has no plan.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Error {
+    /// Nodes wait for each other.
+    #[error(
+        "nodes {} form a loop, and loops are not supported yet; remove the edge that leads back",
+        nodes.join(", ")
+    )]
+    Cycle {
+        /// The nodes of every loop, in position order.
+        nodes: Vec<String>,
+    },
+    /// Every node is skipped.
+    #[error("nothing to run: every component is a tool that no agent uses; connect one")]
+    NothingToRun,
+}
+
+impl Plan {
+    /// Plans a graph.
+    ///
+    /// # Errors
+    /// When nodes wait for each other, or there is nothing to run.
+    pub fn of(graph: &Graph) -> Result<Self, Error> {
+        Self::with_observed(graph, &BTreeSet::new())
+    }
+
+    /// Plans a graph of which runs have shown that some outputs are live although their types
+    /// travel.
+    ///
+    /// # Errors
+    /// As [`Plan::of`].
+    pub fn with_observed(graph: &Graph, live: &BTreeSet<OutputRef>) -> Result<Self, Error> {
+        let order = order::topological(graph)?;
+        let carried = classify::edges(graph, live);
+        let groups = group::form(graph, &carried);
+        let cells = order::cells(graph, &carried, groups, &order);
+        if cells.is_empty() {
+            return Err(Error::NothingToRun);
+        }
+        let orphan = |position: &usize| graph.is_orphan_tool(*position);
+        Ok(Self {
+            version: PLAN_VERSION,
+            cells,
+            edges: graph.edges().iter().zip(carried).map(plan_edge).collect(),
+            skipped: (0..graph.nodes().len())
+                .filter(orphan)
+                .filter_map(|position| graph.nodes().get(position))
+                .map(|node| Skipped { node: node.id.clone(), because: SkipReason::OrphanTool })
+                .collect(),
+        })
+    }
+
+    /// The cell at an index.
+    #[must_use]
+    pub fn cell(&self, index: u32) -> Option<&Cell> {
+        self.cells.get(usize::try_from(index).ok()?)
+    }
+
+    /// The one cell that builds this node and gives its data; copies elsewhere do not count
+    /// unless the node is only ever copied.
+    #[must_use]
+    pub fn cell_of(&self, node: &str) -> Option<&Cell> {
+        self.cells
+            .iter()
+            .find(|cell| cell.primaries().any(|member| member == node))
+            .or_else(|| self.cells.iter().find(|cell| cell.copied.iter().any(|c| c == node)))
+    }
+
+    /// The cells that are needed to build these nodes and nothing else: those of which a primary
+    /// member is listed. Pass what [`crate::selection::to_run`] gives.
+    #[must_use]
+    pub fn cells_for(&self, nodes: &[String]) -> Vec<u32> {
+        let nodes: BTreeSet<&str> = nodes.iter().map(String::as_str).collect();
+        let wanted = |cell: &&Cell| cell.primaries().any(|member| nodes.contains(member));
+        self.cells.iter().filter(wanted).map(|cell| cell.index).collect()
+    }
+}
+
+impl Cell {
+    /// The members that only this cell builds.
+    pub fn primaries(&self) -> impl Iterator<Item = &str> {
+        let is_primary = |member: &&String| !self.copied.contains(member);
+        self.members.iter().filter(is_primary).map(String::as_str)
+    }
+}
+
+fn plan_edge((edge, carries): (&crate::flow::Edge, Carries)) -> PlanEdge {
+    PlanEdge {
+        source: edge.source.clone(),
+        output: edge.output.clone(),
+        target: edge.target.clone(),
+        field: edge.field.clone(),
+        carries,
+    }
+}
+
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! Which nodes share a container.
+//!
+//! Three rules feed each other: live edges pull producers in, a producer that must run once pulls
+//! its consumers together, and cells that would wait for each other become one. Each round either
+//! merges cells or turns a copied producer into a shared one, so the rounds come to an end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::classify::sharing;
+use super::order::components;
+use super::{Carries, Sharing};
+use crate::flow::{Edge, Graph};
+
+/// The nodes of one cell, by position.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Group {
+    /// Nodes that only this group builds.
+    pub(super) primaries: BTreeSet<usize>,
+    /// Constructors copied in.
+    pub(super) copies: BTreeSet<usize>,
+    /// Shared producers among the primaries, and why.
+    pub(super) shared: BTreeMap<usize, Sharing>,
+    /// Constructors among the primaries that are here for their data.
+    pub(super) standalone: BTreeSet<usize>,
+    /// Sets of nodes whose groups were merged because they waited for each other.
+    pub(super) entangled: Vec<BTreeSet<usize>>,
+}
+
+impl Group {
+    pub(super) fn has(&self, position: usize) -> bool {
+        self.primaries.contains(&position) || self.copies.contains(&position)
+    }
+}
+
+/// Forms the groups of an acyclic graph.
+pub(super) fn form(graph: &Graph, carried: &[Carries]) -> Vec<Group> {
+    let mut former = Former::new(graph, carried);
+    loop {
+        let groups = former.round();
+        let taken_twice = former.taken_twice(&groups);
+        if !taken_twice.is_empty() {
+            former.shared.extend(taken_twice);
+            continue;
+        }
+        let entangled = former.entangled(&groups);
+        if entangled.is_empty() {
+            return groups;
+        }
+        former.entangled.extend(entangled);
+    }
+}
+
+struct Former<'a> {
+    graph: &'a Graph,
+    carried: &'a [Carries],
+    /// Producers with a live edge to a node that is built.
+    producers: BTreeSet<usize>,
+    /// Nodes from which a node that is built takes data.
+    givers: BTreeSet<usize>,
+    shared: BTreeMap<usize, Sharing>,
+    entangled: Vec<BTreeSet<usize>>,
+}
+
+impl<'a> Former<'a> {
+    fn new(graph: &'a Graph, carried: &'a [Carries]) -> Self {
+        let (mut producers, mut givers) = (BTreeSet::new(), BTreeSet::new());
+        let mut live: BTreeMap<usize, Vec<&Carries>> = BTreeMap::new();
+        for (edge, carries) in graph.edges().iter().zip(carried) {
+            if graph.is_orphan_tool(edge.target_position) {
+                continue;
+            }
+            if carries.is_live() {
+                producers.insert(edge.source_position);
+                live.entry(edge.source_position).or_default().push(carries);
+            } else {
+                givers.insert(edge.source_position);
+            }
+        }
+        let shared = live
+            .iter()
+            .filter_map(|(position, live)| {
+                let sharing = sharing(graph, *position, live, givers.contains(position))?;
+                Some((*position, sharing))
+            })
+            .collect();
+        Self { graph, carried, producers, givers, shared, entangled: Vec::new() }
+    }
+
+    /// Whether the node is built by one cell only.
+    fn is_primary(&self, position: usize) -> bool {
+        !self.producers.contains(&position)
+            || self.shared.contains_key(&position)
+            || self.givers.contains(&position)
+    }
+
+    /// Edges between nodes that are built, with what they carry.
+    fn edges(&self) -> impl Iterator<Item = (&'a Edge, &'a Carries)> {
+        let graph = self.graph;
+        let edges = graph.edges().iter().zip(self.carried);
+        edges.filter(move |(edge, _)| !graph.is_orphan_tool(edge.target_position))
+    }
+
+    fn round(&self) -> Vec<Group> {
+        let count = self.graph.nodes().len();
+        let mut sets = Sets::new(count);
+        let mut copies: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        let live = self.live_producers();
+        let roots: Vec<usize> = (0..count)
+            .filter(|position| !self.graph.is_orphan_tool(*position) && self.is_primary(*position))
+            .collect();
+        for root in &roots {
+            let copied = copies.entry(*root).or_default();
+            let mut stack = vec![*root];
+            while let Some(position) = stack.pop() {
+                for producer in live.get(&position).into_iter().flatten() {
+                    if self.shared.contains_key(producer) {
+                        sets.union(*root, *producer);
+                    } else if copied.insert(*producer) {
+                        stack.push(*producer);
+                    }
+                }
+            }
+        }
+        for nodes in &self.entangled {
+            for pair in nodes.iter().zip(nodes.iter().skip(1)) {
+                sets.union(*pair.0, *pair.1);
+            }
+        }
+        self.collect(&roots, &mut sets, &copies)
+    }
+
+    fn live_producers(&self) -> BTreeMap<usize, Vec<usize>> {
+        let mut live: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (edge, carries) in self.edges() {
+            if carries.is_live() {
+                live.entry(edge.target_position).or_default().push(edge.source_position);
+            }
+        }
+        live
+    }
+
+    fn collect(
+        &self,
+        roots: &[usize],
+        sets: &mut Sets,
+        copies: &BTreeMap<usize, BTreeSet<usize>>,
+    ) -> Vec<Group> {
+        let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
+        for root in roots {
+            let group = groups.entry(sets.find(*root)).or_default();
+            group.primaries.insert(*root);
+            group.copies.extend(copies.get(root).into_iter().flatten());
+            if let Some(sharing) = self.shared.get(root) {
+                group.shared.insert(*root, sharing.clone());
+            } else if self.producers.contains(root) {
+                group.standalone.insert(*root);
+            }
+        }
+        for nodes in &self.entangled {
+            let first = nodes.iter().next().map(|node| sets.find(*node));
+            if let Some(group) = first.and_then(|first| groups.get_mut(&first)) {
+                group.entangled.push(nodes.clone());
+            }
+        }
+        for group in groups.values_mut() {
+            let primaries = std::mem::take(&mut group.primaries);
+            group.copies.retain(|copy| !primaries.contains(copy));
+            group.primaries = primaries;
+        }
+        groups.into_values().collect()
+    }
+
+    /// Constructors whose copy stands next to a node that takes their data. The data would have
+    /// to be computed here and, for others, elsewhere: twice, and perhaps differently.
+    fn taken_twice(&self, groups: &[Group]) -> Vec<(usize, Sharing)> {
+        let data: Vec<&Edge> =
+            self.edges().filter(|(_, carries)| !carries.is_live()).map(|(edge, _)| edge).collect();
+        let mut found = Vec::new();
+        for group in groups.iter().filter(|group| !group.copies.is_empty()) {
+            for edge in &data {
+                if group.copies.contains(&edge.source_position) && group.has(edge.target_position) {
+                    let consumer = edge.target.clone();
+                    found.push((edge.source_position, Sharing::TakenTwice { consumer }));
+                }
+            }
+        }
+        found
+    }
+
+    /// Groups that wait for each other: one set of primaries for each such cluster.
+    fn entangled(&self, groups: &[Group]) -> Vec<BTreeSet<usize>> {
+        let homes = homes(groups);
+        let mut next = vec![Vec::new(); groups.len()];
+        for (index, provider) in dependencies(groups, &homes, self.edges()) {
+            if let Some(list) = next.get_mut(provider) {
+                list.push(index);
+            }
+        }
+        let clusters = components(&next).into_iter().filter(|cluster| cluster.len() > 1);
+        let primaries = |index: usize| groups.get(index).map(|group| group.primaries.clone());
+        clusters
+            .map(|cluster| cluster.into_iter().filter_map(primaries).flatten().collect())
+            .collect()
+    }
+}
+
+/// The group of which each node is a primary.
+pub(super) fn homes(groups: &[Group]) -> BTreeMap<usize, usize> {
+    let of = |(index, group): (usize, &Group)| {
+        group.primaries.iter().map(move |position| (*position, index)).collect::<Vec<_>>()
+    };
+    groups.iter().enumerate().flat_map(of).collect()
+}
+
+/// `(group, provider)` for each data edge that crosses between groups.
+fn dependencies<'e>(
+    groups: &[Group],
+    homes: &BTreeMap<usize, usize>,
+    edges: impl Iterator<Item = (&'e Edge, &'e Carries)>,
+) -> BTreeSet<(usize, usize)> {
+    let mut holders: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, group) in groups.iter().enumerate() {
+        for position in group.primaries.iter().chain(&group.copies) {
+            holders.entry(*position).or_default().push(index);
+        }
+    }
+    let mut found = BTreeSet::new();
+    for (edge, _) in edges.filter(|(_, carries)| !carries.is_live()) {
+        let Some(provider) = homes.get(&edge.source_position) else {
+            continue;
+        };
+        for holder in holders.get(&edge.target_position).into_iter().flatten() {
+            if holder != provider {
+                found.insert((*holder, *provider));
+            }
+        }
+    }
+    found
+}
+
+/// Disjoint sets of positions.
+struct Sets {
+    parent: Vec<usize>,
+}
+
+impl Sets {
+    fn new(count: usize) -> Self {
+        Self { parent: (0..count).collect() }
+    }
+
+    fn find(&mut self, mut position: usize) -> usize {
+        let parent = |sets: &Self, at: usize| sets.parent.get(at).copied().unwrap_or(at);
+        while parent(self, position) != position {
+            let above = parent(self, parent(self, position));
+            if let Some(slot) = self.parent.get_mut(position) {
+                *slot = above;
+            }
+            position = above;
+        }
+        position
+    }
+
+    /// The smaller position represents the set, which keeps the outcome independent of the order.
+    fn union(&mut self, one: usize, other: usize) {
+        let (one, other) = (self.find(one), self.find(other));
+        if let Some(slot) = self.parent.get_mut(one.max(other)) {
+            *slot = one.min(other);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Promises that every plan keeps, over random graphs.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::{Error, OutputRef, Plan, Why, cell_graph};
+use crate::flow::Graph;
+use crate::flow::fixture::{Draft, node};
+
+/// What one random edge carries.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Data,
+    Ingest,
+    Model,
+    Store,
+    Odd,
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        4 => Just(Kind::Data),
+        1 => Just(Kind::Ingest),
+        2 => Just(Kind::Model),
+        1 => Just(Kind::Store),
+        1 => Just(Kind::Odd),
+    ]
+}
+
+/// A random flow, small enough to read when a promise is broken.
+#[derive(Clone, Debug)]
+struct Sketch {
+    tools: Vec<bool>,
+    edges: Vec<(usize, usize, Kind)>,
+}
+
+/// Acyclic by rank, while positions are shuffled against it.
+fn sketches() -> impl Strategy<Value = Sketch> {
+    (1_usize..14)
+        .prop_flat_map(|count| {
+            let ranks = Just((0..count).collect::<Vec<_>>()).prop_shuffle();
+            let edges = prop::collection::vec((0..count, 0..count, kinds()), 0..count * 3);
+            (ranks, edges, prop::collection::vec(prop::bool::weighted(0.15), count))
+        })
+        .prop_map(|(ranks, edges, tools)| {
+            let forward = |(one, other, kind): (usize, usize, Kind)| {
+                if ranks[one] < ranks[other] { (one, other, kind) } else { (other, one, kind) }
+            };
+            let edges = edges.into_iter().map(forward).filter(|(from, to, _)| from != to).collect();
+            Sketch { tools, edges }
+        })
+}
+
+impl Sketch {
+    fn graph(&self) -> Graph {
+        let mut draft = Draft::new();
+        for (position, is_tool) in self.tools.iter().enumerate() {
+            let node = node(&format!("N-{position}"), "N");
+            draft = draft.node(if *is_tool { node.tool() } else { node });
+        }
+        for (from, to, kind) in &self.edges {
+            let (output, field) = match kind {
+                _ if self.tools[*from] => ("component_as_tool:Tool", "tools"),
+                Kind::Data => ("data:Message", "in"),
+                Kind::Ingest => ("table:Table", "ingest_data"),
+                Kind::Model => ("model:LanguageModel", "model"),
+                Kind::Store => ("store:VectorStore", "store"),
+                Kind::Odd => ("odd:Thing", "odd"),
+            };
+            draft = draft.edge(&format!("N-{from}.{output}"), &format!("N-{to}.{field}"));
+        }
+        draft.graph()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn every_plan_holds_its_promises(sketch in sketches()) {
+        let graph = sketch.graph();
+        let plan = match Plan::of(&graph) {
+            Ok(plan) => plan,
+            Err(error) => {
+                prop_assert_eq!(error, Error::NothingToRun);
+                return Ok(());
+            }
+        };
+        prop_assert_eq!(&Plan::of(&graph).unwrap(), &plan);
+        let stored = serde_json::to_string(&plan).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Plan>(&stored).unwrap(), &plan);
+        check_nodes(&graph, &plan)?;
+        check_edges(&graph, &plan)?;
+        check_payloads(&graph, &plan)?;
+    }
+}
+
+fn check_nodes(graph: &Graph, plan: &Plan) -> Result<(), TestCaseError> {
+    let mut ids = BTreeSet::new();
+    for (index, cell) in plan.cells.iter().enumerate() {
+        prop_assert_eq!(usize::try_from(cell.index).unwrap(), index);
+        prop_assert!(ids.insert(&cell.id));
+        prop_assert!(cell.primaries().any(|primary| primary == cell.id));
+        prop_assert!(cell.depends_on.iter().all(|other| *other < cell.index));
+        for why in &cell.why {
+            if let Why::Shared { node, .. } = why {
+                prop_assert_eq!(plan.cells.iter().filter(|c| c.members.contains(node)).count(), 1);
+            }
+        }
+    }
+    for (position, node) in graph.nodes().iter().enumerate() {
+        let holds = plan.cells.iter().filter(|cell| cell.members.contains(&node.id)).count();
+        let owns = plan.cells.iter().filter(|cell| cell.primaries().any(|p| p == node.id)).count();
+        if graph.is_orphan_tool(position) {
+            prop_assert_eq!(holds, 0);
+            prop_assert!(plan.skipped.iter().any(|skipped| skipped.node == node.id));
+        } else {
+            prop_assert!(holds >= 1 && owns <= 1);
+        }
+        if graph.incoming(position).any(|edge| edge.field == "ingest_data") {
+            prop_assert!(holds <= 1, "what writes runs once");
+        }
+    }
+    Ok(())
+}
+
+fn check_edges(graph: &Graph, plan: &Plan) -> Result<(), TestCaseError> {
+    for (edge, planned) in graph.edges().iter().zip(&plan.edges) {
+        for cell in plan.cells.iter().filter(|cell| cell.members.contains(&edge.target)) {
+            let source = cell.members.iter().position(|member| *member == edge.source);
+            if let Some(source) = source {
+                let target = cell.members.iter().position(|member| *member == edge.target);
+                prop_assert!(Some(source) < target, "members are in build order");
+            }
+            if planned.carries.is_live() {
+                prop_assert!(source.is_some(), "a live edge never crosses cells");
+            } else if source.is_none() {
+                let input = cell
+                    .inputs
+                    .iter()
+                    .find(|input| input.node == edge.source && input.output == edge.output);
+                let input = input.expect("crossing data is an input");
+                prop_assert!(cell.depends_on.contains(&input.cell));
+                let provider = plan.cell(input.cell).unwrap();
+                prop_assert!(provider.primaries().any(|primary| primary == edge.source));
+                let output = OutputRef { node: edge.source.clone(), output: edge.output.clone() };
+                prop_assert!(provider.outputs.contains(&output));
+            }
+        }
+    }
+    for cell in &plan.cells {
+        let hydrated = cell.inputs.iter().all(|input| !cell.members.contains(&input.node));
+        prop_assert!(hydrated, "a member is never hydrated");
+    }
+    Ok(())
+}
+
+fn check_payloads(graph: &Graph, plan: &Plan) -> Result<(), TestCaseError> {
+    for cell in &plan.cells {
+        let payload = cell_graph(graph, cell);
+        let nodes = payload["nodes"].as_array().unwrap();
+        let ids: BTreeSet<&str> = nodes.iter().map(|node| node["id"].as_str().unwrap()).collect();
+        prop_assert!(cell.members.iter().all(|member| ids.contains(member.as_str())));
+        for edge in payload["edges"].as_array().unwrap() {
+            let end = |name: &str| edge[name].as_str().unwrap();
+            prop_assert!(ids.contains(end("source")) && ids.contains(end("target")));
+            let inside = |name: &str| cell.members.iter().any(|member| member == end(name));
+            prop_assert!(inside("source") || inside("target"));
+            let is_copy = cell.copied.iter().any(|copy| copy == end("source"));
+            prop_assert!(!is_copy || inside("target"), "a copy gives nothing to outsiders");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,364 @@
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::{Error, Needs, OutputRef, Plan, cell_graph, needs};
+use crate::flow::Graph;
+use crate::flow::fixture::{Draft, node};
+
+/// One line per cell: members with copies starred, inputs, reasons.
+fn shape(graph: &Graph) -> String {
+    let plan = Plan::of(graph).unwrap();
+    let mut text = String::new();
+    for cell in &plan.cells {
+        let star = |member: &String| {
+            if cell.copied.contains(member) { format!("{member}*") } else { member.clone() }
+        };
+        let members: Vec<String> = cell.members.iter().map(star).collect();
+        let inputs: Vec<String> =
+            cell.inputs.iter().map(|i| format!("{}.{}@{}", i.node, i.output, i.cell)).collect();
+        write!(text, "{} [{}]", cell.index, members.join(" ")).unwrap();
+        if !inputs.is_empty() {
+            write!(text, " <- {}", inputs.join(" ")).unwrap();
+        }
+        for why in &cell.why {
+            write!(text, "\n    {why}").unwrap();
+        }
+        text.push('\n');
+    }
+    for skipped in &plan.skipped {
+        writeln!(text, "skipped {}: {}", skipped.node, skipped.because).unwrap();
+    }
+    text
+}
+
+#[test]
+fn plain_data_is_one_cell_per_node() {
+    let graph = Draft::new()
+        .nodes("Out-c In-a Mid-b")
+        .edge("Mid-b.out:Message", "Out-c.in")
+        .edge("In-a.out:Data", "Mid-b.in")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [In-a]
+    1 [Mid-b] <- In-a.out@0
+    2 [Out-c] <- Mid-b.out@1
+    ");
+}
+
+#[test]
+fn constructors_are_copied() {
+    let graph = Draft::new()
+        .nodes("Key-k Model-m Agent-a Agent-b Embed-e")
+        .node(node("Tool-t", "Tool").tool())
+        .node(node("Tool-u", "Tool").tool())
+        .edge("Key-k.out:Message", "Model-m.key")
+        .edge("Model-m.model:LanguageModel", "Agent-a.model")
+        .edge("Model-m.model:LanguageModel", "Agent-b.model")
+        .edge("Tool-t.component_as_tool:Tool", "Agent-a.tools")
+        .edge("Embed-e.embeddings:Embeddings", "Tool-t.embedding")
+        .edge("Agent-a.out:Message", "Agent-b.in")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [Key-k]
+    1 [Model-m* Embed-e* Tool-t* Agent-a] <- Key-k.out@0
+        Model-m only constructs an object, so Agent-a has its own copy
+        Embed-e only constructs an object, so Tool-t has its own copy
+        Tool-t only constructs an object, so Agent-a has its own copy
+    2 [Model-m* Agent-b] <- Key-k.out@0 Agent-a.out@1
+        Model-m only constructs an object, so Agent-b has its own copy
+    skipped Tool-u: a tool that nothing uses
+    ");
+}
+
+#[test]
+fn a_store_that_ingests_is_shared() {
+    let graph = Draft::new()
+        .nodes("File-f Embed-e Store-s Retriever-r Chain-c Other-o")
+        .edge("File-f.out:DataFrame", "Store-s.ingest_data")
+        .edge("Embed-e.embeddings:Embeddings", "Store-s.embedding")
+        .edge("Store-s.vectorstoreconnection:VectorStore", "Retriever-r.store")
+        .edge("Store-s.vectorstoreconnection:VectorStore", "Chain-c.store")
+        .edge("Store-s.results:Data", "Other-o.in")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [File-f]
+    1 [Embed-e* Store-s Retriever-r Chain-c] <- File-f.out@0
+        Embed-e only constructs an object, so Store-s has its own copy
+        Retriever-r, Chain-c shares the one Store-s, because it writes what arrives at ingest_data
+    2 [Other-o] <- Store-s.results@1
+    ");
+}
+
+#[test]
+fn a_constructor_that_gives_data_also_has_its_own_cell() {
+    let graph = Draft::new()
+        .nodes("Model-m Agent-a Out-o")
+        .edge("Model-m.model:LanguageModel", "Agent-a.model")
+        .edge("Model-m.text:Message", "Out-o.in")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [Model-m]
+        Model-m computes its data here, while its object is copied elsewhere
+    1 [Model-m* Agent-a]
+        Model-m only constructs an object, so Agent-a has its own copy
+    2 [Out-o] <- Model-m.text@0
+    ");
+    let plan = Plan::of(&graph).unwrap();
+    let edges = |id: &str| {
+        let payload = cell_graph(&graph, plan.cell_of(id).unwrap());
+        let names = payload["edges"].as_array().unwrap().iter();
+        let names = names.map(|e| e["data"]["sourceHandle"]["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    // The copy computes the model only, the model's own cell the text only.
+    assert_eq!((edges("Agent-a").as_str(), edges("Model-m").as_str()), ("model", "text"));
+}
+
+#[test]
+fn taking_object_and_data_makes_a_constructor_shared() {
+    let graph = Draft::new()
+        .nodes("Model-m Agent-a Out-o")
+        .edge("Model-m.model:LanguageModel", "Agent-a.model")
+        .edge("Model-m.text:Message", "Agent-a.in")
+        .edge("Model-m.text:Message", "Out-o.in")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [Model-m Agent-a]
+        Agent-a shares the one Model-m, because Agent-a takes its data next to its object
+    1 [Out-o] <- Model-m.text@0
+    ");
+}
+
+#[test]
+fn cells_that_would_wait_for_each_other_are_merged() {
+    let graph = Draft::new()
+        .nodes("Store-s First-a Between-b Second-c")
+        .edge("Store-s.store:VectorStore", "First-a.store")
+        .edge("First-a.out:Message", "Between-b.in")
+        .edge("Between-b.out:Message", "Second-c.in")
+        .edge("Store-s.store:VectorStore", "Second-c.store")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [Store-s First-a Between-b Second-c]
+        First-a, Second-c shares the one Store-s, because it is a vector store
+        apart, Store-s, First-a, Between-b, Second-c would wait for each other
+    ");
+}
+
+#[test]
+fn unknown_types_are_live_and_shared() {
+    let graph = Draft::new()
+        .nodes("Odd-o A-a B-b")
+        .edge("Odd-o.out:Thing|Message", "A-a.in")
+        .edge("Odd-o.out:Thing|Message", "B-b.in")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [Odd-o A-a B-b]
+        A-a, B-b shares the one Odd-o, because making Thing may have effects
+    ");
+}
+
+#[test]
+fn what_a_run_observed_is_live() {
+    let graph = Draft::new().nodes("A-a B-b").edge("A-a.out:Message", "B-b.in").graph();
+    let live = BTreeSet::from([OutputRef { node: "A-a".to_owned(), output: "out".to_owned() }]);
+    let plan = Plan::with_observed(&graph, &live).unwrap();
+    assert_eq!(plan.cells.len(), 1);
+    assert_eq!(Plan::of(&graph).unwrap().cells.len(), 2);
+}
+
+#[test]
+fn orphan_tools_are_skipped() {
+    let graph = Draft::new()
+        .nodes("Model-m In-i")
+        .node(node("Tool-t", "Tool").tool())
+        .edge("Model-m.model:LanguageModel", "Tool-t.model")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [Model-m]
+    1 [In-i]
+    skipped Tool-t: a tool that nothing uses
+    ");
+    let graph = Draft::new().node(node("Tool-t", "Tool").tool()).graph();
+    assert_eq!(Plan::of(&graph), Err(Error::NothingToRun));
+}
+
+#[test]
+fn loops_are_named() {
+    let graph = Draft::new()
+        .nodes("In-i Loop-l Body-b Out-o Self-s")
+        .edge("In-i.out:Message", "Loop-l.in")
+        .edge("Loop-l.item:Message", "Body-b.in")
+        .edge("Body-b.out:Message", "Loop-l.back")
+        .edge("Loop-l.done:Message", "Out-o.in")
+        .edge("Self-s.out:Message", "Self-s.in")
+        .graph();
+    insta::assert_snapshot!(Plan::of(&graph).unwrap_err(), @"nodes Loop-l, Body-b, Self-s form a loop, and loops are not supported yet; remove the edge that leads back");
+}
+
+#[test]
+fn a_cell_graph_holds_members_and_blank_neighbours() {
+    let secret = json!({"type": "str", "password": true, "value": "s3cret"});
+    let graph = Draft::new()
+        .node(node("In-a", "In").raw_field("key", secret))
+        .nodes("Mid-b Out-c Far-d")
+        .edge("In-a.out:Message", "Mid-b.in")
+        .edge("Mid-b.out:Message", "Out-c.in")
+        .edge("Out-c.out:Message", "Far-d.in")
+        .graph();
+    let plan = Plan::of(&graph).unwrap();
+    let payload = cell_graph(&graph, plan.cell_of("Mid-b").unwrap());
+    let nodes = payload["nodes"].as_array().unwrap();
+    let code = |index: usize| nodes[index]["data"]["node"]["template"]["code"]["value"].clone();
+    assert_eq!(nodes.len(), 3);
+    assert_eq!((code(0), code(1), code(2)), (json!(""), json!("class Mid: pass"), json!("")));
+    assert!(!payload.to_string().contains("s3cret"));
+    assert_eq!(payload["edges"].as_array().unwrap().len(), 2);
+    assert_eq!(nodes[1], graph.node("Mid-b").unwrap().to_value());
+}
+
+#[test]
+fn needs_are_found() {
+    let agent = node("Agent-a", "Agent")
+        .raw_field("key", json!({"type": "str", "load_from_db": true, "value": "MY_KEY"}))
+        .raw_field("fed", json!({"type": "str", "load_from_db": true, "value": "NOT_READ"}))
+        .raw_field("off", json!({"type": "str", "load_from_db": false, "value": "PLAIN"}))
+        .raw_field("model", json!({"type": "model", "value": [{"provider": "OpenAI", "name": "x"}]}))
+        .raw_field("other", json!({"type": "model", "value": "[{\"provider\": \"New One\"}]"}))
+        .raw_field("unset", json!({"type": "model", "value": ""}))
+        .raw_field("rows", json!({
+            "type": "table", "table_schema": {"columns": [{"name": "secret", "load_from_db": true}, {"name": "x"}]},
+            "value": [{"secret": "ROW_KEY", "x": "y"}],
+        }))
+        .with("metadata", json!({"dependencies": {"dependencies": [{"name": "lfx", "version": null}, {"name": "toml", "version": "1"}]}}));
+    let graph =
+        Draft::new().nodes("In-i").node(agent).edge("In-i.out:Message", "Agent-a.fed").graph();
+    let plan = Plan::of(&graph).unwrap();
+    insta::assert_json_snapshot!(needs(&graph, plan.cell_of("Agent-a").unwrap()), @r#"
+    {
+      "variables": [
+        "MY_KEY",
+        "ROW_KEY"
+      ],
+      "providers": [
+        {
+          "provider": "New One",
+          "variables": [
+            "NEW_ONE_API_KEY"
+          ]
+        },
+        {
+          "provider": "OpenAI",
+          "variables": [
+            "OPENAI_API_KEY",
+            "OPENAI_BASE_URL"
+          ]
+        }
+      ],
+      "models_unset": [
+        {
+          "node": "Agent-a",
+          "field": "unset"
+        }
+      ],
+      "packages": [
+        {
+          "name": "lfx",
+          "version": null
+        },
+        {
+          "name": "toml",
+          "version": "1"
+        }
+      ]
+    }
+    "#);
+    assert_eq!(needs(&graph, plan.cell_of("In-i").unwrap()), Needs::default());
+}
+
+#[test]
+fn a_plan_explains_itself() {
+    let graph = Draft::new()
+        .nodes("Model-m Agent-a Out-o")
+        .edge("Model-m.model:LanguageModel", "Agent-a.model")
+        .edge("Agent-a.out:Message", "Out-o.in")
+        .graph();
+    let plan = Plan::of(&graph).unwrap();
+    insta::assert_json_snapshot!(plan.explain(&graph), @r#"
+    {
+      "cells": [
+        {
+          "index": 0,
+          "id": "Agent-a",
+          "depends_on": [],
+          "members": [
+            {
+              "node": "Model-m",
+              "display_name": "Model",
+              "role": "copy"
+            },
+            {
+              "node": "Agent-a",
+              "display_name": "Agent",
+              "role": "primary"
+            }
+          ],
+          "why": [
+            "Model-m only constructs an object, so Agent-a has its own copy"
+          ]
+        },
+        {
+          "index": 1,
+          "id": "Out-o",
+          "depends_on": [
+            0
+          ],
+          "members": [
+            {
+              "node": "Out-o",
+              "display_name": "Out",
+              "role": "primary"
+            }
+          ],
+          "why": []
+        }
+      ],
+      "edges": [
+        {
+          "from": "Model-m.model",
+          "to": "Agent-a.model",
+          "carries": "live object: LanguageModel",
+          "is_live": true,
+          "from_cell": null,
+          "to_cells": [
+            0
+          ]
+        },
+        {
+          "from": "Agent-a.out",
+          "to": "Out-o.in",
+          "carries": "data: Message",
+          "is_live": false,
+          "from_cell": 0,
+          "to_cells": [
+            1
+          ]
+        }
+      ],
+      "skipped": []
+    }
+    "#);
+}
+
+#[test]
+fn the_stored_form_is_fixed() {
+    let graph = Draft::new()
+        .nodes("Model-m Agent-a Out-o")
+        .edge("Model-m.model:LanguageModel", "Agent-a.model")
+        .edge("Agent-a.out:Message", "Out-o.in")
+        .graph();
+    let plan = Plan::of(&graph).unwrap();
+    insta::assert_snapshot!(serde_json::to_string(&plan).unwrap(), @r#"{"version":1,"cells":[{"index":0,"id":"Agent-a","members":["Model-m","Agent-a"],"copied":["Model-m"],"depends_on":[],"inputs":[],"outputs":[{"node":"Agent-a","output":"out"}],"why":[{"reason":"copied","node":"Model-m","consumers":["Agent-a"]}]},{"index":1,"id":"Out-o","members":["Out-o"],"copied":[],"depends_on":[0],"inputs":[{"node":"Agent-a","output":"out","cell":0}],"outputs":[],"why":[]}],"edges":[{"source":"Model-m","output":"model","target":"Agent-a","field":"model","carries":{"kind":"live","types":["LanguageModel"]}},{"source":"Agent-a","output":"out","target":"Out-o","field":"in","carries":{"kind":"data","types":["Message"]}}],"skipped":[]}"#);
+}

@@ -1,0 +1,33 @@
+//! A request to run a flow, as it is stored with the run.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// What to run a flow with; the fields of Langflow's `SimplifiedAPIRequest`, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// The text for the flow's input.
+    #[serde(default)]
+    pub input_value: Option<String>,
+    /// Which inputs get it: `chat`, `text` or `any`.
+    #[serde(default = "chat")]
+    pub input_type: String,
+    /// Which outputs are returned: `chat`, `text`, `any` or `debug`.
+    #[serde(default = "chat")]
+    pub output_type: String,
+    /// A node id that overrides `output_type`.
+    #[serde(default)]
+    pub output_component: String,
+    /// Changes to the flow's fields for this run.
+    #[serde(default)]
+    pub tweaks: Map<String, Value>,
+    /// The chat session; the flow's id when the caller gave none.
+    pub session_id: String,
+    /// Whether models are asked to stream.
+    #[serde(default)]
+    pub stream: bool,
+}
+
+fn chat() -> String {
+    "chat".to_owned()
+}

@@ -1,0 +1,82 @@
+"""One task over one connection: ready, task, everything the cell says, one final frame."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import platform
+from typing import Any
+
+import flowcell_runner
+from flowcell_runner.cell import Cell
+from flowcell_runner.egress import open_egress
+from flowcell_runner.errors import InputError, failure
+from flowcell_runner.frames import FrameError, Kind, PayloadTooLargeError
+from flowcell_runner.link import Link, LinkClosedError
+from flowcell_runner.output import Capture
+
+EXIT_DONE = 0
+EXIT_NO_TASK = 64
+EXIT_PROTOCOL = 65
+EXIT_WORKER_GONE = 69
+
+
+def serve(socket_path: str, *, import_ms: int) -> int:
+    """Serve the one task and return the process's exit code."""
+    try:
+        link = Link.connect(socket_path)
+        link.send(Kind.READY, _ready(import_ms))
+        task = link.receive_task()
+        if task is None:
+            return EXIT_NO_TASK
+        kind, payload = _run(task, link)
+        _send_final(link, kind, payload)
+        link.finish()
+    except FrameError:
+        return EXIT_PROTOCOL
+    except (LinkClosedError, OSError):
+        return EXIT_WORKER_GONE
+    return EXIT_DONE
+
+
+def _ready(import_ms: int) -> dict[str, Any]:
+    return {
+        "runner": flowcell_runner.__version__,
+        "lfx": importlib.metadata.version("lfx"),
+        "python": platform.python_version(),
+        "import_ms": import_ms,
+    }
+
+
+def _run(task: dict[str, Any], link: Link) -> tuple[Kind, dict[str, Any]]:
+    cell: Cell | None = None
+    limits = task.get("limits")
+    capture = Capture(link, int(limits["log_bytes_max"]) if isinstance(limits, dict) else 0)
+    capture.start()
+    try:
+        cell = Cell(task, link)
+        _open_egress(task)
+        return Kind.RESULT, asyncio.run(cell.run())
+    except BaseException as error:  # noqa: BLE001 - whatever ends a component, the worker is told
+        node = cell.node if cell else None
+        component, source = cell.describe() if cell else (None, "")
+        return Kind.FAILURE, failure(error, node=node, component=component, source=source)
+    finally:
+        capture.stop()
+
+
+def _open_egress(task: dict[str, Any]) -> None:
+    egress = task.get("egress")
+    if egress is None:
+        return
+    if not isinstance(egress, dict) or not isinstance(egress.get("socket"), str):
+        msg = "the task has no valid 'egress'"
+        raise InputError(msg)
+    open_egress(egress["socket"])
+
+
+def _send_final(link: Link, kind: Kind, payload: dict[str, Any]) -> None:
+    try:
+        link.send(kind, payload)
+    except PayloadTooLargeError as error:
+        link.send(Kind.FAILURE, failure(error))

@@ -1,0 +1,204 @@
+//! What a worker gets with a task: the cell's graph, its inputs, and only the secrets it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::branch::Branches;
+use domain::failure::{Failure, FailureKind};
+use domain::flow::Graph;
+use domain::id::UserId;
+use domain::input::{Input, inject};
+use domain::limits::CellLimits;
+use domain::plan::{Cell, cell_graph, needs};
+use domain::time::Timestamp;
+use domain::tweaks;
+use proto::frame::{CellResult, EgressBody, FrameLimits, Task};
+use proto::message::{Assignment, AttemptRef, EgressRule};
+use proto::run::RunRequest;
+use serde_json::Value;
+use store::RunRecord;
+use uuid::Uuid;
+
+use crate::branches;
+use crate::clock::now;
+use crate::engine::Engine;
+use crate::error::Error;
+
+/// Where the container finds its way out.
+const EGRESS_SOCKET: &str = "/run/flowcell/egress.sock";
+
+/// Either all that is needed for an attempt, or why there can be none.
+pub(crate) type Prepared = Result<Box<Assignment>, Failure>;
+
+/// Prepares the next attempt of a task.
+pub(crate) async fn prepare(
+    engine: &Engine,
+    record: &RunRecord,
+    task: u32,
+) -> Result<Prepared, Error> {
+    let version = engine.catalog.version(record.flow_version).await?;
+    let Some(cell) = version.plan.cell(task) else {
+        return Ok(Err(Failure::new(FailureKind::Internal, "the plan has no such cell")));
+    };
+    let request: RunRequest = serde_json::from_value(record.request.clone())?;
+    let branches = branches::read(record)?;
+    let results = engine.store.engine().results(record.run.id, &cell.depends_on).await?;
+
+    let mut graph = version.graph.clone();
+    if let Err(error) = tweaks::apply(&mut graph, &request.tweaks, request.stream) {
+        let message = format!("the run's tweaks cannot be applied: {error}");
+        return Ok(Err(Failure::new(FailureKind::InputInvalid, message)));
+    }
+    let inputs = match gather(cell, &results, &branches) {
+        Ok(inputs) => inputs,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let egress = engine.store.tenant(record.tenant).egress_for(record.flow).await?;
+    let body = Body { cell, graph: &graph, request: &request, branches: &branches, inputs };
+    let variables = match variables(engine, record, &body).await? {
+        Ok(variables) => variables,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let frame = body.frame(record, task, variables, &egress)?;
+    let attempt = AttemptRef { run: record.run.id, task, attempt: frame.attempt };
+    Ok(Ok(Box::new(Assignment {
+        attempt,
+        tenant: record.tenant,
+        image: engine.runner_image.clone(),
+        limits: within_deadline(&record.limits, record.run.deadline, now()),
+        egress,
+        traceparent: None,
+        task: frame,
+    })))
+}
+
+/// An attempt may not outlive its run.
+fn within_deadline(limits: &CellLimits, deadline: Timestamp, now: Timestamp) -> CellLimits {
+    let left = u64::try_from(deadline.since(now).as_millis()).unwrap_or(u64::MAX);
+    CellLimits { wall_ms: limits.wall_ms.min(left).max(1), ..limits.clone() }
+}
+
+type Inputs = BTreeMap<String, BTreeMap<String, Value>>;
+
+/// The values that other cells made for this one. A node on a branch that was not taken gives
+/// nothing; the field's own value holds then.
+fn gather(
+    cell: &Cell,
+    results: &BTreeMap<u32, CellResult>,
+    branches: &Branches,
+) -> Result<Inputs, Failure> {
+    let mut inputs = Inputs::new();
+    for input in &cell.inputs {
+        let node = results.get(&input.cell).and_then(|result| result.nodes.get(&input.node));
+        match node.and_then(|node| node.outputs.get(&input.output)) {
+            Some(value) => {
+                let outputs = inputs.entry(input.node.clone()).or_default();
+                outputs.insert(input.output.clone(), value.clone());
+            }
+            None if node.is_none() || branches.is_off(&input.node) => {}
+            // Langflow hands on nothing when a component computed nothing for an output.
+            None => {
+                let outputs = inputs.entry(input.node.clone()).or_default();
+                outputs.insert(input.output.clone(), Value::Null);
+            }
+        }
+    }
+    Ok(inputs)
+}
+
+/// The variables that the cell's fields and chosen models name, as far as they exist: Langflow's
+/// own error for a missing one is raised in the cell.
+async fn variables(
+    engine: &Engine,
+    record: &RunRecord,
+    body: &Body<'_>,
+) -> Result<Result<BTreeMap<String, String>, Failure>, Error> {
+    let names: Vec<String> = body.variable_names().into_iter().collect();
+    match engine.store.tenant(record.tenant).reveal(&names).await {
+        Ok(secrets) => Ok(Ok(secrets
+            .into_iter()
+            .map(|(name, secret)| (name, secret.expose().to_owned()))
+            .collect())),
+        Err(error @ store::Error::Undecryptable { .. }) => {
+            Ok(Err(Failure::new(FailureKind::InputInvalid, error.to_string())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a frame is made of.
+struct Body<'a> {
+    cell: &'a Cell,
+    graph: &'a Graph,
+    request: &'a RunRequest,
+    branches: &'a Branches,
+    inputs: Inputs,
+}
+
+impl Body<'_> {
+    fn variable_names(&self) -> BTreeSet<String> {
+        let needs = needs(self.graph, self.cell);
+        let providers = needs.providers.into_iter().flat_map(|provider| provider.variables);
+        needs.variables.into_iter().chain(providers).collect()
+    }
+
+    fn frame(
+        self,
+        record: &RunRecord,
+        task: u32,
+        variables: BTreeMap<String, String>,
+        egress: &[EgressRule],
+    ) -> Result<Task, Error> {
+        let off = self.branches.off_members(self.cell);
+        let is_built = |member: &&String| !off.contains(&member.as_str());
+        let members: Vec<String> = self.cell.members.iter().filter(is_built).cloned().collect();
+        let mut parameters = inject(self.graph, &self.input()?);
+        parameters.retain(|node, _| members.contains(node));
+        let context = match &record.context {
+            Value::Object(context) => context.clone().into_iter().collect(),
+            _ => BTreeMap::new(),
+        };
+        Ok(Task {
+            run_id: record.run.id,
+            flow_id: record.flow,
+            flow_name: record.flow_name.clone(),
+            // Components see an owner even when a key without a user started the run.
+            user_id: record.user.unwrap_or(UserId(Uuid::nil())),
+            session_id: record.session_id.clone(),
+            cell: self.cell.id.clone(),
+            attempt: record.run.task(task).map_or(0, |task| task.attempt).saturating_add(1),
+            graph: without_branches(cell_graph(self.graph, self.cell), self.branches),
+            members,
+            inputs: self.inputs,
+            parameters,
+            variables,
+            context,
+            egress: (!egress.is_empty()).then(|| EgressBody { socket: EGRESS_SOCKET.to_owned() }),
+            limits: FrameLimits {
+                log_bytes_max: record.limits.log_bytes_max,
+                output_bytes_max: record.limits.output_bytes_max,
+            },
+        })
+    }
+
+    fn input(&self) -> Result<Input, Error> {
+        let kind = Value::String(self.request.input_type.clone());
+        Ok(Input {
+            value: self.request.input_value.clone(),
+            input_type: serde_json::from_value(kind)?,
+            components: Vec::new(),
+            files: Vec::new(),
+            session_id: self.request.session_id.clone(),
+        })
+    }
+}
+
+/// Nodes on branches that were not taken contribute nothing: their edges into the cell go.
+fn without_branches(mut payload: Value, branches: &Branches) -> Value {
+    if let Some(edges) = payload.get_mut("edges").and_then(Value::as_array_mut) {
+        edges.retain(|edge| {
+            let source = edge.get("source").and_then(Value::as_str);
+            !source.is_some_and(|source| branches.is_off(source))
+        });
+    }
+    payload
+}

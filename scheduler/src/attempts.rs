@@ -1,0 +1,150 @@
+//! What a worker does to an attempt: claims it, tells that it began, reports its end.
+
+use std::sync::{Mutex, PoisonError};
+
+use domain::failure::{Failure, FailureKind};
+use domain::id::WorkerEpoch;
+use domain::run::{Command, Event, Outcome, decide};
+use proto::frame::CellResult;
+use proto::message::{AttemptRef, Figures, ReportOutcome};
+use serde_json::{Map, Value};
+use store::RunRecord;
+
+use crate::assignment::{self, Prepared};
+use crate::branches;
+use crate::clock::now;
+use crate::engine::{Engine, Intention, Step};
+use crate::error::Error;
+
+/// A container has its task.
+pub(crate) struct Began {
+    pub(crate) attempt: AttemptRef,
+    pub(crate) worker: WorkerEpoch,
+    pub(crate) container: String,
+}
+
+impl Intention for Began {
+    async fn step(&self, _: &Engine, _: &RunRecord) -> Result<Step, Error> {
+        let AttemptRef { task, attempt, .. } = self.attempt;
+        let command = Command::Began { task, attempt, worker: self.worker };
+        Ok(Step::from(command).with_attempt(self.attempt, Some(self.container.clone()), None))
+    }
+}
+
+/// A worker wants a task.
+pub(crate) struct Claim {
+    task: u32,
+    worker: WorkerEpoch,
+    /// What the last step prepared: the one that was committed.
+    prepared: Mutex<Option<Prepared>>,
+}
+
+impl Claim {
+    pub(crate) fn of(task: u32, worker: WorkerEpoch) -> Self {
+        Self { task, worker, prepared: Mutex::new(None) }
+    }
+
+    /// What was committed; `None` when the run had to end instead.
+    pub(crate) fn prepared(self) -> Option<Prepared> {
+        self.prepared.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, prepared: Option<Prepared>) {
+        *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = prepared;
+    }
+}
+
+impl Intention for Claim {
+    async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
+        self.keep(None);
+        let claim = Command::Claim { task: self.task, worker: self.worker };
+        // Cheap refusals first: most repeated offers end here. A claim that comes too late ends
+        // the run instead, and needs no preparation.
+        let decision = decide(&record.run, &claim, now())?;
+        let granted = |event: &Event| matches!(event, Event::TaskLeased { .. });
+        if !decision.events.iter().any(granted) {
+            return Ok(claim.into());
+        }
+        let prepared = assignment::prepare(engine, record, self.task).await?;
+        let command = match &prepared {
+            Ok(_) => claim,
+            Err(failure) => Command::Reject { task: self.task, failure: failure.clone() },
+        };
+        self.keep(Some(prepared));
+        Ok(command.into())
+    }
+}
+
+/// The end of an attempt.
+pub(crate) struct Report {
+    pub(crate) attempt: AttemptRef,
+    pub(crate) worker: WorkerEpoch,
+    pub(crate) outcome: ReportOutcome,
+    pub(crate) figures: Figures,
+}
+
+impl Intention for Report {
+    async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
+        let AttemptRef { task, attempt, .. } = self.attempt;
+        let worker = self.worker;
+        let finish = |outcome| Command::Finish { task, attempt, worker, outcome };
+        let failed = |failure: Failure| Step::from(finish(Outcome::Failed(failure)));
+        let step = match &self.outcome {
+            ReportOutcome::Failed { failure } => failed(failure.clone()),
+            ReportOutcome::Done { result } => match digest(engine, record, task, result).await? {
+                Err(failure) => failed(failure),
+                Ok(Digested { skip, operations, context }) => Step {
+                    operations,
+                    context,
+                    ..Step::from(finish(Outcome::Done { skip })).with_result(task, result.clone())
+                },
+            },
+        };
+        let container = self.figures.container.clone();
+        Ok(step.with_attempt(self.attempt, container, Some(self.figures.clone())))
+    }
+}
+
+/// What a result means for the rest of the run.
+struct Digested {
+    skip: Vec<u32>,
+    operations: Option<Value>,
+    context: Option<Value>,
+}
+
+async fn digest(
+    engine: &Engine,
+    record: &RunRecord,
+    task: u32,
+    result: &CellResult,
+) -> Result<Result<Digested, Failure>, Error> {
+    let version = engine.catalog.version(record.flow_version).await?;
+    let Some(cell) = version.plan.cell(task) else {
+        return Ok(Err(Failure::new(FailureKind::Internal, "the plan has no such cell")));
+    };
+    let needed = |node: &str, output: &str| {
+        let mut inputs = version.plan.cells.iter().flat_map(|cell| &cell.inputs);
+        inputs.any(|input| input.cell == task && input.node == node && input.output == output)
+    };
+    if let Some(live) = result.live.iter().find(|live| needed(&live.node, &live.output)) {
+        let message = format!(
+            "output {} gives a {}, which cannot leave its container; its type does not say so",
+            live.output, live.value_type
+        );
+        let kind = FailureKind::ValueNotPortable { value_type: live.value_type.clone() };
+        return Ok(Err(Failure::new(kind, message).at(live.node.clone())));
+    }
+    let mut decided = branches::read(record)?;
+    let skip = match branches::follow(&mut decided, &version, cell, &result.operations) {
+        Ok(skip) => skip,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let operations =
+        if result.operations.is_empty() { None } else { Some(serde_json::to_value(&decided)?) };
+    let context = (!result.context.is_empty()).then(|| {
+        let mut context = record.context.as_object().cloned().unwrap_or_else(Map::new);
+        context.extend(result.context.clone());
+        Value::Object(context)
+    });
+    Ok(Ok(Digested { skip, operations, context }))
+}

@@ -1,0 +1,218 @@
+//! The engine: load, decide, commit, publish. Every change of every run goes through here.
+
+use std::time::Duration;
+
+use bus::Bus;
+use domain::id::RunId;
+use domain::run::{Command, Decision, Effect, Run, decide};
+use domain::selection::{Scope, to_run};
+use domain::time::Timestamp;
+use proto::frame::CellResult;
+use proto::message::{AttemptRef, Figures};
+use rand::RngExt;
+use serde_json::Value;
+use store::{AttemptFigures, OutboxMessage, RunRecord, Store, TaskResult, Transition};
+
+use crate::catalog::Catalog;
+use crate::clock::now;
+use crate::error::Error;
+use crate::{Config, events, outgoing};
+
+/// How often a transition is decided again because somebody else was faster. Contention is short:
+/// the parts of one run finish at about the same time, a handful at most.
+const CONFLICTS_MAX: u32 = 32;
+
+/// What every part of the scheduler works with.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) store: Store,
+    pub(crate) bus: Bus,
+    pub(crate) catalog: Catalog,
+    pub(crate) pool: String,
+    pub(crate) runner_image: String,
+}
+
+/// A command with what is written along with it.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) command: Command,
+    pub(crate) result: Option<TaskResult>,
+    pub(crate) attempt: Option<AttemptFigures>,
+    pub(crate) operations: Option<Value>,
+    pub(crate) context: Option<Value>,
+}
+
+/// What somebody wants of a run: looks at the run and says what to do. It is asked again whenever
+/// somebody else changed the run first, so it must not do anything itself.
+pub(crate) trait Intention: Sync {
+    /// The step for the run as it is now.
+    fn step(
+        &self,
+        engine: &Engine,
+        record: &RunRecord,
+    ) -> impl Future<Output = Result<Step, Error>> + Send;
+}
+
+/// A command that does not depend on the run.
+impl Intention for Command {
+    async fn step(&self, _: &Engine, _: &RunRecord) -> Result<Step, Error> {
+        Ok(self.clone().into())
+    }
+}
+
+/// Takes a run out of the queue, without the cells that what was asked for does not need.
+#[derive(Debug)]
+pub(crate) struct Start;
+
+impl Intention for Start {
+    async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
+        let version = engine.catalog.version(record.flow_version).await?;
+        let needed = version.plan.cells_for(&to_run(&version.graph, Scope::Run));
+        let tasks = record.run.tasks.iter().map(|task| task.index);
+        let skip = tasks.filter(|task| !needed.contains(task)).collect();
+        Ok(Command::Start { skip }.into())
+    }
+}
+
+impl From<Command> for Step {
+    fn from(command: Command) -> Self {
+        Self { command, result: None, attempt: None, operations: None, context: None }
+    }
+}
+
+impl Step {
+    /// Along with what became known of an attempt.
+    pub(crate) fn with_attempt(
+        mut self,
+        attempt: AttemptRef,
+        container: Option<String>,
+        figures: Option<Figures>,
+    ) -> Self {
+        let AttemptRef { task, attempt, .. } = attempt;
+        self.attempt = Some(AttemptFigures { task, attempt, container, figures });
+        self
+    }
+
+    /// Along with the task's result.
+    pub(crate) fn with_result(mut self, task: u32, result: CellResult) -> Self {
+        self.result = Some(TaskResult { task, result });
+        self
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(store: Store, bus: Bus, config: &Config) -> Self {
+        Self {
+            catalog: Catalog::new(store.clone()),
+            store,
+            bus,
+            pool: config.pool.clone(),
+            runner_image: config.runner_image.clone(),
+        }
+    }
+
+    /// The run as it is stored now.
+    pub(crate) async fn load(&self, run: RunId) -> Result<RunRecord, Error> {
+        self.store.engine().load(run).await?.ok_or(Error::NoRun(run))
+    }
+
+    /// Changes a run. Returns the run afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the intention changes nothing.
+    pub(crate) async fn transition(
+        &self,
+        run: RunId,
+        intention: &impl Intention,
+    ) -> Result<Run, Error> {
+        for conflict in 0..CONFLICTS_MAX {
+            let record = self.load(run).await?;
+            let step = intention.step(self, &record).await?;
+            let decision = decide(&record.run, &step.command, now())?;
+            if decision.events.is_empty() {
+                return Ok(record.run);
+            }
+            let transition = self.write(&record, step, decision)?;
+            let (after, outbox) = (transition.after.clone(), transition.outbox.clone());
+            match self.store.engine().commit(transition).await {
+                Ok(()) => {
+                    self.publish(&outbox).await;
+                    return Ok(after);
+                }
+                Err(store::Error::VersionConflict) => pause(conflict).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contended(run))
+    }
+
+    /// The transaction that a decision makes.
+    fn write(
+        &self,
+        record: &RunRecord,
+        step: Step,
+        decision: Decision,
+    ) -> Result<Transition, Error> {
+        let now = now();
+        let mut after = record.run.clone();
+        decision.events.iter().for_each(|event| after.apply(event));
+        let container = step.attempt.as_ref().and_then(|attempt| attempt.container.as_deref());
+        let figures = step.attempt.as_ref().and_then(|attempt| attempt.figures.as_ref());
+        let told = events::describe(record, &decision.events, container, figures, now);
+        let mut outbox = Vec::new();
+        if !told.is_empty() {
+            outbox.push(outgoing::events(after.id, record.version + 1, &told, now)?);
+        }
+        for effect in &decision.effects {
+            outbox.push(self.effect(after.id, effect, now)?);
+        }
+        let mut transition = Transition::new(record.version, after, decision.events, now);
+        transition.results.extend(step.result);
+        transition.figures.extend(step.attempt);
+        transition.operations = step.operations;
+        transition.context = step.context;
+        transition.outbox = outbox;
+        Ok(transition)
+    }
+
+    fn effect(&self, run: RunId, effect: &Effect, now: Timestamp) -> Result<OutboxMessage, Error> {
+        match effect {
+            Effect::Dispatch { task, dispatch } => {
+                outgoing::offer(&self.pool, run, *task, *dispatch, now)
+            }
+            Effect::Stop { task, attempt, worker } => {
+                let attempt = AttemptRef { run, task: *task, attempt: *attempt };
+                outgoing::stop(*worker, attempt, now)
+            }
+        }
+    }
+
+    /// Publishes what was committed. What cannot be published now stays in the outbox, where the
+    /// sweep finds it.
+    pub(crate) async fn publish(&self, outbox: &[OutboxMessage]) {
+        let mut published = Vec::with_capacity(outbox.len());
+        for message in outbox {
+            match outgoing::publish(&self.bus, message).await {
+                Ok(()) => published.push(message.id),
+                Err(error) => {
+                    tracing::warn!(queue = %message.queue, error = %error, "publishing is delayed");
+                    break;
+                }
+            }
+        }
+        if !published.is_empty()
+            && let Err(error) = self.store.engine().mark_published(&published, now()).await
+        {
+            // Published twice is published once: every message has a fixed id.
+            tracing::warn!(error = %error, "messages stay in the outbox although published");
+        }
+    }
+}
+
+/// Waits a little, longer with each conflict, by a random amount so that rivals do not march in
+/// step.
+async fn pause(conflict: u32) {
+    let millis_max = 2u64 << conflict.min(6);
+    let millis = rand::rng().random_range(0..=millis_max);
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}

@@ -1,0 +1,108 @@
+//! Takes accepted runs out of the queue and starts them; ends those that are to be cancelled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Consumer, Delivery, Queue};
+use domain::run::Command;
+use proto::message::{RunOrder, VERSION};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::engine::{Engine, Start};
+use crate::error::Error;
+
+/// Orders that are handled at the same time.
+const ORDERS_MAX: usize = 64;
+
+/// How long an order rests after a failure that may pass.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The consumer of the queue of runs.
+pub(crate) struct Intake {
+    engine: Arc<Engine>,
+    consumer: Consumer,
+}
+
+impl Intake {
+    pub(crate) async fn open(engine: Arc<Engine>) -> Result<Self, Error> {
+        let consumer = engine.bus.consumer(&Queue::Runs).await?;
+        Ok(Self { engine, consumer })
+    }
+
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        while !stop.is_cancelled() {
+            let fetched = tokio::select! {
+                fetched = self.consumer.fetch(ORDERS_MAX, Duration::from_secs(5)) => fetched,
+                () = stop.cancelled() => break,
+            };
+            match fetched {
+                Ok(deliveries) => {
+                    for delivery in deliveries {
+                        tasks.spawn(handle(Arc::clone(&self.engine), delivery));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "the queue of runs cannot be read");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+async fn handle(engine: Arc<Engine>, delivery: Delivery) {
+    let outcome = match serde_json::from_slice::<RunOrder>(&delivery.body) {
+        Ok(order) if order.v == VERSION => follow(&engine, &order).await,
+        Ok(order) => {
+            // A newer API wrote it; a scheduler of its version will take it.
+            tracing::warn!(version = order.v, "an order of another version is handed back");
+            hand_back(delivery).await;
+            return;
+        }
+        Err(error) => {
+            tracing::error!(error = %error, "an unreadable order is dropped");
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => {
+            if let Err(error) = delivery.ack().await {
+                tracing::debug!(error = %error, "an order will come again");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(error = %error, "an order has to wait");
+            hand_back(delivery).await;
+        }
+    }
+}
+
+async fn hand_back(delivery: Delivery) {
+    if let Err(error) = delivery.nack(RETRY_AFTER).await {
+        tracing::debug!(error = %error, "an order will come again by itself");
+    }
+}
+
+async fn follow(engine: &Engine, order: &RunOrder) -> Result<(), Error> {
+    let outcome = if order.cancel {
+        engine.transition(order.run, &Command::Cancel).await
+    } else {
+        engine.transition(order.run, &Start).await
+    };
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(Error::Refused(refused)) => {
+            tracing::debug!(run.id = %order.run, reason = %refused, "an order changes nothing");
+            Ok(())
+        }
+        Err(error) if error.is_transient() => Err(error),
+        Err(error) => {
+            tracing::error!(run.id = %order.run, error = %error, "an order cannot be followed");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Answers to workers: claims, reports, heartbeats and the questions of components.
+
+use std::sync::Arc;
+
+use bus::{Request, Service};
+use bytes::Bytes;
+use domain::id::{RunId, WorkerEpoch};
+use domain::limits::LEASE;
+use domain::run::{Command, Refused};
+use proto::message::{AttemptRef, SchedulerReply, VERSION, WorkerRequest, WorkerRequestBody};
+use store::WorkerRow;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::attempts::{Began, Claim, Report};
+use crate::clock::now;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::{calls, sweep};
+
+/// The server of worker requests.
+pub(crate) struct Requests {
+    engine: Arc<Engine>,
+    requests: bus::Requests,
+}
+
+impl Requests {
+    pub(crate) async fn open(engine: Arc<Engine>, requests_max: usize) -> Result<Self, Error> {
+        let requests = engine.bus.serve(Service::Scheduler, requests_max).await?;
+        Ok(Self { engine, requests })
+    }
+
+    /// Serves until `stop`, then answers what was already taken.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        loop {
+            let request = tokio::select! {
+                request = self.requests.next() => request,
+                () = stop.cancelled() => break,
+            };
+            let Some(request) = request else { break };
+            tasks.spawn(answer(Arc::clone(&self.engine), request));
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+async fn answer(engine: Arc<Engine>, request: Request) {
+    let reply = match serde_json::from_slice::<WorkerRequest>(&request.body) {
+        Ok(asked) if asked.v == VERSION => {
+            let worker = asked.worker;
+            Box::pin(handle(&engine, worker, asked.body)).await.unwrap_or_else(refusal)
+        }
+        Ok(asked) => SchedulerReply::Unavailable {
+            reason: format!("message version {} is not {VERSION}", asked.v),
+        },
+        Err(error) => SchedulerReply::Refused { reason: format!("unreadable request: {error}") },
+    };
+    let sent = match serde_json::to_vec(&reply) {
+        Ok(body) => request.respond(Bytes::from(body)).await.map_err(Error::from),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = sent {
+        tracing::warn!(error = %error, "a worker's request stays without an answer");
+    }
+}
+
+/// What a worker is told about an error.
+fn refusal(error: Error) -> SchedulerReply {
+    let reason = error.to_string();
+    match error {
+        Error::Refused(Refused::AlreadyDone) => SchedulerReply::Accepted,
+        Error::Refused(_) | Error::NoRun(_) => SchedulerReply::Refused { reason },
+        error if error.is_transient() => {
+            tracing::warn!(error = %error, "a worker has to ask again");
+            SchedulerReply::Unavailable { reason }
+        }
+        error => {
+            tracing::error!(error = %error, "a worker's request fails");
+            SchedulerReply::Refused { reason }
+        }
+    }
+}
+
+async fn handle(
+    engine: &Engine,
+    worker: WorkerEpoch,
+    body: WorkerRequestBody,
+) -> Result<SchedulerReply, Error> {
+    match body {
+        WorkerRequestBody::Claim { run, task } => claim(engine, worker, run, task).await,
+        WorkerRequestBody::Began { attempt, container } => {
+            engine.transition(attempt.run, &Began { attempt, worker, container }).await?;
+            Ok(SchedulerReply::Accepted)
+        }
+        WorkerRequestBody::Report { attempt, outcome, figures } => {
+            let report = Report { attempt, worker, outcome: *outcome, figures };
+            engine.transition(attempt.run, &report).await?;
+            Ok(SchedulerReply::Accepted)
+        }
+        WorkerRequestBody::Heartbeat { name, slots, attempts } => {
+            let beat = WorkerRow::beat(worker, name, slots, now(), LEASE);
+            heartbeat(engine, worker, &beat, &attempts).await
+        }
+        WorkerRequestBody::Goodbye => {
+            engine.store.engine().goodbye(worker, now()).await?;
+            Ok(SchedulerReply::Accepted)
+        }
+        WorkerRequestBody::Call { attempt, op, args } => {
+            let record = engine.load(attempt.run).await?;
+            let held = record.run.task(attempt.task);
+            if !held.is_some_and(|task| task.is_held_by(attempt.attempt, worker)) {
+                return Ok(SchedulerReply::Refused { reason: "the attempt is stale".to_owned() });
+            }
+            Ok(match calls::answer(engine, &record, attempt.task, &op, args).await? {
+                Ok(ok) => SchedulerReply::Call { ok: Some(ok), error: None },
+                Err(error) => SchedulerReply::Call { ok: None, error: Some(error) },
+            })
+        }
+    }
+}
+
+/// Hands a task to a worker. The attempt is prepared first, so that a task which cannot be run
+/// fails here and never reaches a container.
+async fn claim(
+    engine: &Engine,
+    worker: WorkerEpoch,
+    run: RunId,
+    task: u32,
+) -> Result<SchedulerReply, Error> {
+    let claim = Claim::of(task, worker);
+    engine.transition(run, &claim).await?;
+    Ok(match claim.prepared() {
+        Some(Ok(assignment)) => SchedulerReply::Assigned { assignment },
+        Some(Err(failure)) => SchedulerReply::Refused { reason: failure.message },
+        None => SchedulerReply::Refused { reason: "the run is over".to_owned() },
+    })
+}
+
+/// Renews a worker's lease. Whatever the database says it holds but it does not know of (a reply
+/// that was lost, say) is lost; whatever it holds but should not is to be stopped.
+async fn heartbeat(
+    engine: &Engine,
+    worker: WorkerEpoch,
+    beat: &WorkerRow,
+    held: &[AttemptRef],
+) -> Result<SchedulerReply, Error> {
+    let store = engine.store.engine();
+    store.beat(beat).await?;
+    for orphan in store.orphaned_attempts(worker, held, now() - LEASE).await? {
+        let AttemptRef { run, task, attempt } = orphan;
+        let command = Command::Lost { task, attempt, worker, failure: sweep::worker_lost() };
+        match engine.transition(run, &command).await {
+            Ok(_) | Err(Error::Refused(_) | Error::NoRun(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mine = store.attempts_of(worker).await?;
+    let stop = held.iter().filter(|attempt| !mine.contains(attempt)).copied().collect();
+    Ok(SchedulerReply::Beat { stop })
+}

@@ -1,0 +1,134 @@
+//! What the clock demands: lost messages, ended leases, retries that are due, deadlines, outbox.
+//!
+//! Every scheduler sweeps; whatever two of them find at the same time, one transition wins.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::failure::{Failure, FailureKind};
+use domain::run::{Command, RunState};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::now;
+use crate::engine::{Engine, Start};
+use crate::error::Error;
+
+/// Rows handled in one round; the next round comes soon.
+const BATCH: u64 = 200;
+
+/// An outbox row is the business of whoever wrote it for this long.
+const OUTBOX_GRACE: Duration = Duration::from_secs(1);
+
+/// How long published outbox rows and dead workers are kept.
+const PRUNE_AFTER: Duration = Duration::from_secs(600);
+
+/// How often they are removed.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// The part that looks at the clock.
+pub(crate) struct Sweep {
+    engine: Arc<Engine>,
+    every: Duration,
+    archive_after: Duration,
+    pruned: Option<Instant>,
+}
+
+impl Sweep {
+    pub(crate) fn new(engine: Arc<Engine>, every: Duration, archive_after: Duration) -> Self {
+        Self { engine, every, archive_after, pruned: None }
+    }
+
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.round().await {
+                tracing::warn!(error = %error, "the sweep was interrupted");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.every) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), Error> {
+        self.relay().await?;
+        self.lost().await?;
+        self.due().await?;
+        self.archive().await?;
+        if self.pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
+            self.pruned = Some(Instant::now());
+            self.engine.store.engine().prune(now() - PRUNE_AFTER).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes what its writer did not.
+    async fn relay(&self) -> Result<(), Error> {
+        let left = self.engine.store.engine().unpublished(BATCH, now() - OUTBOX_GRACE).await?;
+        self.engine.publish(&left).await;
+        Ok(())
+    }
+
+    /// Ends attempts whose worker is gone.
+    async fn lost(&self) -> Result<(), Error> {
+        for expired in self.engine.store.engine().expired_attempts(now(), BATCH).await? {
+            tracing::warn!(
+                run.id = %expired.run,
+                task = expired.task,
+                attempt = expired.attempt,
+                worker.epoch = %expired.worker,
+                "the worker of an attempt is lost"
+            );
+            let command = Command::Lost {
+                task: expired.task,
+                attempt: expired.attempt,
+                worker: expired.worker,
+                failure: worker_lost(),
+            };
+            quietly(self.engine.transition(expired.run, &command).await)?;
+        }
+        Ok(())
+    }
+
+    /// Wakes runs that wait for the clock, and starts those whose message was lost.
+    async fn due(&self) -> Result<(), Error> {
+        for run in self.engine.store.engine().runs_due(now(), BATCH).await? {
+            match self.engine.transition(run, &Command::Wake).await {
+                Ok(after) if after.state == RunState::Queued => {
+                    quietly(self.engine.transition(run, &Start).await)?;
+                }
+                outcome => quietly(outcome)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves event logs of ended runs from the bus to the store.
+    async fn archive(&self) -> Result<(), Error> {
+        let store = self.engine.store.engine();
+        for run in store.runs_to_archive(now() - self.archive_after, BATCH).await? {
+            let entries = self.engine.bus.snapshot(run).await?;
+            let mut log = Vec::new();
+            for entry in &entries {
+                log.extend_from_slice(entry);
+                log.push(b'\n');
+            }
+            store.archive_event_log(run, &log).await?;
+            self.engine.bus.forget(run).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What is recorded when a worker is gone.
+pub(crate) fn worker_lost() -> Failure {
+    Failure::new(FailureKind::WorkerLost, "the worker that ran this was lost")
+}
+
+/// A refusal only says that somebody else was faster.
+fn quietly<T>(outcome: Result<T, Error>) -> Result<(), Error> {
+    match outcome {
+        Ok(_) | Err(Error::Refused(_) | Error::NoRun(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,236 @@
+//! Opening a database.
+
+mod postgres;
+mod sqlite;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use domain::id::TenantId;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
+};
+
+use crate::auth::{Auth, Passwords};
+use crate::engine::Engine;
+use crate::error::{Doing, Error};
+use crate::seal::KeyEncryptionKey;
+use crate::tenant::Tenant;
+
+/// Where the database is and how hard it may be used.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `sqlite:///path/to/file.db` (also `sqlite:relative.db`) or `postgres://…`.
+    pub url: String,
+    /// Most connections. On Postgres 4 to 8 per scheduler give the highest throughput; on SQLite
+    /// these are readers beside the one writer.
+    pub connections_max: u32,
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Queries outside a transaction.
+    read: DatabaseConnection,
+    /// Transactions that write. On SQLite one connection, so that writers wait for each other in
+    /// this queue and not in the database; on Postgres the same pool as `read`.
+    write: DatabaseConnection,
+    key: KeyEncryptionKey,
+    passwords: Passwords,
+    /// Once current, always current: nothing takes a step back.
+    current: AtomicBool,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let backend = self.inner.read.get_database_backend();
+        f.debug_struct("Store")
+            .field("backend", &backend)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens a database; an SQLite file that does not exist is made, readable by its owner only.
+    ///
+    /// # Errors
+    /// [`Error::Settings`], [`Error::File`], [`Error::Database`].
+    pub async fn connect(settings: &Settings, key: KeyEncryptionKey) -> Result<Self, Error> {
+        if settings.connections_max == 0 {
+            return Err(Error::Settings("connections_max is zero".to_owned()));
+        }
+        let scheme = settings.url.split(':').next().unwrap_or_default();
+        let (read, write) = match scheme {
+            "sqlite" => sqlite::open(settings).await?,
+            "postgres" | "postgresql" => {
+                let pool = postgres::open(settings).await?;
+                (pool.clone(), pool)
+            }
+            _ => {
+                let why = "the URL begins with neither sqlite: nor postgres:";
+                return Err(Error::Settings(why.to_owned()));
+            }
+        };
+        let passwords = Passwords::default();
+        let current = AtomicBool::new(false);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                read,
+                write,
+                key,
+                passwords,
+                current,
+            }),
+        })
+    }
+
+    /// Brings the schema up to date. May run in several processes at once and again at any time.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn migrate(&self) -> Result<(), Error> {
+        const DOING: &str = "migrating the schema";
+        if self.schema_is_current().await? {
+            return Ok(());
+        }
+        // All steps in one transaction: on SQLite the write lock keeps others out, on Postgres an
+        // advisory lock that ends with the transaction.
+        let tx = self.begin(DOING).await?;
+        if self.is_postgres() {
+            postgres::lock_schema(&tx).await.doing(DOING)?;
+        }
+        // Somebody else may have been first.
+        if !migrated(&tx).await? {
+            let up = <migrations::Migrator as migrations::MigratorTrait>::up(&tx, None);
+            Box::pin(up).await.doing(DOING)?;
+        }
+        tx.commit().await.doing(DOING)
+    }
+
+    /// Whether every step of the schema that this program knows has been applied. Further steps of
+    /// a newer program do not matter: each step works with the program before it.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn schema_is_current(&self) -> Result<bool, Error> {
+        if self.inner.current.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let current = migrated(self.read()).await?;
+        self.inner.current.store(current, Ordering::Relaxed);
+        Ok(current)
+    }
+
+    /// Whether the store can serve: reachable, current, and made with this key-encryption key.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::SchemaNotCurrent`], [`Error::WrongKey`].
+    pub async fn check(&self) -> Result<(), Error> {
+        if !self.schema_is_current().await? {
+            return Err(Error::SchemaNotCurrent);
+        }
+        self.check_key(self.read()).await.map(drop)
+    }
+
+    /// Closes all connections once their calls are over; later calls fail.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn close(&self) -> Result<(), Error> {
+        const DOING: &str = "closing the database";
+        self.inner.read.close_by_ref().await.doing(DOING)?;
+        self.inner.write.close_by_ref().await.doing(DOING)
+    }
+
+    /// The rows of one tenant.
+    #[must_use]
+    pub fn tenant(&self, id: TenantId) -> Tenant {
+        Tenant {
+            store: self.clone(),
+            id,
+        }
+    }
+
+    /// Identities.
+    #[must_use]
+    pub fn auth(&self) -> Auth {
+        Auth {
+            store: self.clone(),
+        }
+    }
+
+    /// The scheduler's view.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        Engine {
+            store: self.clone(),
+        }
+    }
+
+    /// For queries that need no transaction.
+    pub(crate) fn read(&self) -> &DatabaseConnection {
+        &self.inner.read
+    }
+
+    /// Begins a transaction that writes; dropping it undoes it. Whoever holds one must not begin
+    /// another: on SQLite it would wait for itself.
+    pub(crate) async fn begin(&self, doing: &'static str) -> Result<DatabaseTransaction, Error> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.inner
+            .write
+            .begin_with_options(options)
+            .await
+            .doing(doing)
+    }
+
+    pub(crate) fn key(&self) -> &KeyEncryptionKey {
+        &self.inner.key
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.inner.passwords
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.inner.read.get_database_backend() == DbBackend::Postgres
+    }
+}
+
+/// Whether the database has seen every step that this program knows.
+async fn migrated<C: ConnectionTrait>(connection: &C) -> Result<bool, Error> {
+    const DOING: &str = "reading the schema's version";
+    let backend = connection.get_database_backend();
+    let catalogue = match backend {
+        DbBackend::Postgres => {
+            "SELECT 1 FROM pg_catalog.pg_class WHERE oid = to_regclass('seaql_migrations')"
+        }
+        _ => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
+    };
+    let statement = Statement::from_string(backend, catalogue);
+    if connection
+        .query_one_raw(statement)
+        .await
+        .doing(DOING)?
+        .is_none()
+    {
+        return Ok(false);
+    }
+    let statement = Statement::from_string(backend, "SELECT version FROM seaql_migrations");
+    let rows = connection.query_all_raw(statement).await.doing(DOING)?;
+    let applied: Vec<String> = rows
+        .iter()
+        .map(|row| row.try_get_by_index(0))
+        .collect::<Result<_, _>>()
+        .doing(DOING)?;
+    Ok(migrations::names()
+        .iter()
+        .all(|name| applied.contains(name)))
+}

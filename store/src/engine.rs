@@ -1,0 +1,26 @@
+//! The scheduler's view: runs of all tenants, leases, workers and the outbox.
+//!
+//! Only a scheduler holds an [`Engine`]; nothing here filters by tenant.
+
+mod attempts;
+mod commit;
+mod due;
+pub(crate) mod load;
+pub(crate) mod outbox;
+pub(crate) mod results;
+mod transition;
+mod workers;
+
+pub use due::QUEUED_MAX;
+pub use load::RunRecord;
+pub use outbox::{OutboxMessage, Pruned};
+pub use transition::{AttemptFigures, BatchOutcome, TaskResult, Transition};
+pub use workers::{ExpiredAttempt, WorkerRow};
+
+use crate::connect::Store;
+
+/// What the scheduler asks of the store.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) store: Store,
+}

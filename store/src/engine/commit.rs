@@ -1,0 +1,272 @@
+//! Writing transitions.
+//!
+//! The guarded update of the run comes first: it locks the row, and a transition that lost the
+//! race writes nothing else. Payloads come before the rows that refer to them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use domain::id::{RunId, TenantId};
+use domain::limits::INLINE_BYTES_MAX;
+use domain::run::{Event, Task};
+use sea_orm::ActiveValue::Set;
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
+};
+use uuid::Uuid;
+
+use super::{BatchOutcome, Engine, Transition, attempts, outbox};
+use crate::bulk::BulkUpdate;
+use crate::entity::{result, run};
+use crate::error::{Doing, Error};
+use crate::json;
+use crate::payload::{self, NewPayload};
+
+const DOING: &str = "committing a transition";
+
+const RUNS: BulkUpdate = BulkUpdate {
+    table: "runs",
+    set: "version = runs.version + 1, state = v.column3, \
+          started = COALESCE(runs.started, v.column4), ended = COALESCE(runs.ended, v.column5), \
+          failure = v.column6, operations = COALESCE(v.column7, runs.operations), \
+          context = COALESCE(v.column8, runs.context)",
+    on: "runs.id = v.column1 AND runs.version = v.column2",
+};
+
+const TASKS: BulkUpdate = BulkUpdate {
+    table: "tasks",
+    set: "state = v.column3, attempt = v.column4, dispatches = v.column5, \
+          dispatched = v.column6, not_before = v.column7, lease_worker = v.column8, \
+          lease_since = v.column9, failure = v.column10",
+    on: "tasks.run = v.column1 AND tasks.position = v.column2",
+};
+
+impl Engine {
+    /// Writes transitions of several runs in one transaction, a few statements in all. Each one
+    /// wins or loses for itself; the answers are in the order of the transitions. Two transitions
+    /// of the same run are written one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Database`]: then nothing of the batch was written. A caller that wants to know
+    /// which transition the database refuses commits them one by one.
+    pub async fn commit_batch(
+        &self,
+        transitions: Vec<Transition>,
+    ) -> Result<Vec<BatchOutcome>, Error> {
+        let mut outcomes = vec![BatchOutcome::VersionConflict; transitions.len()];
+        let tx = self.store.begin(DOING).await?;
+        if transitions.len() > 1 {
+            lock(&tx, &transitions).await?;
+        }
+        let mut waiting: Vec<(usize, Transition)> = transitions.into_iter().enumerate().collect();
+        while !waiting.is_empty() {
+            let mut seen = HashSet::new();
+            let (now, later): (Vec<_>, Vec<_>) = waiting
+                .into_iter()
+                .partition(|(_, transition)| seen.insert(transition.run()));
+            waiting = later;
+            let tenants = guard(&tx, &now).await?;
+            let mut won = Vec::new();
+            for (index, transition) in now {
+                if let Some(tenant) = tenants.get(&transition.run()) {
+                    if let Some(outcome) = outcomes.get_mut(index) {
+                        *outcome = BatchOutcome::Committed;
+                    }
+                    won.push((*tenant, transition));
+                }
+            }
+            write(&tx, won).await?;
+        }
+        tx.commit().await.doing(DOING)?;
+        Ok(outcomes)
+    }
+
+    /// Keeps the event log of a run. A second log for the same run changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such run.
+    pub async fn archive_event_log(&self, run: RunId, log: &[u8]) -> Result<(), Error> {
+        const DOING: &str = "archiving an event log";
+        let tx = self.store.begin(DOING).await?;
+        let tenant: Option<Uuid> = run::Entity::find_by_id(run.uuid())
+            .select_only()
+            .column(run::Column::Tenant)
+            .into_tuple()
+            .one(&tx)
+            .await
+            .doing(DOING)?;
+        let tenant = TenantId(tenant.ok_or(Error::NotFound { what: "run" })?);
+        let new = NewPayload::new(tenant, log.to_vec());
+        let sha256 = new.sha256.clone();
+        payload::insert(&tx, vec![new]).await?;
+        run::Entity::update_many()
+            .col_expr(run::Column::EventLog, sha256.into())
+            .filter(run::Column::Id.eq(run.uuid()))
+            .filter(run::Column::EventLog.is_null())
+            .exec(&tx)
+            .await
+            .doing(DOING)?;
+        tx.commit().await.doing(DOING)
+    }
+}
+
+/// Locks the runs of a batch in one order, so that two batches wait for each other instead of
+/// blocking each other. SQLite has one writer anyway and ignores the lock.
+async fn lock(tx: &DatabaseTransaction, transitions: &[Transition]) -> Result<(), Error> {
+    run::Entity::find()
+        .select_only()
+        .column(run::Column::Id)
+        .filter(run::Column::Id.is_in(transitions.iter().map(|t| t.run().uuid())))
+        .order_by_asc(run::Column::Id)
+        .lock(sea_orm::sea_query::LockType::NoKeyUpdate)
+        .into_tuple::<Uuid>()
+        .all(tx)
+        .await
+        .doing(DOING)
+        .map(drop)
+}
+
+/// Moves each run to its next version, if it still is at the expected one; gives the tenants of
+/// the runs that moved.
+async fn guard(
+    tx: &DatabaseTransaction,
+    transitions: &[(usize, Transition)],
+) -> Result<HashMap<RunId, TenantId>, Error> {
+    let rows = transitions
+        .iter()
+        .map(|(_, transition)| run_row(transition))
+        .collect();
+    let moved = RUNS.returning(tx, rows, "id, tenant").await.doing(DOING)?;
+    let ids = |row: &sea_orm::QueryResult| {
+        Ok((
+            RunId(row.try_get_by_index(0)?),
+            TenantId(row.try_get_by_index(1)?),
+        ))
+    };
+    moved
+        .iter()
+        .map(ids)
+        .collect::<Result<_, sea_orm::DbErr>>()
+        .doing(DOING)
+}
+
+fn run_row(transition: &Transition) -> Vec<Value> {
+    let after = &transition.after;
+    let now = transition.now.millis();
+    let started = transition
+        .events
+        .contains(&Event::RunStarted)
+        .then_some(now);
+    let ended = after.state.is_terminal().then_some(now);
+    vec![
+        after.id.uuid().into(),
+        i64::try_from(transition.expected_version)
+            .unwrap_or(i64::MAX)
+            .into(),
+        after.state.name().into(),
+        started.into(),
+        ended.into(),
+        after.failure.as_ref().map(json::to_text).into(),
+        transition.operations.as_ref().map(json::to_text).into(),
+        transition.context.as_ref().map(json::to_text).into(),
+    ]
+}
+
+/// Writes what the transitions change beside the run's own row.
+async fn write(tx: &DatabaseTransaction, won: Vec<(TenantId, Transition)>) -> Result<(), Error> {
+    let mut payloads = Vec::new();
+    let mut results = Vec::new();
+    let mut tasks = Vec::new();
+    let mut messages = Vec::new();
+    let mut changes = attempts::Changes::default();
+    for (tenant, mut transition) in won {
+        for given in std::mem::take(&mut transition.results) {
+            let (row, payload) = result_row(tenant, &transition, given);
+            results.push(row);
+            payloads.extend(payload);
+        }
+        let changed: BTreeSet<u32> = transition.events.iter().filter_map(task_of).collect();
+        for task in changed
+            .into_iter()
+            .filter_map(|index| transition.after.task(index))
+        {
+            tasks.push(task_row(transition.run(), task));
+        }
+        messages.append(&mut transition.outbox);
+        changes.add(&transition);
+    }
+    payload::insert(tx, payloads).await?;
+    if !results.is_empty() {
+        // A repeated report gives the same result again; the first one stays.
+        result::Entity::insert_many(results)
+            .on_conflict_do_nothing_on([result::Column::Run, result::Column::Task])
+            .exec_without_returning(tx)
+            .await
+            .doing("storing results")?;
+    }
+    let expected = tasks.len();
+    let updated = TASKS.execute(tx, tasks).await.doing(DOING)?;
+    if usize::try_from(updated) != Ok(expected) {
+        return Err(Error::Corrupt {
+            what: "run (it lacks tasks of its plan)",
+        });
+    }
+    changes.write(tx).await?;
+    outbox::insert(tx, messages).await
+}
+
+fn result_row(
+    tenant: TenantId,
+    transition: &Transition,
+    given: super::TaskResult,
+) -> (result::ActiveModel, Option<NewPayload>) {
+    let text = json::to_text(&given.result);
+    let (inline, payload) = if text.len() <= INLINE_BYTES_MAX {
+        (Some(text), None)
+    } else {
+        (None, Some(NewPayload::new(tenant, text.into_bytes())))
+    };
+    let row = result::ActiveModel {
+        run: Set(transition.run().uuid()),
+        task: Set(i64::from(given.task)),
+        tenant: Set(tenant.uuid()),
+        inline: Set(inline),
+        payload: Set(payload.as_ref().map(|payload| payload.sha256.clone())),
+        created: Set(transition.now.millis()),
+    };
+    (row, payload)
+}
+
+fn task_row(run: RunId, task: &Task) -> Vec<Value> {
+    vec![
+        run.uuid().into(),
+        i64::from(task.index).into(),
+        task.state.name().into(),
+        i64::from(task.attempt).into(),
+        i64::from(task.dispatches).into(),
+        task.dispatched.map(|at| at.millis()).into(),
+        task.not_before.map(|at| at.millis()).into(),
+        task.lease.map(|lease| lease.worker.uuid()).into(),
+        task.lease.map(|lease| lease.since.millis()).into(),
+        task.failure.as_ref().map(json::to_text).into(),
+    ]
+}
+
+/// The task that an event changes.
+fn task_of(event: &Event) -> Option<u32> {
+    match event {
+        Event::TaskReady { task, .. }
+        | Event::TaskDispatched { task, .. }
+        | Event::TaskLeased { task, .. }
+        | Event::TaskRunning { task, .. }
+        | Event::TaskDone { task, .. }
+        | Event::AttemptFailed { task, .. }
+        | Event::TaskFailed { task }
+        | Event::TaskSkipped { task }
+        | Event::TaskCancelled { task } => Some(*task),
+        Event::RunStarted
+        | Event::RunCompleted
+        | Event::RunFailed { .. }
+        | Event::RunCancelled
+        | Event::RunTimedOut => None,
+    }
+}

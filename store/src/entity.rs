@@ -1,0 +1,265 @@
+//! The rows. One set of entities for both databases; converted at the edge of this crate.
+//!
+//! Times are milliseconds since the Unix epoch, JSON is text, states are their names.
+
+#![allow(unreachable_pub, reason = "sea-orm's derives write `pub`")]
+
+/// One module per table with `Model`, `Entity`, `Column`, as sea-orm wants it.
+macro_rules! entities {
+    ($($module:ident = $table:tt { $($(#[$meta:meta])* $field:ident: $type:ty,)+ })+) => {$(
+        pub(crate) mod $module {
+            #[allow(unused_imports, reason = "not every table has an id")]
+            use sea_orm::entity::prelude::*;
+
+            #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+            #[sea_orm(table_name = $table)]
+            pub struct Model {
+                $($(#[$meta])* pub $field: $type,)+
+            }
+
+            #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+            pub enum Relation {}
+
+            impl ActiveModelBehavior for ActiveModel {}
+        }
+    )+};
+}
+
+entities! {
+    tenant = "tenants" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        name: String,
+        data_key: Vec<u8>,
+        created: i64,
+    }
+
+    user = "users" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        username: String,
+        password: String,
+        is_superuser: bool,
+        active: bool,
+        created: i64,
+        last_login: Option<i64>,
+    }
+
+    session = "sessions" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        hash: Vec<u8>,
+        user_id: Uuid,
+        created: i64,
+        expires: i64,
+        revoked: Option<i64>,
+    }
+
+    api_key = "api_keys" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        user_id: Uuid,
+        prefix: String,
+        hash: Vec<u8>,
+        name: String,
+        scopes: String,
+        created: i64,
+        expires: Option<i64>,
+        revoked: Option<i64>,
+        last_used: Option<i64>,
+    }
+
+    setting = "settings" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        name: String,
+        value: Vec<u8>,
+        created: i64,
+    }
+
+    project = "projects" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        name: String,
+        description: Option<String>,
+        created: i64,
+    }
+
+    flow = "flows" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        project: Uuid,
+        owner: Option<Uuid>,
+        name: String,
+        endpoint_name: Option<String>,
+        description: Option<String>,
+        icon: Option<String>,
+        tags: String,
+        data: String,
+        export: String,
+        current_version: Option<Uuid>,
+        created: i64,
+        updated: i64,
+    }
+
+    flow_version = "flow_versions" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        flow: Uuid,
+        sha256: Vec<u8>,
+        data: String,
+        plan: String,
+        created: i64,
+    }
+
+    variable = "variables" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        name: String,
+        kind: String,
+        sealed: Vec<u8>,
+        default_fields: String,
+        created: i64,
+        updated: i64,
+    }
+
+    message = "messages" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        flow: Uuid,
+        session_id: String,
+        run: Option<Uuid>,
+        sender: String,
+        sender_name: String,
+        said: i64,
+        arrival: Uuid,
+        data: String,
+    }
+
+    egress_rule = "egress_rules" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        flow: Option<Uuid>,
+        host: String,
+        port: i64,
+        private: bool,
+        created: i64,
+    }
+
+    payload = "payloads" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        sha256: Vec<u8>,
+        length: i64,
+        created: i64,
+    }
+
+    payload_chunk = "payload_chunks" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        sha256: Vec<u8>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        position: i64,
+        bytes: Vec<u8>,
+    }
+
+    run = "runs" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        flow: Uuid,
+        flow_name: String,
+        flow_version: Uuid,
+        state: String,
+        version: i64,
+        request: String,
+        fingerprint: Vec<u8>,
+        session_id: String,
+        deadline: i64,
+        retry: String,
+        limits: String,
+        isolation: String,
+        idempotency_key: Option<String>,
+        submitted_by: Option<Uuid>,
+        created: i64,
+        started: Option<i64>,
+        ended: Option<i64>,
+        failure: Option<String>,
+        operations: Option<String>,
+        context: Option<String>,
+        event_log: Option<Vec<u8>>,
+    }
+
+    task = "tasks" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        run: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        position: i64,
+        cell: String,
+        state: String,
+        depends_on: String,
+        attempt: i64,
+        dispatches: i64,
+        dispatched: Option<i64>,
+        not_before: Option<i64>,
+        lease_worker: Option<Uuid>,
+        lease_since: Option<i64>,
+        failure: Option<String>,
+    }
+
+    attempt = "attempts" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        run: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        task: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        attempt: i64,
+        worker: Uuid,
+        container: Option<String>,
+        leased: i64,
+        began: Option<i64>,
+        ended: Option<i64>,
+        outcome: Option<String>,
+        failure: Option<String>,
+        figures: Option<String>,
+    }
+
+    result = "results" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        run: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        task: i64,
+        tenant: Uuid,
+        inline: Option<String>,
+        payload: Option<Vec<u8>>,
+        created: i64,
+    }
+
+    outbox = "outbox" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        queue: String,
+        message_id: String,
+        body: Vec<u8>,
+        created: i64,
+        published: Option<i64>,
+    }
+
+    worker = "workers" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        epoch: Uuid,
+        name: String,
+        slots: i64,
+        lease_until: i64,
+        last_seen: i64,
+        gone: bool,
+    }
+}

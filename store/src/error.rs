@@ -1,0 +1,118 @@
+//! What can go wrong with the store, and how the database library's errors become that.
+
+use sea_orm::{DbErr, SqlErr};
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such row, or it belongs to somebody else.
+    #[error("{what} not found")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// The request contradicts what is stored.
+    #[error("{what}")]
+    Conflict {
+        /// The contradiction, for people.
+        what: &'static str,
+    },
+    /// Somebody else changed the run first: load it again and decide again.
+    #[error("the run was changed by another process")]
+    VersionConflict,
+    /// The value of this field is taken.
+    #[error("the {field} is already in use")]
+    Duplicate {
+        /// The field.
+        field: &'static str,
+    },
+    /// The value of this field cannot be stored.
+    #[error("the {field} {why}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it, as the end of the sentence.
+        why: &'static str,
+    },
+    /// A sealed value does not open: another key-encryption key, or bytes that were tampered with.
+    #[error("the variable {name} cannot be decrypted with this key-encryption key")]
+    Undecryptable {
+        /// The variable's name.
+        name: String,
+    },
+    /// The database was made with another key-encryption key.
+    #[error("the key-encryption key does not belong to this database")]
+    WrongKey,
+    /// The database does not have the tables this program needs: migrate first.
+    #[error("the database schema is not current")]
+    SchemaNotCurrent,
+    /// What is stored cannot be read back.
+    #[error("stored {what} cannot be read")]
+    Corrupt {
+        /// What.
+        what: &'static str,
+    },
+    /// The configuration cannot work.
+    #[error("the database settings are unusable: {0}")]
+    Settings(String),
+    /// The database file cannot be prepared.
+    #[error("could not prepare the database file {path}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A background computation ended early; only at shutdown.
+    #[error("{doing} was interrupted")]
+    Interrupted {
+        /// What was being done.
+        doing: &'static str,
+    },
+    /// The database refused or could not be reached.
+    #[error("database error while {doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// The database's words.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed a moment later: the database was unreachable, busy, or
+    /// broke a deadlock.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Database { .. } | Self::Interrupted { .. })
+    }
+}
+
+/// Adds what was being done to an error of the database library.
+pub(crate) trait Doing<T> {
+    /// Names what was being done.
+    fn doing(self, doing: &'static str) -> Result<T, Error>;
+
+    /// The same, where a broken unique index means that the value of `field` is taken.
+    fn unique(self, field: &'static str, doing: &'static str) -> Result<T, Error>;
+}
+
+impl<T> Doing<T> for Result<T, DbErr> {
+    fn doing(self, doing: &'static str) -> Result<T, Error> {
+        self.map_err(|source| Error::Database {
+            doing,
+            source: Box::new(source),
+        })
+    }
+
+    fn unique(self, field: &'static str, doing: &'static str) -> Result<T, Error> {
+        self.map_err(|source| match source.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(_)) => Error::Duplicate { field },
+            _ => Error::Database {
+                doing,
+                source: Box::new(source),
+            },
+        })
+    }
+}

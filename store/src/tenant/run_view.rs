@@ -1,0 +1,280 @@
+//! Runs as their tenant sees them.
+
+use domain::failure::Failure;
+use domain::id::{FlowId, RunId, UserId, VersionId, WorkerEpoch};
+use domain::run::{RunState, TaskState};
+use domain::time::Timestamp;
+use proto::message::Figures;
+use sea_orm::{
+    ColumnTrait, Condition, DerivePartialModel, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Tenant;
+use crate::engine::load::number;
+use crate::entity::{attempt, run, task};
+use crate::error::{Doing, Error};
+use crate::json::{from_optional, from_text};
+use crate::page::{Listing, Page};
+
+/// What a list shows of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunHeader {
+    /// Its id.
+    pub id: RunId,
+    /// The flow.
+    pub flow: FlowId,
+    /// The version that runs.
+    pub version: VersionId,
+    /// Where it stands.
+    pub state: RunState,
+    /// The chat session.
+    pub session_id: String,
+    /// The isolation policy's name.
+    pub isolation: String,
+    /// Who asked.
+    pub submitted_by: Option<UserId>,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// When it left the queue.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// When it must have ended.
+    pub deadline: Timestamp,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// A run with its tasks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunView {
+    /// What a list shows.
+    pub header: RunHeader,
+    /// What was asked.
+    pub request: Value,
+    /// Its tasks, in the plan's order.
+    pub tasks: Vec<TaskView>,
+}
+
+/// A task with its attempts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskView {
+    /// The cell's index in the plan.
+    pub index: u32,
+    /// The cell's id.
+    pub cell: String,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Indexes of the tasks whose results it needs.
+    pub depends_on: Vec<u32>,
+    /// How many attempts were started.
+    pub attempt: u32,
+    /// How often it was offered to workers.
+    pub dispatches: u32,
+    /// When it was last offered.
+    pub dispatched: Option<Timestamp>,
+    /// Not to be offered before this time.
+    pub not_before: Option<Timestamp>,
+    /// Why its last attempt failed.
+    pub failure: Option<Failure>,
+    /// Its attempts, first to last.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One try at a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptView {
+    /// Its number, 1-based.
+    pub attempt: u32,
+    /// The worker process that took it.
+    pub worker: WorkerEpoch,
+    /// The container it ran in.
+    pub container: Option<String>,
+    /// When it was taken.
+    pub leased: Timestamp,
+    /// When its container had the task.
+    pub began: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// `done`, `failed` or `cancelled`, once it ended.
+    pub outcome: Option<String>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// What it took.
+    pub figures: Option<Figures>,
+}
+
+/// Which runs; fields that are `None` admit everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Only of this flow.
+    pub flow: Option<FlowId>,
+    /// Only in this state.
+    pub state: Option<RunState>,
+    /// Only of this session.
+    pub session_id: Option<String>,
+}
+
+/// The columns of a run that are always small.
+#[derive(DerivePartialModel)]
+#[sea_orm(entity = "run::Entity")]
+struct RunRow {
+    id: Uuid,
+    flow: Uuid,
+    flow_version: Uuid,
+    state: String,
+    session_id: String,
+    isolation: String,
+    submitted_by: Option<Uuid>,
+    created: i64,
+    started: Option<i64>,
+    ended: Option<i64>,
+    deadline: i64,
+    failure: Option<String>,
+}
+
+impl Tenant {
+    /// One run with its tasks and attempts.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn run(&self, id: RunId) -> Result<RunView, Error> {
+        const DOING: &str = "reading a run";
+        let header = self.run_header(id).await?;
+        let db = self.store.read();
+        let request: Option<String> = run::Entity::find_by_id(id.uuid())
+            .select_only()
+            .column(run::Column::Request)
+            .filter(run::Column::Tenant.eq(self.id.uuid()))
+            .into_tuple()
+            .one(db)
+            .await
+            .doing(DOING)?;
+        let request = request.ok_or(Error::NotFound { what: "run" })?;
+        let tasks = task::Entity::find()
+            .filter(task::Column::Run.eq(id.uuid()))
+            .order_by_asc(task::Column::Position)
+            .all(db)
+            .await
+            .doing(DOING)?;
+        let attempts = attempt::Entity::find()
+            .filter(attempt::Column::Run.eq(id.uuid()))
+            .order_by_asc(attempt::Column::Task)
+            .order_by_asc(attempt::Column::Attempt)
+            .all(db)
+            .await
+            .doing(DOING)?;
+        let tasks = tasks
+            .into_iter()
+            .map(|task| {
+                let attempts = attempts
+                    .iter()
+                    .filter(|attempt| attempt.task == task.position);
+                task_view(&task, attempts)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(RunView {
+            header,
+            request: from_text("request of a run", &request)?,
+            tasks,
+        })
+    }
+
+    /// One run without its tasks: cheap enough to ask on every poll.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn run_header(&self, id: RunId) -> Result<RunHeader, Error> {
+        let row: Option<RunRow> = run::Entity::find_by_id(id.uuid())
+            .filter(run::Column::Tenant.eq(self.id.uuid()))
+            .into_partial_model()
+            .one(self.store.read())
+            .await
+            .doing("reading a run")?;
+        header(row.ok_or(Error::NotFound { what: "run" })?)
+    }
+
+    /// Lists runs, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn runs(&self, filter: &RunFilter, page: Page) -> Result<Listing<RunHeader>, Error> {
+        use run::Column;
+        const DOING: &str = "listing runs";
+        let session = filter.session_id.as_ref();
+        let fits = Condition::all()
+            .add(Column::Tenant.eq(self.id.uuid()))
+            .add_option(filter.flow.map(|flow| Column::Flow.eq(flow.uuid())))
+            .add_option(filter.state.map(|state| Column::State.eq(state.name())))
+            .add_option(session.map(|id| Column::SessionId.eq(id.replace('\0', "\u{fffd}"))));
+        let select = run::Entity::find().filter(fits);
+        let total = select.clone().count(self.store.read()).await.doing(DOING)?;
+        let rows: Vec<RunRow> = select
+            .order_by_desc(Column::Created)
+            .order_by_desc(Column::Id)
+            .limit(page.limit)
+            .offset(page.offset)
+            .into_partial_model()
+            .all(self.store.read())
+            .await
+            .doing(DOING)?;
+        let items = rows.into_iter().map(header).collect::<Result<_, _>>()?;
+        Ok(Listing { items, total })
+    }
+}
+
+fn header(row: RunRow) -> Result<RunHeader, Error> {
+    Ok(RunHeader {
+        id: RunId(row.id),
+        flow: FlowId(row.flow),
+        version: VersionId(row.flow_version),
+        state: RunState::named(&row.state).ok_or(Error::Corrupt {
+            what: "state of a run",
+        })?,
+        session_id: row.session_id,
+        isolation: row.isolation,
+        submitted_by: row.submitted_by.map(UserId),
+        created: Timestamp(row.created),
+        started: row.started.map(Timestamp),
+        ended: row.ended.map(Timestamp),
+        deadline: Timestamp(row.deadline),
+        failure: from_optional("failure of a run", row.failure.as_deref())?,
+    })
+}
+
+fn task_view<'a>(
+    row: &task::Model,
+    attempts: impl Iterator<Item = &'a attempt::Model>,
+) -> Result<TaskView, Error> {
+    Ok(TaskView {
+        index: number(row.position)?,
+        cell: row.cell.clone(),
+        state: TaskState::named(&row.state).ok_or(Error::Corrupt {
+            what: "state of a task",
+        })?,
+        depends_on: from_text("dependencies of a task", &row.depends_on)?,
+        attempt: number(row.attempt)?,
+        dispatches: number(row.dispatches)?,
+        dispatched: row.dispatched.map(Timestamp),
+        not_before: row.not_before.map(Timestamp),
+        failure: from_optional("failure of a task", row.failure.as_deref())?,
+        attempts: attempts.map(attempt_view).collect::<Result<_, _>>()?,
+    })
+}
+
+fn attempt_view(row: &attempt::Model) -> Result<AttemptView, Error> {
+    Ok(AttemptView {
+        attempt: number(row.attempt)?,
+        worker: WorkerEpoch(row.worker),
+        container: row.container.clone(),
+        leased: Timestamp(row.leased),
+        began: row.began.map(Timestamp),
+        ended: row.ended.map(Timestamp),
+        outcome: row.outcome.clone(),
+        failure: from_optional("failure of an attempt", row.failure.as_deref())?,
+        figures: from_optional("figures of an attempt", row.figures.as_deref())?,
+    })
+}

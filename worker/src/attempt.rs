@@ -1,0 +1,285 @@
+//! One attempt: a container, one task, its frames, one outcome.
+//!
+//! ```text
+//! take ─ run ─▶ frames ── event, log ──▶ mask ─▶ run's event log
+//!                      ├─ call ─────────▶ schedulers ─▶ reply
+//!                      └─ result, failure, end of stream, limit, deadline ─▶ outcome
+//! outcome ─ container destroyed ─ events stored ─▶ report
+//! ```
+
+mod calls;
+mod events;
+mod mask;
+mod meter;
+mod verdict;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::failure::Failure;
+use domain::limits::CellLimits;
+use proto::event::RunEventKind;
+use proto::frame::{CellResult, Error as FrameError, FromRunner, Log};
+use proto::message::{
+    Assignment, AttemptRef, Figures, ReportOutcome, SchedulerReply, WorkerRequestBody,
+};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+
+use crate::backoff::Backoff;
+use crate::config::{Config, capped};
+use crate::egress::{Policy, Resolve};
+use crate::pool::{Lent, Pool};
+use crate::sandbox::{FrameReader, Job, Sandbox, SlotSpec};
+use crate::upstream::Upstream;
+use calls::Calls;
+use events::Events;
+use mask::Secrets;
+use meter::{Keep, LOG_NOTICE, Meter};
+
+/// One try at telling the schedulers that a container has the task.
+const BEGAN_WAIT: Duration = Duration::from_secs(5);
+
+/// What all attempts of a worker share.
+#[derive(Clone, Debug)]
+pub(crate) struct Workshop {
+    pub(crate) config: Arc<Config>,
+    pub(crate) sandbox: Arc<dyn Sandbox>,
+    pub(crate) pool: Pool,
+    pub(crate) upstream: Upstream,
+    pub(crate) resolver: Arc<dyn Resolve>,
+}
+
+/// An attempt that ended by itself.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) outcome: ReportOutcome,
+    pub(crate) figures: Figures,
+}
+
+/// How the frames of a cell ended.
+enum Close {
+    Result(Box<CellResult>),
+    Failure(Failure),
+    /// The stream ended without a final frame.
+    Silent,
+    /// Somebody else holds the attempt.
+    Lost,
+}
+
+/// What is fixed for one attempt.
+struct Cell<'a> {
+    shop: &'a Workshop,
+    attempt: AttemptRef,
+    name: String,
+    limits: CellLimits,
+    secrets: Arc<Secrets>,
+}
+
+/// Runs an attempt to its end. `None`: it was told to stop, and there is nothing to report.
+pub(crate) async fn drive(
+    shop: &Workshop,
+    assignment: Assignment,
+    stop: &CancellationToken,
+) -> Option<Ended> {
+    let claimed = Instant::now();
+    let cell = Cell {
+        shop,
+        attempt: assignment.attempt,
+        name: assignment.task.cell.clone(),
+        limits: capped(&assignment.limits, &shop.config.caps),
+        secrets: Arc::new(Secrets::new(&assignment.task.variables)),
+    };
+    let spec = cell.spec(&assignment.image);
+    let taken = stop.run_until_cancelled(shop.pool.take(&spec, shop.config.pool.take_max())).await?;
+    match taken {
+        Ok(lent) => stop.run_until_cancelled(Box::pin(cell.run(lent, assignment, claimed))).await?,
+        Err(error) => Some(cell.failed(verdict::not_started(&error), Figures::default())),
+    }
+}
+
+impl Cell<'_> {
+    fn spec(&self, image: &str) -> SlotSpec {
+        let pool_bytes = self.shop.config.limits.tmpfs_bytes;
+        SlotSpec {
+            image: image.to_owned(),
+            // `/tmp` cannot be resized. A task that asks for less gets the pool's, whose pages
+            // count against the task's memory in any case.
+            tmpfs_bytes: self.limits.tmpfs_bytes.max(pool_bytes),
+        }
+    }
+
+    fn failed(&self, failure: Failure, figures: Figures) -> Ended {
+        Ended { outcome: ReportOutcome::Failed { failure }, figures }
+    }
+
+    /// Cancelled by dropping: the container is destroyed, the writer of events stops.
+    async fn run(self, mut lent: Lent, assignment: Assignment, claimed: Instant) -> Option<Ended> {
+        let container = lent.container.clone();
+        let job = self.job(assignment);
+        let mut figures = Figures { container: Some(container.clone()), ..Figures::default() };
+        let running = match self.shop.sandbox.run(&mut lent, job).await {
+            Ok(running) => running,
+            Err(error) => return Some(self.failed(verdict::not_begun(&error), figures)),
+        };
+        let begun = Instant::now();
+        figures.pick_up_ms = millis(begun.saturating_duration_since(claimed));
+        let calls = Calls::open(
+            self.shop.upstream.clone(),
+            self.attempt,
+            self.secrets.clone(),
+            running.replies,
+        );
+        let mut meter = Meter::new(self.limits.clone());
+        let mut events = Events::open(self.shop.upstream.clone(), self.attempt);
+        let close = {
+            let frames = self.listen(running.frames, &mut meter, &mut events, &calls);
+            self.watch(frames, container).await
+        };
+        drop(calls);
+        figures.run_ms = millis(begun.elapsed());
+        figures.frames = meter.frames();
+        figures.output_bytes = meter.output_bytes();
+        figures.memory_peak_bytes = self.shop.sandbox.memory_peak_bytes(&lent);
+        let outcome = self.outcome(close, &lent).await?;
+        // The container goes before the events are stored: its work is over either way.
+        drop(lent);
+        if let Err(error) = events.finish().await {
+            tracing::error!(run.id = %self.attempt.run, %error, "events were not stored");
+            return Some(self.failed(verdict::not_stored(), figures));
+        }
+        Some(Ended { outcome, figures })
+    }
+
+    fn job(&self, assignment: Assignment) -> Job {
+        let egress = (!assignment.egress.is_empty()).then(|| Policy {
+            run: self.attempt.run,
+            cell: self.name.clone(),
+            rules: assignment.egress,
+            settings: self.shop.config.egress.clone(),
+            resolver: self.shop.resolver.clone(),
+        });
+        Job { task: assignment.task, limits: self.limits.clone(), egress }
+    }
+
+    /// The deadline, and the schedulers' word, over whatever the frames do.
+    async fn watch(&self, frames: impl Future<Output = Close>, container: String) -> Close {
+        let wall = Duration::from_millis(self.limits.wall_ms);
+        let watched = timeout(wall, async {
+            tokio::select! {
+                close = frames => close,
+                () = self.announce(container) => Close::Lost,
+            }
+        });
+        watched.await.unwrap_or_else(|_| Close::Failure(verdict::timed_out(&self.limits)))
+    }
+
+    /// Tells the schedulers that the task has begun. Returns only when they refuse it.
+    async fn announce(&self, container: String) {
+        let began = WorkerRequestBody::Began { attempt: self.attempt, container };
+        let Ok(request) = self.shop.upstream.encoded(began) else {
+            return std::future::pending().await;
+        };
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            match self.shop.upstream.send(request.clone(), BEGAN_WAIT).await {
+                Ok(SchedulerReply::Refused { reason }) => {
+                    tracing::info!(run.id = %self.attempt.run, task.id = self.attempt.task, %reason, "attempt is not ours any more");
+                    return;
+                }
+                Ok(SchedulerReply::Unavailable { .. }) | Err(_) => backoff.pause().await,
+                Ok(_) => return std::future::pending().await,
+            }
+        }
+    }
+
+    async fn listen(
+        &self,
+        mut frames: FrameReader,
+        meter: &mut Meter,
+        events: &mut Events,
+        calls: &Calls,
+    ) -> Close {
+        loop {
+            let received = match frames.next().await {
+                Some(Ok(received)) => received,
+                // A killed process may leave a reset connection instead of an ended one.
+                None | Some(Err(FrameError::Io(_))) => return Close::Silent,
+                Some(Err(error)) => return Close::Failure(meter.unreadable(&error)),
+            };
+            if let Err(failure) = meter.count(&received) {
+                return Close::Failure(failure);
+            }
+            let event = match received.frame {
+                FromRunner::Result(result) => return Close::Result(result),
+                FromRunner::Failure(body) => {
+                    let body = self.secrets.mask().failure(body);
+                    return Close::Failure(verdict::reported(body, &self.limits));
+                }
+                FromRunner::Ready(_) => {
+                    return Close::Failure(meter::violation("it reported ready twice"));
+                }
+                FromRunner::Call(call) => {
+                    calls.put(call).await;
+                    continue;
+                }
+                FromRunner::Event(event) => Some(self.langflow(event)),
+                FromRunner::Log(log) => self.log(log, meter),
+            };
+            if let Some(kind) = event
+                && events.put(kind).await.is_err()
+            {
+                return Close::Failure(meter::violation("an event cannot be encoded"));
+            }
+        }
+    }
+
+    fn langflow(&self, event: proto::frame::Event) -> RunEventKind {
+        let mask = self.secrets.mask();
+        RunEventKind::Langflow {
+            cell: self.name.clone(),
+            attempt: self.attempt.attempt,
+            event: mask.text(event.event),
+            data: mask.value(event.data),
+        }
+    }
+
+    fn log(&self, log: Log, meter: &mut Meter) -> Option<RunEventKind> {
+        let mut text = self.secrets.mask().text(log.text);
+        match meter.keep(&text) {
+            Keep::All => {}
+            Keep::Nothing => return None,
+            Keep::Some(bytes) => {
+                text.truncate(bytes);
+                text.push_str(LOG_NOTICE);
+            }
+        }
+        let stream = if log.stream == "stderr" { "stderr" } else { "stdout" };
+        Some(RunEventKind::Log {
+            cell: self.name.clone(),
+            attempt: self.attempt.attempt,
+            stream: stream.to_owned(),
+            text,
+        })
+    }
+
+    async fn outcome(&self, close: Close, lent: &Lent) -> Option<ReportOutcome> {
+        let failure = match close {
+            Close::Result(result) => {
+                let result = self.secrets.mask().result(*result);
+                return Some(ReportOutcome::Done { result });
+            }
+            Close::Failure(failure) => failure,
+            Close::Silent => {
+                verdict::silent(self.shop.sandbox.examine(lent).await, &self.limits)
+            }
+            Close::Lost => return None,
+        };
+        Some(ReportOutcome::Failed { failure })
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

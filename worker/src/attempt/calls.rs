@@ -1,0 +1,123 @@
+//! Questions of a component, passed on to the schedulers and answered in any order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use proto::frame::{CallBody, ReplyBody, ReplyError, ToRunner};
+use proto::message::{AttemptRef, SchedulerReply, WorkerRequestBody};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::mask::Secrets;
+use crate::backoff::Backoff;
+use crate::sandbox::FrameWriter;
+use crate::upstream::Upstream;
+
+/// Questions of one cell that are under way at once; further ones wait, and with them whatever
+/// the runner sends next.
+const CALLS_MAX: usize = 16;
+/// How long one answer may take, while schedulers come and go.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Where questions are put in. Ends with its attempt.
+#[derive(Debug)]
+pub(super) struct Calls {
+    sender: mpsc::Sender<CallBody>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Calls {
+    pub(super) fn open(
+        upstream: Upstream,
+        attempt: AttemptRef,
+        secrets: Arc<Secrets>,
+        replies: FrameWriter,
+    ) -> Self {
+        let (sender, receiver) = mpsc::channel(1);
+        let desk = Desk { upstream, attempt, secrets };
+        Self { sender, _task: AbortOnDropHandle::new(tokio::spawn(serve(desk, receiver, replies))) }
+    }
+
+    /// Puts a question in; waits while too many are open.
+    pub(super) async fn put(&self, call: CallBody) {
+        // Without a desk the runner is gone, and its end of stream follows.
+        let _ = self.sender.send(call).await;
+    }
+}
+
+struct Desk {
+    upstream: Upstream,
+    attempt: AttemptRef,
+    secrets: Arc<Secrets>,
+}
+
+async fn serve(desk: Desk, mut receiver: mpsc::Receiver<CallBody>, mut replies: FrameWriter) {
+    let mut open = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(reply) = open.next(), if !open.is_empty() => {
+                if replies.send(ToRunner::Reply(reply)).await.is_err() {
+                    return;
+                }
+            }
+            call = receiver.recv(), if open.len() < CALLS_MAX => match call {
+                Some(call) => open.push(desk.answer(call)),
+                None => return,
+            },
+        }
+    }
+}
+
+impl Desk {
+    async fn answer(&self, call: CallBody) -> ReplyBody {
+        let id = call.id;
+        match self.ask(call).await {
+            Ok(ok) => ReplyBody { id, ok: Some(ok), error: None },
+            Err(error) => ReplyBody { id, ok: None, error: Some(error) },
+        }
+    }
+
+    async fn ask(&self, call: CallBody) -> Result<Value, ReplyError> {
+        let is_variable = call.op == "variable.get";
+        let request = self.upstream.encoded(WorkerRequestBody::Call {
+            attempt: self.attempt,
+            op: call.op,
+            args: self.secrets.mask().value(call.args),
+        });
+        let request = request.map_err(|_| error("invalid", "the call cannot be encoded"))?;
+        let until = Instant::now() + ANSWER_MAX;
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        loop {
+            let wait = until.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                return Err(error("unavailable", "no scheduler answered in time"));
+            }
+            match self.upstream.send(request.clone(), wait).await {
+                Ok(SchedulerReply::Call { ok, error: None }) => {
+                    let ok = ok.unwrap_or(Value::Null);
+                    if is_variable && let Some(secret) = ok.get("value").and_then(Value::as_str) {
+                        self.secrets.learn(secret);
+                    }
+                    return Ok(ok);
+                }
+                Ok(SchedulerReply::Call { error: Some(refusal), .. }) => return Err(refusal),
+                Ok(SchedulerReply::Refused { reason }) => return Err(error("refused", &reason)),
+                // Nobody acted on it: asking again is safe.
+                Ok(SchedulerReply::Unavailable { .. }) | Err(bus::Error::NoServer { .. }) => {
+                    backoff.pause().await;
+                }
+                // Somebody may have acted: a message must not be stored twice.
+                Err(bus::Error::TooLarge { .. }) => {
+                    return Err(error("invalid", "the call is too large"));
+                }
+                Ok(_) | Err(_) => return Err(error("unavailable", "no scheduler answered")),
+            }
+        }
+    }
+}
+
+fn error(kind: &str, message: &str) -> ReplyError {
+    ReplyError { kind: kind.into(), message: message.into() }
+}

@@ -1,0 +1,218 @@
+//! Keeps a cell's secrets out of everything that leaves it. The runner already does; this is the
+//! second wall, and the one that user code cannot reach.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use proto::frame::{CellResult, FailureBody};
+use serde_json::{Map, Value};
+
+/// What a secret is replaced with.
+const MASK: &str = "*****";
+/// Shorter values are not masked: `true` or `8080` would turn innocent text into stars.
+const SECRET_BYTES_MIN: usize = 8;
+
+/// The secrets of one cell: its variables, and those it asks for while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets {
+    mask: RwLock<Mask>,
+}
+
+impl Secrets {
+    /// The secrets that come with a task.
+    #[must_use]
+    pub(crate) fn new(variables: &BTreeMap<String, String>) -> Self {
+        let mut mask = Mask::default();
+        for value in variables.values() {
+            mask.add(value);
+        }
+        Self { mask: RwLock::new(mask) }
+    }
+
+    /// Another one; whatever leaves the cell from now on is masked for it too.
+    pub(crate) fn learn(&self, value: &str) {
+        self.mask.write().unwrap_or_else(PoisonError::into_inner).add(value);
+    }
+
+    /// The mask as of now.
+    #[must_use]
+    pub(crate) fn mask(&self) -> Mask {
+        self.mask.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Replaces secrets. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Mask {
+    /// Longest first, so that a secret that contains another is replaced as a whole.
+    secrets: Arc<Vec<String>>,
+}
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mask").field("secrets", &self.secrets.len()).finish()
+    }
+}
+
+impl Mask {
+    fn add(&mut self, value: &str) {
+        if value.len() < SECRET_BYTES_MIN {
+            return;
+        }
+        let secrets = Arc::make_mut(&mut self.secrets);
+        secrets.push(value.to_owned());
+        // The same value inside a string that is itself JSON.
+        let escaped = Value::from(value).to_string();
+        let inner = escaped.trim_matches('"');
+        if inner != value && inner.len() >= SECRET_BYTES_MIN {
+            secrets.push(inner.to_owned());
+        }
+        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        secrets.dedup();
+    }
+
+    /// The text without secrets.
+    #[must_use]
+    pub(crate) fn text(&self, mut text: String) -> String {
+        for secret in self.secrets.iter() {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), MASK);
+            }
+        }
+        text
+    }
+
+    /// The value without secrets, in keys as well.
+    #[must_use]
+    pub(crate) fn value(&self, value: Value) -> Value {
+        if self.secrets.is_empty() {
+            return value;
+        }
+        match value {
+            Value::String(text) => Value::String(self.text(text)),
+            Value::Array(items) => {
+                Value::Array(items.into_iter().map(|item| self.value(item)).collect())
+            }
+            Value::Object(fields) => Value::Object(
+                fields
+                    .into_iter()
+                    .map(|(key, field)| (self.text(key), self.value(field)))
+                    .collect::<Map<_, _>>(),
+            ),
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_)) => other,
+        }
+    }
+
+    fn values(&self, values: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+        values.into_iter().map(|(key, value)| (self.text(key), self.value(value))).collect()
+    }
+
+    /// A result without secrets.
+    #[must_use]
+    pub(crate) fn result(&self, mut result: CellResult) -> CellResult {
+        for node in result.nodes.values_mut() {
+            node.outputs = self.values(std::mem::take(&mut node.outputs));
+            node.result = self.value(node.result.take());
+        }
+        result.operations =
+            result.operations.into_iter().map(|operation| self.value(operation)).collect();
+        result.context = self.values(result.context);
+        for live in &mut result.live {
+            live.value_type = self.text(std::mem::take(&mut live.value_type));
+            live.output = self.text(std::mem::take(&mut live.output));
+            live.node = self.text(std::mem::take(&mut live.node));
+        }
+        result.nodes =
+            result.nodes.into_iter().map(|(node, value)| (self.text(node), value)).collect();
+        result.usage = result.usage.map(|usage| self.value(usage));
+        result
+    }
+
+    /// A failure without secrets.
+    #[must_use]
+    pub(crate) fn failure(&self, failure: FailureBody) -> FailureBody {
+        let mask = |text: Option<String>| text.map(|text| self.text(text));
+        FailureBody {
+            kind: failure.kind,
+            node: mask(failure.node),
+            component: mask(failure.component),
+            message: self.text(failure.message),
+            exception: mask(failure.exception),
+            package: mask(failure.package),
+            traceback: mask(failure.traceback),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::frame::NodeResult;
+    use serde_json::json;
+
+    use super::*;
+
+    const CANARY: &str = "sk-canary-\"quoted\"-0123";
+
+    fn mask() -> Mask {
+        let variables = [("A", CANARY), ("B", "short"), ("C", "sk-canary"), ("D", "")];
+        let secrets =
+            Secrets::new(&variables.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        secrets.learn("asked-for-later");
+        secrets.mask()
+    }
+
+    #[test]
+    fn secrets_are_replaced_wherever_they_stand() {
+        let inner = json!({ "key": CANARY }).to_string();
+        let value = json!({
+            "plain": format!("x{CANARY}y{CANARY}"),
+            "nested": [{ "deep": [CANARY, 1, null] }],
+            "as json": inner,
+            CANARY: "as key",
+            "short": "short stays",
+            "part": "sk-canary-other",
+            "learned": "asked-for-later",
+        });
+        let text = mask().value(value).to_string();
+        assert!(!text.contains("canary") && !text.contains("for-later"), "{text}");
+        assert!(text.contains("short stays") && text.contains("x*****y*****"), "{text}");
+    }
+
+    #[test]
+    fn no_field_of_a_result_or_failure_is_forgotten() {
+        let value = || json!({ "v": CANARY });
+        let result = CellResult {
+            nodes: [(
+                CANARY.to_owned(),
+                NodeResult {
+                    outputs: [(CANARY.to_owned(), value())].into(),
+                    result: value(),
+                    valid: true,
+                },
+            )]
+            .into(),
+            operations: vec![value()],
+            context: [(CANARY.to_owned(), value())].into(),
+            live: vec![proto::frame::LiveValue {
+                node: CANARY.into(),
+                output: CANARY.into(),
+                value_type: CANARY.into(),
+            }],
+            usage: Some(value()),
+        };
+        let text = serde_json::to_string(&mask().result(result)).unwrap();
+        assert!(!text.contains("canary"), "{text}");
+        let said = || Some(CANARY.to_owned());
+        let failure = FailureBody {
+            kind: "component".into(),
+            node: said(),
+            component: said(),
+            message: CANARY.into(),
+            exception: said(),
+            package: said(),
+            traceback: said(),
+        };
+        let text = serde_json::to_string(&mask().failure(failure)).unwrap();
+        assert!(!text.contains("canary"), "{text}");
+    }
+}

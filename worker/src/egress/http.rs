@@ -1,0 +1,217 @@
+//! The proxy's HTTP: `CONNECT host:port`, and plain requests in absolute form.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::{PathAndQuery, Uri};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::rules::normalise;
+use super::{Shared, dial};
+
+type Body = BoxBody<Bytes, hyper::Error>;
+
+/// Headers that belong to one connection only (RFC 9110 §7.6.1), and to the proxy itself.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// Answers one request of a cell.
+pub(crate) async fn answer(
+    request: Request<Incoming>,
+    shared: Arc<Shared>,
+    permit: Arc<OwnedSemaphorePermit>,
+) -> Result<Response<Body>, Infallible> {
+    let response = if request.method() == Method::CONNECT {
+        tunnel(request, shared, permit).await
+    } else {
+        forward(request, &shared).await
+    };
+    Ok(response.unwrap_or_else(|refusal| refusal))
+}
+
+/// The destination of an absolute URI or an authority: host without brackets, and port.
+fn destination(uri: &Uri, default_port: Option<u16>) -> Option<(String, u16)> {
+    let authority = uri.authority()?;
+    // A user name before an `@` has no business here and confuses readers of logs.
+    if authority.as_str().contains('@') {
+        return None;
+    }
+    let host = normalise(authority.host());
+    let port = authority.port_u16().or(default_port)?;
+    (!host.is_empty() && port != 0).then_some((host, port))
+}
+
+async fn tunnel(
+    request: Request<Incoming>,
+    shared: Arc<Shared>,
+    permit: Arc<OwnedSemaphorePermit>,
+) -> Result<Response<Body>, Response<Body>> {
+    let Some((host, port)) = destination(request.uri(), None) else {
+        return Err(invalid("CONNECT needs host:port"));
+    };
+    let mut upstream = shared.connect(&host, port).await.map_err(|error| failed(&host, port, &error))?;
+    tokio::spawn(async move {
+        let copy = async {
+            let upgraded = hyper::upgrade::on(request).await.map_err(std::io::Error::other)?;
+            tokio::io::copy_bidirectional(&mut TokioIo::new(upgraded), &mut upstream).await
+        };
+        let stop = shared.stop.clone();
+        if let Some(Err(error)) = stop.run_until_cancelled(copy).await {
+            tracing::trace!(%error, "tunnel ended");
+        }
+        drop(permit);
+    });
+    Ok(Response::new(empty()))
+}
+
+async fn forward(
+    mut request: Request<Incoming>,
+    shared: &Arc<Shared>,
+) -> Result<Response<Body>, Response<Body>> {
+    if request.uri().scheme_str() != Some("http") {
+        return Err(invalid("this is a proxy: use CONNECT, or an absolute http:// URL"));
+    }
+    let Some((host, port)) = destination(request.uri(), Some(80)) else {
+        return Err(invalid("the URL names no host"));
+    };
+    to_origin_form(&mut request).map_err(|()| invalid("the URL cannot be forwarded"))?;
+    let upstream = shared.connect(&host, port).await.map_err(|error| failed(&host, port, &error))?;
+    let gateway = |error: hyper::Error| {
+        tracing::trace!(%error, "upstream failed");
+        plain(StatusCode::BAD_GATEWAY, "upstream_failed", &host, port, "the server did not answer")
+    };
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(upstream)).await.map_err(gateway)?;
+    let stop = shared.stop.clone();
+    tokio::spawn(async move { stop.run_until_cancelled(connection).await });
+    let mut response = sender.send_request(request).await.map_err(gateway)?;
+    drop_hop_by_hop(response.headers_mut());
+    Ok(response.map(BodyExt::boxed))
+}
+
+/// `GET http://host/path` becomes `GET /path` with the `Host` that was checked.
+fn to_origin_form(request: &mut Request<Incoming>) -> Result<(), ()> {
+    let uri = request.uri();
+    let authority = uri.authority().ok_or(())?;
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| ())?;
+    let path = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(path);
+    *request.version_mut() = Version::HTTP_11;
+    drop_hop_by_hop(request.headers_mut());
+    request.headers_mut().insert(header::HOST, host);
+    Ok(())
+}
+
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::HOST)
+        .collect();
+    for name in named.iter().chain(HOP_BY_HOP.iter()) {
+        headers.remove(name);
+    }
+    headers.remove("proxy-connection");
+}
+
+fn failed(host: &str, port: u16, error: &dial::Error) -> Response<Body> {
+    let message = error.to_string();
+    match error {
+        dial::Error::Refused(_) => {
+            let hint = format!(
+                "{message}; to allow it, add {{\"host\": \"{host}\", \"port\": {port}}} to the \
+                 egress rules of the flow or tenant"
+            );
+            plain(StatusCode::FORBIDDEN, "egress_refused", host, port, &hint)
+        }
+        dial::Error::Unresolved { .. } => {
+            plain(StatusCode::BAD_GATEWAY, "unresolved", host, port, &message)
+        }
+        dial::Error::Unreachable { .. } => {
+            plain(StatusCode::BAD_GATEWAY, "unreachable", host, port, &message)
+        }
+        dial::Error::TimedOut { .. } => {
+            plain(StatusCode::GATEWAY_TIMEOUT, "timed_out", host, port, &message)
+        }
+    }
+}
+
+fn invalid(message: &str) -> Response<Body> {
+    json(StatusCode::BAD_REQUEST, &serde_json::json!({"error": "invalid", "message": message}))
+}
+
+fn plain(status: StatusCode, code: &str, host: &str, port: u16, message: &str) -> Response<Body> {
+    let body =
+        serde_json::json!({"error": code, "host": host, "port": port, "message": message});
+    json(status, &body)
+}
+
+fn json(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(
+        Full::new(Bytes::from(body.to_string())).map_err(|never: Infallible| match never {}).boxed(),
+    );
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn empty() -> Body {
+    Empty::new().map_err(|never: Infallible| match never {}).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(uri: &str) -> Option<(String, u16)> {
+        destination(&uri.parse().unwrap(), Some(80))
+    }
+
+    #[test]
+    fn the_destination_is_read_from_the_authority_only() {
+        assert_eq!(of("http://Example.com/x"), Some(("example.com".into(), 80)));
+        assert_eq!(of("http://example.com.:8080/"), Some(("example.com".into(), 8080)));
+        assert_eq!(of("http://[::1]:9/"), Some(("::1".into(), 9)));
+        assert_eq!(of("http://good.org@evil.org/"), None);
+        assert_eq!(of("/path"), None);
+        assert_eq!(of("example.com:443"), Some(("example.com".into(), 443)));
+        assert_eq!(of("example.com:0"), None);
+    }
+
+    #[test]
+    fn headers_of_the_hop_stay_behind() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Secret"),
+            ("x-secret", "1"),
+            ("proxy-authorization", "1"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "trailers"),
+            ("accept", "*/*"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        drop_hop_by_hop(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+}

@@ -1,0 +1,414 @@
+//! Containers made ahead. Taking one that waits costs nothing and waits for nobody; a keeper
+//! refills in the background, and a container that was taken is destroyed after its one task.
+
+pub mod sizing;
+mod stock;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::sandbox::{self, Sandbox, Slot, SlotSpec};
+use sizing::House;
+use stock::{Shelf, Stock};
+
+/// The keeper looks after the pool at least this often; usually it is woken.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How large the pool is.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Containers that wait, per spec.
+    pub targets: BTreeMap<SlotSpec, u32>,
+    /// Containers that may exist at once.
+    pub containers_max: u32,
+    /// Containers that may be starting at once.
+    pub refill_concurrency: u32,
+    /// A container that waited this long is replaced.
+    pub idle_max: Duration,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        let spec = |image: &str| SlotSpec {
+            image: image.to_owned(),
+            tmpfs_bytes: config.limits.tmpfs_bytes,
+        };
+        Self {
+            targets: config.pool.images.iter().map(|i| (spec(&i.image), i.size)).collect(),
+            containers_max: config.containers_max(),
+            refill_concurrency: config.pool.refill(),
+            idle_max: Duration::from_secs(config.pool.idle_s_max),
+        }
+    }
+}
+
+/// What happened so far.
+#[derive(Debug, Default)]
+struct Counters {
+    prepared: AtomicU64,
+    prepare_ms: AtomicU64,
+    prepare_failed: AtomicU64,
+    taken_ready: AtomicU64,
+    taken_after_wait: AtomicU64,
+    expired: AtomicU64,
+    died: AtomicU64,
+    destroyed: AtomicU64,
+}
+
+/// Figures of a pool, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Containers that became ready.
+    pub prepared: u64,
+    /// How long that took, in all, in milliseconds.
+    pub prepare_ms: u64,
+    /// Starts that failed.
+    pub prepare_failed: u64,
+    /// Containers taken that were ready.
+    pub taken_ready: u64,
+    /// Containers taken that had to be waited for.
+    pub taken_after_wait: u64,
+    /// Containers given up because they waited too long.
+    pub expired: u64,
+    /// Containers that ended while they waited.
+    pub died: u64,
+    /// Containers destroyed.
+    pub destroyed: u64,
+    /// Containers that exist now, of any kind.
+    pub containers: u64,
+    /// Of these, those that wait.
+    pub ready: u64,
+    /// Of these, those that are starting.
+    pub warming: u64,
+}
+
+/// How one spec is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShelfHealth {
+    /// The image.
+    pub image: String,
+    /// How many should wait.
+    pub target: u32,
+    /// How many wait.
+    pub ready: u32,
+    /// How many are starting.
+    pub warming: u32,
+    /// How many tasks wait.
+    pub waiting: u32,
+    /// Why the last start failed; `None` when it did not.
+    pub failure: Option<String>,
+}
+
+/// Why there is no container.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The container could not be made.
+    #[error(transparent)]
+    Prepare(Arc<sandbox::Error>),
+    /// None became ready in time.
+    #[error("no container became ready within {after_ms} ms (worker.pool.take_ms_max){reason}")]
+    TimedOut {
+        /// The limit.
+        after_ms: u64,
+        /// Why the last start failed, as `: …`, or nothing.
+        reason: String,
+    },
+    /// The pool is closed.
+    #[error("the worker is stopping")]
+    Closed,
+}
+
+/// The pool. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sandbox: Arc<dyn Sandbox>,
+    settings: Settings,
+    stock: Mutex<Stock>,
+    counters: Counters,
+    wake: Notify,
+    closed: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A container that was taken; destroyed when dropped, whatever happened.
+#[derive(Debug)]
+pub struct Lent {
+    slot: Option<Slot>,
+    inner: Arc<Inner>,
+}
+
+impl Pool {
+    /// Starts filling. Must be called within a Tokio runtime.
+    #[must_use]
+    pub fn open(sandbox: Arc<dyn Sandbox>, settings: Settings) -> Self {
+        let stock = Stock::new(&settings.targets);
+        let inner = Arc::new(Inner {
+            sandbox,
+            settings,
+            stock: Mutex::new(stock),
+            counters: Counters::default(),
+            wake: Notify::new(),
+            closed: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        inner.tasks.spawn(keep(inner.clone()));
+        Self { inner }
+    }
+
+    /// A container of this spec: at once when one waits, otherwise when one is ready.
+    ///
+    /// # Errors
+    /// Why none could be had within `wait_max`.
+    pub async fn take(&self, spec: &SlotSpec, wait_max: Duration) -> Result<Lent, Error> {
+        let arrival = {
+            let mut stock = self.inner.stock();
+            if self.inner.closed.is_cancelled() {
+                return Err(Error::Closed);
+            }
+            let shelf = stock.shelf(spec);
+            let (ready, dead) = shelf.pop();
+            let arrival = if ready.is_none() { Some(shelf.queue()) } else { None };
+            drop(stock);
+            self.inner.bury(dead);
+            self.inner.wake.notify_one();
+            if let Some(slot) = ready {
+                add(&self.inner.counters.taken_ready, 1);
+                return Ok(self.inner.clone().lend(slot));
+            }
+            arrival
+        };
+        match arrival {
+            Some(arrival) => self.wait(spec, arrival, wait_max).await,
+            None => Err(Error::Closed),
+        }
+    }
+
+    async fn wait(
+        &self,
+        spec: &SlotSpec,
+        arrival: oneshot::Receiver<stock::Arrival>,
+        wait_max: Duration,
+    ) -> Result<Lent, Error> {
+        match timeout(wait_max, arrival).await {
+            Ok(Ok(Ok(lent))) => {
+                add(&self.inner.counters.taken_after_wait, 1);
+                Ok(lent)
+            }
+            Ok(Ok(Err(error))) => Err(Error::Prepare(error)),
+            Ok(Err(_)) => Err(Error::Closed),
+            Err(_) => {
+                let failure = self.inner.stock().shelf(spec).failure();
+                let reason = failure.map(|text| format!(": {text}")).unwrap_or_default();
+                let after_ms = u64::try_from(wait_max.as_millis()).unwrap_or(u64::MAX);
+                Err(Error::TimedOut { after_ms, reason })
+            }
+        }
+    }
+
+    /// How many containers wait or are about to.
+    #[must_use]
+    pub fn supply(&self) -> u32 {
+        let stock = self.inner.stock();
+        stock.shelves.values().map(|shelf| shelf.counts(Instant::now())).fold(0, |sum, shelf| {
+            sum.saturating_add((shelf.ready + shelf.warming).saturating_sub(shelf.waiting))
+        })
+    }
+
+    /// Whether there are images to keep ready and none of them can be started.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        let stock = self.inner.stock();
+        let mut kept = stock.shelves.values().filter(|shelf| shelf.is_kept()).peekable();
+        kept.peek().is_some() && kept.all(Shelf::is_failing)
+    }
+
+    /// How every spec is doing.
+    #[must_use]
+    pub fn health(&self) -> Vec<ShelfHealth> {
+        let now = Instant::now();
+        let stock = self.inner.stock();
+        let of = |(spec, shelf): (&SlotSpec, &Shelf)| {
+            let counts = shelf.counts(now);
+            ShelfHealth {
+                image: spec.image.clone(),
+                target: counts.target,
+                ready: counts.ready,
+                warming: counts.warming,
+                waiting: counts.waiting,
+                failure: shelf.failure(),
+            }
+        };
+        stock.shelves.iter().map(of).collect()
+    }
+
+    /// Figures for metrics.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let now = Instant::now();
+        let (containers, ready, warming) = {
+            let stock = self.inner.stock();
+            let counts = stock.shelves.values().map(|shelf| shelf.counts(now));
+            let sums = counts.fold((0, 0), |(ready, warming), shelf| {
+                (ready + u64::from(shelf.ready), warming + u64::from(shelf.warming))
+            });
+            (u64::from(stock.containers), sums.0, sums.1)
+        };
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.inner.counters;
+        Figures {
+            prepared: read(&counters.prepared),
+            prepare_ms: read(&counters.prepare_ms),
+            prepare_failed: read(&counters.prepare_failed),
+            taken_ready: read(&counters.taken_ready),
+            taken_after_wait: read(&counters.taken_after_wait),
+            expired: read(&counters.expired),
+            died: read(&counters.died),
+            destroyed: read(&counters.destroyed),
+            containers,
+            ready,
+            warming,
+        }
+    }
+
+    /// Ends the keeper, destroys what waits, and returns when every container is gone.
+    pub async fn close(&self) {
+        self.inner.closed.cancel();
+        let waiting = self.inner.stock().clear();
+        self.inner.bury(waiting);
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}
+
+impl Inner {
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lend(self: Arc<Self>, slot: Slot) -> Lent {
+        Lent { slot: Some(slot), inner: self }
+    }
+
+    /// Destroys slots in the background; each counts as a container until it is gone.
+    fn bury(self: &Arc<Self>, slots: Vec<Slot>) {
+        for slot in slots {
+            let inner = self.clone();
+            self.tasks.spawn(async move {
+                inner.sandbox.destroy(slot).await;
+                add(&inner.counters.destroyed, 1);
+                inner.stock().leave();
+                inner.wake.notify_one();
+            });
+        }
+    }
+
+    /// One round of the keeper: throws out what is dead or stale, starts what is missing.
+    fn tend(self: &Arc<Self>) {
+        let now = Instant::now();
+        let mut stock = self.stock();
+        let (expired, died) = stock.sweep(now, self.settings.idle_max);
+        add(&self.counters.expired, expired.len());
+        add(&self.counters.died, died.len());
+        let house = House {
+            containers: stock.containers,
+            containers_max: self.settings.containers_max,
+            warming_max: self.settings.refill_concurrency,
+        };
+        let (starts, evicted) = stock.decide(now, house);
+        drop(stock);
+        self.bury(expired);
+        self.bury(died);
+        self.bury(evicted);
+        for spec in starts {
+            self.tasks.spawn(self.clone().prepare(spec));
+        }
+    }
+
+    async fn prepare(self: Arc<Self>, spec: SlotSpec) {
+        let started = Instant::now();
+        let made = self.sandbox.prepare(&spec).await;
+        let took = started.elapsed();
+        match made {
+            Ok(slot) => {
+                add(&self.counters.prepared, 1);
+                add(&self.counters.prepare_ms, usize::try_from(took.as_millis()).unwrap_or(0));
+                let lent = self.clone().lend(slot);
+                if !self.closed.is_cancelled() {
+                    self.stock().shelf(&spec).arrive(lent);
+                }
+            }
+            Err(error) => {
+                add(&self.counters.prepare_failed, 1);
+                tracing::warn!(image = %spec.image, %error, "a container could not be made");
+                let mut stock = self.stock();
+                stock.shelf(&spec).fail(error, Instant::now());
+                stock.leave();
+            }
+        }
+        self.wake.notify_one();
+    }
+}
+
+async fn keep(inner: Arc<Inner>) {
+    loop {
+        inner.tend();
+        tokio::select! {
+            () = inner.closed.cancelled() => return,
+            () = inner.wake.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+impl Lent {
+    /// Nobody wanted it after all.
+    fn give_back(mut self) -> Option<Slot> {
+        self.slot.take()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.inner.bury(vec![slot]);
+        }
+    }
+}
+
+impl Deref for Lent {
+    type Target = Slot;
+    fn deref(&self) -> &Slot {
+        self.slot.as_ref().expect("the slot is taken out only by drop")
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Slot {
+        self.slot.as_mut().expect("the slot is taken out only by drop")
+    }
+}
+
+fn add(counter: &AtomicU64, amount: usize) {
+    counter.fetch_add(u64::try_from(amount).unwrap_or(u64::MAX), Ordering::Relaxed);
+}

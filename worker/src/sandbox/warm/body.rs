@@ -1,0 +1,180 @@
+//! The container's description: every hardening setting is in this file.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, ContainerUpdateBody, HostConfig, HostConfigLogConfig, Mount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
+};
+use domain::limits::CellLimits;
+
+use super::Inner;
+use crate::sandbox::slot::{MOUNT_POINT, SlotDir};
+use crate::sandbox::{SlotId, SlotSpec};
+
+/// Nobody's id on any host; the same in the image.
+const USER: &str = "65532:65532";
+
+/// Weight while a runner imports: a refill must not slow down a cell that has work.
+const CPU_SHARES_WARMING: i64 = 128;
+/// The engine's usual weight, for a cell that has its task.
+pub(crate) const CPU_SHARES_RUNNING: u64 = 1_024;
+
+/// Open files of one container. lfx with its HTTP clients stays below a few hundred.
+const OPEN_FILES_MAX: i64 = 4_096;
+/// `/dev/shm`: enough for the locks of Python's `multiprocessing`, too little to hoard.
+const SHM_BYTES: i64 = 8 * 1024 * 1024;
+/// Tenants die before the worker does.
+const OOM_SCORE_ADJ: i64 = 500;
+
+/// Whose containers share an engine.
+pub(crate) const LABEL_CLUSTER: &str = "flowcell.cluster";
+/// The worker's name.
+pub(crate) const LABEL_WORKER: &str = "flowcell.worker";
+/// The process that made it.
+pub(crate) const LABEL_EPOCH: &str = "flowcell.epoch";
+/// `cell`, for whoever looks at `docker ps`.
+const LABEL_KIND: &str = "flowcell.kind";
+/// The slot.
+pub(crate) const LABEL_SLOT: &str = "flowcell.slot";
+
+/// What the engine is asked to make.
+pub(super) fn container(
+    inner: &Inner,
+    id: SlotId,
+    spec: &SlotSpec,
+    dir: &SlotDir,
+) -> ContainerCreateBody {
+    let labels = [
+        (LABEL_CLUSTER, inner.owner.cluster.clone()),
+        (LABEL_WORKER, inner.owner.worker.clone()),
+        (LABEL_EPOCH, inner.owner.epoch.to_string()),
+        (LABEL_KIND, "cell".to_owned()),
+        (LABEL_SLOT, id.to_string()),
+    ];
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        hostname: Some("cell".into()),
+        user: Some(USER.into()),
+        // The lifeline: the runner exits at its end of file, and that comes when we die.
+        open_stdin: Some(true),
+        stdin_once: Some(true),
+        attach_stdin: Some(true),
+        attach_stdout: Some(false),
+        attach_stderr: Some(true),
+        // Never a terminal: without framing, hostile output could be read as a frame header.
+        tty: Some(false),
+        // No interface but `lo`. Cheaper than the network `none` on engines before 26.
+        network_disabled: Some(true),
+        labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into()),
+        host_config: Some(host(inner, spec, dir)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir) -> HostConfig {
+    let limits = &inner.limits;
+    let tmpfs = format!("rw,noexec,nosuid,nodev,mode=1777,size={}", spec.tmpfs_bytes);
+    HostConfig {
+        auto_remove: Some(true),
+        network_mode: Some("none".into()),
+        readonly_rootfs: Some(true),
+        tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmpfs)])),
+        mounts: Some(vec![socket_mount(dir)]),
+        cap_drop: Some(vec!["ALL".into()]),
+        // Docker's own seccomp profile stays on because nothing here turns it off.
+        security_opt: Some(vec!["no-new-privileges:true".into()]),
+        memory: Some(signed(limits.memory_bytes)),
+        // Equal to the memory: no swap.
+        memory_swap: Some(signed(limits.memory_bytes)),
+        pids_limit: Some(i64::from(limits.pids)),
+        nano_cpus: Some(nano_cpus(limits.cpu_millis)),
+        cpu_shares: Some(CPU_SHARES_WARMING),
+        ulimits: Some(vec![
+            ulimit("nofile", OPEN_FILES_MAX),
+            // A core file would hold the cell's secrets.
+            ulimit("core", 0),
+        ]),
+        shm_size: Some(SHM_BYTES),
+        oom_score_adj: Some(OOM_SCORE_ADJ),
+        // A tenant must not fill the disk with output.
+        log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+        ipc_mode: Some("private".into()),
+        runtime: inner.oci_runtime.clone(),
+        ..HostConfig::default()
+    }
+}
+
+fn socket_mount(dir: &SlotDir) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(dir.path().to_string_lossy().into_owned()),
+        target: Some(MOUNT_POINT.into()),
+        // Connecting to a socket needs no writable mount.
+        read_only: Some(true),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            ..MountBindOptions::default()
+        }),
+        ..Mount::default()
+    }
+}
+
+/// What has to change in a container made with `pool` for a task with `task`; `None` when nothing
+/// has to. The size of `/tmp` cannot change; it is part of the slot's spec.
+pub(super) fn update(
+    pool: &CellLimits,
+    task: &CellLimits,
+    weight_set: bool,
+) -> Option<ContainerUpdateBody> {
+    let mut body = ContainerUpdateBody::default();
+    let mut needed = false;
+    if !weight_set {
+        body.cpu_shares = i64::try_from(CPU_SHARES_RUNNING).ok();
+        needed = true;
+    }
+    if task.memory_bytes != pool.memory_bytes {
+        body.memory = Some(signed(task.memory_bytes));
+        body.memory_swap = Some(signed(task.memory_bytes));
+        needed = true;
+    }
+    if task.pids != pool.pids {
+        body.pids_limit = Some(i64::from(task.pids));
+        needed = true;
+    }
+    if task.cpu_millis != pool.cpu_millis {
+        body.nano_cpus = Some(nano_cpus(task.cpu_millis));
+        needed = true;
+    }
+    needed.then_some(body)
+}
+
+fn ulimit(name: &str, value: i64) -> ResourcesUlimits {
+    ResourcesUlimits { name: Some(name.into()), soft: Some(value), hard: Some(value) }
+}
+
+fn nano_cpus(cpu_millis: u32) -> i64 {
+    i64::from(cpu_millis) * 1_000_000
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_updated() {
+        let pool = CellLimits::default();
+        assert!(update(&pool, &pool, true).is_none());
+        let body = update(&pool, &pool, false).unwrap();
+        assert_eq!((body.cpu_shares, body.memory), (Some(1_024), None));
+        let task = CellLimits { memory_bytes: 512, pids: 9, cpu_millis: 500, ..pool.clone() };
+        let body = update(&pool, &task, true).unwrap();
+        assert_eq!((body.memory, body.memory_swap), (Some(512), Some(512)));
+        assert_eq!((body.pids_limit, body.nano_cpus), (Some(9), Some(500_000_000)));
+        assert_eq!(body.cpu_shares, None);
+    }
+}

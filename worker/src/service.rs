@@ -1,0 +1,262 @@
+//! The worker as a whole: its parts, their start, and an end that loses nothing it can keep.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Bus, Queue};
+use bus::wire::decode;
+use domain::id::WorkerEpoch;
+use nix::fcntl::{Flock, FlockArg};
+use proto::message::{WorkerOrder, WorkerRequestBody};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::attempt::Workshop;
+use crate::config::{self, Config};
+use crate::dispatch::Dispatch;
+use crate::egress::SystemResolver;
+use crate::heartbeat::Heartbeat;
+use crate::held::Held;
+use crate::pool::{Figures, Pool, Settings, ShelfHealth};
+use crate::sandbox::warm::Warm;
+use crate::sandbox::{self, Sandbox};
+use crate::sweeper::Sweeper;
+use crate::upstream::Upstream;
+
+/// How long schedulers may take to hear that the worker ends.
+const GOODBYE_WAIT: Duration = Duration::from_secs(2);
+/// After attempts were told to stop, their containers are gone well within this time.
+const STOP_WAIT: Duration = Duration::from_secs(20);
+
+/// Why a worker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting cannot work.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The engine or the socket directory cannot be used.
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::Error),
+    /// The bus cannot be used.
+    #[error("joining the cluster: {0}")]
+    Bus(#[from] bus::Error),
+    /// Another process on this host is the same worker.
+    #[error("another process on this host is worker {name:?}: give this one another worker.name")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The heartbeat's thread or the lock file could not be made.
+    #[error("starting the worker: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A worker that is set up but does not take work yet.
+#[derive(Debug)]
+pub struct Worker {
+    shop: Arc<Workshop>,
+    sandbox: Warm,
+    held: Held,
+    bus: Bus,
+    control: Arc<Control>,
+    _name: Flock<File>,
+}
+
+#[derive(Debug)]
+struct Control {
+    epoch: WorkerEpoch,
+    pool: Pool,
+    held: Held,
+    /// When attempts that are not finished are given up; set by a drain.
+    deadline: watch::Sender<Option<Instant>>,
+    ended: watch::Sender<bool>,
+}
+
+/// Talks to a running worker. Clones are cheap.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    control: Arc<Control>,
+}
+
+/// How a worker is doing.
+#[derive(Clone, Debug, Serialize)]
+pub struct Health {
+    /// Whether it takes work.
+    pub taking_work: bool,
+    /// Attempts it holds.
+    pub attempts: usize,
+    /// Its pool, per image.
+    pub pool: Vec<ShelfHealth>,
+}
+
+impl Worker {
+    /// Checks the settings, connects to the engine and begins to fill the pool.
+    ///
+    /// # Errors
+    /// What has to be changed first.
+    pub async fn open(config: Config, bus: Bus) -> Result<Self, Error> {
+        config.validate()?;
+        let epoch = WorkerEpoch(uuid::Uuid::new_v4());
+        let sandbox = Warm::open(&config, epoch).await?;
+        let name = lock(&config)?;
+        // What an earlier process of this name left would take memory from the pool.
+        Sweeper::new(sandbox.clone()).sweep().await;
+        let shared: Arc<dyn Sandbox> = Arc::new(sandbox.clone());
+        let pool = Pool::open(shared.clone(), Settings::from(&config));
+        let held = Held::new();
+        let control = Control {
+            epoch,
+            pool: pool.clone(),
+            held: held.clone(),
+            deadline: watch::Sender::new(None),
+            ended: watch::Sender::new(false),
+        };
+        let shop = Workshop {
+            config: Arc::new(config),
+            sandbox: shared,
+            pool,
+            upstream: Upstream::new(bus.clone(), epoch),
+            resolver: Arc::new(SystemResolver),
+        };
+        Ok(Self {
+            shop: Arc::new(shop),
+            sandbox,
+            held,
+            bus,
+            control: Arc::new(control),
+            _name: name,
+        })
+    }
+
+    /// A way to talk to it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { control: self.control.clone() }
+    }
+
+    /// Takes work until [`Handle::drain`] is called, then finishes what it holds and ends.
+    ///
+    /// # Errors
+    /// When it cannot join the cluster.
+    pub async fn run(self) -> Result<(), Error> {
+        let result = Box::pin(self.serve()).await;
+        self.shop.pool.close().await;
+        self.control.ended.send_replace(true);
+        result
+    }
+
+    async fn serve(&self) -> Result<(), Error> {
+        let config = &self.shop.config;
+        let queue = Queue::Tasks { pool: config.queue.clone() };
+        let consumer = self.bus.consumer(&queue).await?;
+        let _orders = self.follow_orders().await?;
+        let sweeper = Sweeper::new(self.sandbox.clone());
+        let _sweeping = AbortOnDropHandle::new(tokio::spawn(async move { sweeper.run().await }));
+        let silence = CancellationToken::new();
+        let _silence_at_the_end = silence.clone().drop_guard();
+        Heartbeat::new(
+            self.shop.upstream.clone(),
+            self.held.clone(),
+            config.name.clone(),
+            config.slots,
+        )
+        .start(silence.clone())?;
+
+        let dispatch = Dispatch::new(self.shop.clone(), self.held.clone());
+        let drain = CancellationToken::new();
+        let mut deadline = self.control.deadline.subscribe();
+        let watching = async {
+            // The sender lives as long as `self`.
+            let _ = deadline.wait_for(Option::is_some).await;
+            drain.cancel();
+        };
+        tokio::join!(dispatch.run(consumer, &drain), watching);
+        self.finish(&dispatch).await;
+        silence.cancel();
+        let goodbye = self.shop.upstream.ask(WorkerRequestBody::Goodbye, GOODBYE_WAIT);
+        if let Err(error) = goodbye.await {
+            tracing::info!(%error, "nobody heard the goodbye; leases will end by themselves");
+        }
+        Ok(())
+    }
+
+    /// Waits for what is held until the deadline, then ends it.
+    async fn finish(&self, dispatch: &Dispatch) {
+        let deadline = *self.control.deadline.borrow();
+        let deadline = deadline.unwrap_or_else(Instant::now);
+        if timeout_at(deadline, dispatch.finished()).await.is_ok() {
+            return;
+        }
+        tracing::warn!(attempts = self.held.list().len(), "drain deadline: giving attempts up");
+        self.held.stop_all();
+        if timeout_at(Instant::now() + STOP_WAIT, self.held.empty()).await.is_err() {
+            tracing::error!("attempts did not stop in time");
+        }
+    }
+
+    async fn follow_orders(&self) -> Result<AbortOnDropHandle<()>, Error> {
+        let mut orders = self.bus.listen(self.control.epoch).await?;
+        let held = self.held.clone();
+        Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+            while let Some(body) = orders.next().await {
+                match decode::<WorkerOrder>("orders", &body) {
+                    Ok(WorkerOrder::Stop { attempt }) => held.stop(attempt),
+                    Err(error) => tracing::warn!(%error, "an order cannot be read"),
+                }
+            }
+        })))
+    }
+}
+
+impl Handle {
+    /// The epoch of this process's worker.
+    #[must_use]
+    pub fn epoch(&self) -> WorkerEpoch {
+        self.control.epoch
+    }
+
+    /// Takes no more work, lets attempts finish for at most `patience`, and waits for the end.
+    /// Attempts that are not finished by then are ended; schedulers give them to others.
+    pub async fn drain(&self, patience: Duration) {
+        self.control.deadline.send_if_modified(|deadline| {
+            let at = Instant::now() + patience;
+            let sooner = deadline.is_none_or(|before| at < before);
+            if sooner {
+                *deadline = Some(at);
+            }
+            sooner
+        });
+        // The sender lives as long as `self`.
+        let _ = self.control.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// How the worker is doing.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let control = &self.control;
+        let draining = control.deadline.borrow().is_some();
+        Health {
+            taking_work: !draining && !control.pool.is_broken(),
+            attempts: control.held.list().len(),
+            pool: control.pool.health(),
+        }
+    }
+
+    /// The pool's figures.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.control.pool.figures()
+    }
+}
+
+/// The name belongs to one process of this host: the sweeper removes what others of it made.
+fn lock(config: &Config) -> Result<Flock<File>, Error> {
+    let path = config.slot_root().join("lock");
+    let file = File::create(path)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| Error::NameTaken { name: config.name.clone() })
+}

@@ -1,0 +1,318 @@
+//! One worker, an in-process bus and a scheduler made of a few maps.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bus::wire::{decode, encode};
+use bus::{Bus, Queue, Service};
+use domain::failure::Failure;
+use domain::id::{FlowId, RunId, TenantId, UserId};
+use domain::limits::CellLimits;
+use flowcell_worker::config::{Config, PoolImage};
+use flowcell_worker::{Handle, Worker};
+use proto::event::{RunEvent, RunEventKind};
+use proto::frame::{CellResult, FrameLimits, Task};
+use proto::message::{
+    Assignment, AttemptRef, EgressRule, Figures, ReportOutcome, SchedulerReply, TaskOffered,
+    VERSION, WorkerOrder, WorkerRequest, WorkerRequestBody,
+};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::image;
+
+pub(crate) const CANARY: &str = "sk-canary-4711-\\-quoted";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Cluster {
+    pub(crate) bus: Bus,
+    pub(crate) scheduler: Arc<Scheduler>,
+    pub(crate) worker: Handle,
+    pub(crate) name: String,
+    task: JoinHandle<()>,
+    image: String,
+    _dir: tempfile::TempDir,
+}
+
+/// What the fake scheduler knows.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) tasks: HashMap<(RunId, u32), Assignment>,
+    pub(crate) began: HashMap<AttemptRef, String>,
+    pub(crate) reports: HashMap<AttemptRef, Vec<(ReportOutcome, Figures)>>,
+    pub(crate) calls: usize,
+    pub(crate) beats: usize,
+    pub(crate) goodbyes: usize,
+    pub(crate) stop: HashSet<AttemptRef>,
+    /// Answers nothing while it is set.
+    pub(crate) away: bool,
+}
+
+pub(crate) struct Scheduler {
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+impl Scheduler {
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state.lock().unwrap());
+        self.changed.send_modify(|count| *count += 1);
+        result
+    }
+
+    /// Waits until the state gives something.
+    pub(crate) async fn until<T>(&self, find: impl Fn(&State) -> Option<T>) -> T {
+        let mut changed = self.changed.subscribe();
+        let found = timeout(PATIENCE, async {
+            loop {
+                if let Some(found) = find(&self.state.lock().unwrap()) {
+                    return found;
+                }
+                changed.changed().await.unwrap();
+            }
+        });
+        found.await.expect("the awaited state of the scheduler never came")
+    }
+
+    fn answer(&self, request: WorkerRequest) -> Option<SchedulerReply> {
+        self.with(|state| {
+            if state.away {
+                return None;
+            }
+            Some(match request.body {
+                WorkerRequestBody::Claim { run, task } => match state.tasks.remove(&(run, task)) {
+                    Some(assignment) => {
+                        SchedulerReply::Assigned { assignment: Box::new(assignment) }
+                    }
+                    None => SchedulerReply::Refused { reason: "not ready".into() },
+                },
+                WorkerRequestBody::Began { attempt, container } => {
+                    state.began.insert(attempt, container);
+                    SchedulerReply::Accepted
+                }
+                WorkerRequestBody::Report { attempt, outcome, figures } => {
+                    state.reports.entry(attempt).or_default().push((*outcome, figures));
+                    SchedulerReply::Accepted
+                }
+                WorkerRequestBody::Heartbeat { attempts, .. } => {
+                    state.beats += 1;
+                    let stop =
+                        attempts.into_iter().filter(|held| state.stop.contains(held)).collect();
+                    SchedulerReply::Beat { stop }
+                }
+                WorkerRequestBody::Goodbye => {
+                    state.goodbyes += 1;
+                    SchedulerReply::Accepted
+                }
+                WorkerRequestBody::Call { args, .. } => {
+                    state.calls += 1;
+                    SchedulerReply::Call { ok: Some(json!({ "echo": args })), error: None }
+                }
+            })
+        })
+    }
+}
+
+pub(crate) fn config(image: &str, dir: &std::path::Path, name: &str) -> Config {
+    let mut config = Config {
+        name: name.into(),
+        cluster: "flowcell-test".into(),
+        slots: 4,
+        socket_dir: dir.to_owned(),
+        limits: limits(),
+        ..Config::default()
+    };
+    config.pool.images = vec![PoolImage { image: image.into(), size: 2 }];
+    config.pool.ready_ms_max = 30_000;
+    config.pool.take_ms_max = 30_000;
+    config
+}
+
+pub(crate) fn limits() -> CellLimits {
+    CellLimits {
+        memory_bytes: 64 * 1024 * 1024,
+        pids: 32,
+        cpu_millis: 1_000,
+        wall_ms: 20_000,
+        output_bytes_max: 4 * 1024 * 1024,
+        frames_max: 10_000,
+        log_bytes_max: 100_000,
+        tmpfs_bytes: 4 * 1024 * 1024,
+    }
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let image = image::of("normal");
+        let dir = tempfile::tempdir().unwrap();
+        let name = format!("t-{}", &Uuid::new_v4().simple().to_string()[..12]);
+        let bus = bus::memory(bus::memory::Settings::new(dir.path().join("events"))).await.unwrap();
+        let mut config = config(&image, &dir.path().join("s"), &name);
+        change(&mut config);
+        let scheduler = Arc::new(Scheduler {
+            state: Mutex::default(),
+            changed: watch::Sender::new(0),
+        });
+        let mut requests = bus.serve(Service::Scheduler, 64).await.unwrap();
+        let serving = scheduler.clone();
+        tokio::spawn(async move {
+            while let Some(request) = requests.next().await {
+                let asked: WorkerRequest = decode("test", &request.body).unwrap();
+                if let Some(reply) = serving.answer(asked) {
+                    request.respond(encode("test", &reply).unwrap()).await.unwrap();
+                }
+            }
+        });
+        let worker = Worker::open(config, bus.clone()).await.unwrap();
+        let handle = worker.handle();
+        let task = tokio::spawn(async move { Box::pin(worker.run()).await.unwrap() });
+        Self { bus, scheduler, worker: handle, name, task, image, _dir: dir }
+    }
+
+    /// Waits until this many containers wait.
+    pub(crate) async fn warm(&self, count: u64) {
+        let warm = async {
+            while self.worker.figures().ready < count {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, warm).await.expect("the pool never filled");
+    }
+
+    /// An assignment whose task makes the fake runner behave so.
+    pub(crate) fn assignment(&self, behaviour: &str, session: &str) -> Assignment {
+        let run = RunId(Uuid::new_v4());
+        let task = Task {
+            run_id: run,
+            flow_id: FlowId(Uuid::new_v4()),
+            flow_name: behaviour.into(),
+            user_id: UserId(Uuid::new_v4()),
+            session_id: session.into(),
+            cell: "N-1".into(),
+            attempt: 1,
+            graph: json!({}),
+            members: vec!["N-1".into()],
+            inputs: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            variables: [("CANARY".to_owned(), CANARY.to_owned())].into(),
+            context: BTreeMap::new(),
+            egress: None,
+            limits: FrameLimits { log_bytes_max: 1 << 20, output_bytes_max: 1 << 22 },
+        };
+        Assignment {
+            attempt: AttemptRef { run, task: 3, attempt: 1 },
+            tenant: TenantId(Uuid::new_v4()),
+            image: self.image.clone(),
+            limits: limits(),
+            egress: Vec::new(),
+            traceparent: None,
+            task,
+        }
+    }
+
+    /// Offers a task and returns at once.
+    pub(crate) async fn submit(&self, assignment: Assignment) -> AttemptRef {
+        let attempt = assignment.attempt;
+        let (run, task) = (attempt.run, attempt.task);
+        self.scheduler.with(|state| state.tasks.insert((run, task), assignment));
+        let offer = encode("test", &TaskOffered { v: VERSION, run, task }).unwrap();
+        let queue = Queue::Tasks { pool: "default".into() };
+        self.bus.enqueue(&queue, &run.to_string(), offer).await.unwrap();
+        attempt
+    }
+
+    pub(crate) async fn report(&self, attempt: AttemptRef) -> (ReportOutcome, Figures) {
+        self.scheduler.until(|state| state.reports.get(&attempt)?.first().cloned()).await
+    }
+
+    /// Runs a task to its report.
+    pub(crate) async fn run(&self, assignment: Assignment) -> (ReportOutcome, Figures) {
+        let attempt = self.submit(assignment).await;
+        self.report(attempt).await
+    }
+
+    pub(crate) async fn result(&self, assignment: Assignment) -> CellResult {
+        match self.run(assignment).await.0 {
+            ReportOutcome::Done { result } => result,
+            ReportOutcome::Failed { failure } => panic!("failed: {failure:?}"),
+        }
+    }
+
+    pub(crate) async fn failure(&self, assignment: Assignment) -> Failure {
+        match self.run(assignment).await.0 {
+            ReportOutcome::Failed { failure } => failure,
+            ReportOutcome::Done { .. } => panic!("it should have failed"),
+        }
+    }
+
+    /// The text that a behaviour gave.
+    pub(crate) async fn text(&self, behaviour: &str, session: &str) -> String {
+        text_of(&self.result(self.assignment(behaviour, session)).await)
+    }
+
+    pub(crate) async fn egress(&self, request: &str, rules: Vec<EgressRule>) -> String {
+        let mut assignment = self.assignment("egress", request);
+        assignment.egress = rules;
+        text_of(&self.result(assignment).await)
+    }
+
+    pub(crate) async fn order_stop(&self, attempt: AttemptRef) {
+        let order = encode("test", &WorkerOrder::Stop { attempt }).unwrap();
+        self.bus.tell(self.worker.epoch(), order).await.unwrap();
+    }
+
+    pub(crate) async fn events(&self, run: RunId) -> Vec<RunEventKind> {
+        let entries = self.bus.snapshot(run).await.unwrap();
+        entries.iter().map(|entry| decode::<RunEvent>("test", entry).unwrap().kind).collect()
+    }
+
+    /// All containers of this worker, running or not.
+    pub(crate) fn containers(&self) -> Vec<String> {
+        containers_of(&self.name)
+    }
+
+    /// Waits until none of these containers exists.
+    pub(crate) async fn gone(&self, container: &str) {
+        let gone = async {
+            while self.containers().iter().any(|id| container.starts_with(id.as_str())) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("the container was never removed");
+    }
+
+    /// Drains the worker. Nothing may be left.
+    pub(crate) async fn stop(self) {
+        self.worker.drain(Duration::from_secs(30)).await;
+        self.task.await.unwrap();
+        assert_eq!(containers_of(&self.name), Vec::<String>::new(), "containers are left");
+        let root = self._dir.path().join("s").join(&self.name);
+        let left: Vec<_> = std::fs::read_dir(root)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name())
+            .filter(|name| name != "lock")
+            .collect();
+        assert!(left.is_empty(), "slot directories are left: {left:?}");
+    }
+}
+
+pub(crate) fn text_of(result: &CellResult) -> String {
+    result.nodes["N-1"].outputs["out"].as_str().unwrap().to_owned()
+}
+
+pub(crate) fn containers_of(worker: &str) -> Vec<String> {
+    let label = format!("label=flowcell.worker={worker}");
+    let output = Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}

@@ -1,0 +1,20 @@
+//! The worker against a real Docker engine, with a fake runner that misbehaves on request.
+//!
+//! Set `FLOWCELL_SKIP_DOCKER=1` where there is no engine.
+
+mod cluster;
+mod egress;
+mod hostile;
+mod hygiene;
+mod image;
+mod lifeline;
+mod work;
+
+/// Whether this run is to do without an engine. Says so.
+fn skip() -> bool {
+    let skip = std::env::var_os("FLOWCELL_SKIP_DOCKER").is_some_and(|value| value == "1");
+    if skip {
+        eprintln!("skipped: FLOWCELL_SKIP_DOCKER=1");
+    }
+    skip
+}
