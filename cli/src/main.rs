@@ -1,2 +1,28 @@
-//! The flowcell command.
-fn main() {}
+//! The `flowcell` command.
+
+mod args;
+mod client;
+mod command;
+mod credentials;
+mod exit;
+mod settings;
+mod sse;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::exit::Exit;
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Exit::from_error(&error.into()).into(),
+    };
+    // The future of a whole server is large: it lives on the heap.
+    let ended = runtime.block_on(Box::pin(command::execute(arguments)));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    ended.unwrap_or_else(|error| Exit::from_error(&error)).into()
+}

@@ -157,13 +157,15 @@ impl Branches {
 
     fn mark(&mut self, graph: &Graph, node: &str, state: BranchState, output: Option<&str>) {
         let output = output.filter(|output| !output.is_empty());
-        let mut branch = reachable(graph, node, |name| output.is_none_or(|output| output == name));
+        let follow = |name: &str| output.is_none_or(|output| output == name);
         match state {
             BranchState::Inactive => {
-                if let Some(output) = output {
-                    let kept = reachable(graph, node, |name| name != output);
-                    branch = branch_without(graph, node, output, &kept);
-                }
+                // Without an output everything behind the node stops, so nothing is kept.
+                let kept = match output {
+                    Some(_) => reachable(graph, node, |name| !follow(name)),
+                    None => BTreeSet::new(),
+                };
+                let branch = walk(graph, node, follow, &kept);
                 let single = |id: &&String| {
                     let position = graph.position(id);
                     position.is_some_and(|position| graph.incoming(position).count() <= 1)
@@ -175,6 +177,7 @@ impl Branches {
                 self.inactive.extend(branch);
             }
             BranchState::Active => {
+                let branch = reachable(graph, node, follow);
                 for id in &branch {
                     self.inactive.remove(id);
                 }
@@ -212,16 +215,7 @@ fn reachable(graph: &Graph, node: &str, follow: impl Fn(&str) -> bool) -> BTreeS
     walk(graph, node, follow, &BTreeSet::new())
 }
 
-/// Every node behind an output, without those that are kept and what is only behind them.
-fn branch_without(
-    graph: &Graph,
-    node: &str,
-    output: &str,
-    kept: &BTreeSet<String>,
-) -> BTreeSet<String> {
-    walk(graph, node, |name| name == output, kept)
-}
-
+/// As [`reachable`], but stops at nodes that are barred.
 fn walk(
     graph: &Graph,
     node: &str,

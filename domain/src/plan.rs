@@ -21,6 +21,7 @@ mod group;
 mod needs;
 mod order;
 mod payload;
+mod write;
 
 use std::collections::BTreeSet;
 
@@ -32,9 +33,15 @@ pub use needs::{FieldRef, Needs, Package, ProviderNeed, needs};
 pub use payload::cell_graph;
 
 use crate::flow::Graph;
+use crate::limits::FLOW_NODES_MAX;
 
 /// The version of the stored form. Raised when the meaning of a field changes.
 pub const PLAN_VERSION: u32 = 1;
+
+/// Most members of all cells together. Ten times the nodes of the largest flow: copies multiply,
+/// and a few hundred agents that share long chains of constructors would otherwise make a plan of
+/// millions of members out of a small file.
+pub const PLAN_MEMBERS_MAX: usize = 10 * FLOW_NODES_MAX;
 
 /// The cells of one flow version and their dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +234,13 @@ pub enum Error {
         /// The nodes of every loop, in position order.
         nodes: Vec<String>,
     },
+    /// Copying constructors into every consumer's cell gives more than [`PLAN_MEMBERS_MAX`]
+    /// members.
+    #[error(
+        "the cells would build more than {PLAN_MEMBERS_MAX} nodes together, because so many take \
+         the same models or tools; split the flow"
+    )]
+    TooManyMembers,
     /// Every node is skipped.
     #[error("nothing to run: every component is a tool that no agent uses; connect one")]
     NothingToRun,
@@ -236,7 +250,7 @@ impl Plan {
     /// Plans a graph.
     ///
     /// # Errors
-    /// When nodes wait for each other, or there is nothing to run.
+    /// When nodes wait for each other, there is nothing to run, or copies multiply beyond measure.
     pub fn of(graph: &Graph) -> Result<Self, Error> {
         Self::with_observed(graph, &BTreeSet::new())
     }
@@ -249,8 +263,8 @@ impl Plan {
     pub fn with_observed(graph: &Graph, live: &BTreeSet<OutputRef>) -> Result<Self, Error> {
         let order = order::topological(graph)?;
         let carried = classify::edges(graph, live);
-        let groups = group::form(graph, &carried);
-        let cells = order::cells(graph, &carried, groups, &order);
+        let groups = group::form(graph, &carried)?;
+        let cells = write::cells(graph, &carried, &groups, &order);
         if cells.is_empty() {
             return Err(Error::NothingToRun);
         }

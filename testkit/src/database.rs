@@ -56,15 +56,8 @@ impl Database {
     /// When there is no place for it.
     pub fn sqlite() -> anyhow::Result<Self> {
         let directory = tempfile::tempdir().context("making a directory for SQLite")?;
-        let url = format!(
-            "sqlite://{}",
-            directory.path().join("flowcell.db").display()
-        );
-        Ok(Self {
-            url,
-            kind: Kind::Sqlite,
-            place: Place::Directory(directory),
-        })
+        let url = format!("sqlite://{}", directory.path().join("flowcell.db").display());
+        Ok(Self { url, kind: Kind::Sqlite, place: Place::Directory(directory) })
     }
 
     /// A new database on the test run's Postgres server.
@@ -76,11 +69,7 @@ impl Database {
         let name = format!("flowcell_test_{}", Uuid::new_v4().simple());
         execute(&admin_url, &format!("CREATE DATABASE {name}")).await?;
         let url = with_database(&admin_url, &name)?;
-        Ok(Self {
-            url,
-            kind: Kind::Postgres,
-            place: Place::Server { admin_url, name },
-        })
+        Ok(Self { url, kind: Kind::Postgres, place: Place::Server { admin_url, name } })
     }
 
     /// The URL to connect to.
@@ -110,15 +99,10 @@ impl Drop for Database {
         let Place::Server { admin_url, name } = &self.place else {
             return;
         };
-        let (admin_url, sql) = (
-            admin_url.clone(),
-            format!("DROP DATABASE {name} WITH (FORCE)"),
-        );
+        let (admin_url, sql) = (admin_url.clone(), format!("DROP DATABASE {name} WITH (FORCE)"));
         // A destructor cannot wait for a future of the runtime that may be running it.
         let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(execute(&admin_url, &sql))
         });
         match dropped.join() {
@@ -132,9 +116,7 @@ impl Drop for Database {
 async fn execute(url: &str, sql: &str) -> anyhow::Result<()> {
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
-    let connection = sea_orm::Database::connect(options)
-        .await
-        .context("connecting to Postgres")?;
+    let connection = sea_orm::Database::connect(options).await.context("connecting to Postgres")?;
     let executed = connection.execute_unprepared(sql).await;
     connection.close().await?;
     executed.with_context(|| format!("executing {sql}"))?;
@@ -147,9 +129,7 @@ fn with_database(admin_url: &str, name: &str) -> anyhow::Result<String> {
         Some((address, parameters)) => (address, format!("?{parameters}")),
         None => (admin_url, String::new()),
     };
-    let (scheme, rest) = address
-        .split_once("://")
-        .context("the URL of Postgres has no scheme")?;
+    let (scheme, rest) = address.split_once("://").context("the URL of Postgres has no scheme")?;
     let host = rest.split('/').next().unwrap_or_default();
     Ok(format!("{scheme}://{host}/{name}{parameters}"))
 }
@@ -163,10 +143,7 @@ mod tests {
         let url = |admin| with_database(admin, "x").unwrap();
         assert_eq!(url("postgres://u@h:1/postgres"), "postgres://u@h:1/x");
         assert_eq!(url("postgres://u@h"), "postgres://u@h/x");
-        assert_eq!(
-            url("postgres://u@l/postgres?host=/tmp/a"),
-            "postgres://u@l/x?host=/tmp/a"
-        );
+        assert_eq!(url("postgres://u@l/postgres?host=/tmp/a"), "postgres://u@l/x?host=/tmp/a");
     }
 
     #[tokio::test]
@@ -175,9 +152,6 @@ mod tests {
         let url = database.url().to_owned();
         execute(&url, "CREATE TABLE t (id bigint)").await.unwrap();
         drop(database);
-        assert!(
-            execute(&url, "SELECT 1").await.is_err(),
-            "the database is gone"
-        );
+        assert!(execute(&url, "SELECT 1").await.is_err(), "the database is gone");
     }
 }

@@ -3,3 +3,4 @@
 pub mod nats;
 
 pub mod database;
+pub mod flows;

@@ -35,11 +35,7 @@ pub fn program() -> Option<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
         .map(|cache| cache.join("flowcell/nats-server"));
-    named
-        .into_iter()
-        .chain(on_path)
-        .chain(cache)
-        .find(|program| program.is_file())
+    named.into_iter().chain(on_path).chain(cache).find(|program| program.is_file())
 }
 
 impl Server {
@@ -105,10 +101,7 @@ impl Server {
                 self.config
             ),
         )?;
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())?;
+        let log = File::options().create(true).append(true).open(self.log_file())?;
         let arguments: [OsString; 2] = ["-c".into(), file.into()];
         let child = Command::new(&program)
             .args(arguments)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::classify::sharing;
 use super::order::components;
-use super::{Carries, Sharing};
+use super::{Carries, Error, PLAN_MEMBERS_MAX, Sharing};
 use crate::flow::{Edge, Graph};
 
 /// The nodes of one cell, by position.
@@ -33,10 +33,10 @@ impl Group {
 }
 
 /// Forms the groups of an acyclic graph.
-pub(super) fn form(graph: &Graph, carried: &[Carries]) -> Vec<Group> {
+pub(super) fn form(graph: &Graph, carried: &[Carries]) -> Result<Vec<Group>, Error> {
     let mut former = Former::new(graph, carried);
     loop {
-        let groups = former.round();
+        let groups = former.round()?;
         let taken_twice = former.taken_twice(&groups);
         if !taken_twice.is_empty() {
             former.shared.extend(taken_twice);
@@ -44,7 +44,7 @@ pub(super) fn form(graph: &Graph, carried: &[Carries]) -> Vec<Group> {
         }
         let entangled = former.entangled(&groups);
         if entangled.is_empty() {
-            return groups;
+            return Ok(groups);
         }
         former.entangled.extend(entangled);
     }
@@ -100,7 +100,7 @@ impl<'a> Former<'a> {
         edges.filter(move |(edge, _)| !graph.is_orphan_tool(edge.target_position))
     }
 
-    fn round(&self) -> Vec<Group> {
+    fn round(&self) -> Result<Vec<Group>, Error> {
         let count = self.graph.nodes().len();
         let mut sets = Sets::new(count);
         let mut copies: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
@@ -108,6 +108,7 @@ impl<'a> Former<'a> {
         let roots: Vec<usize> = (0..count)
             .filter(|position| !self.graph.is_orphan_tool(*position) && self.is_primary(*position))
             .collect();
+        let mut members_count = roots.len();
         for root in &roots {
             let copied = copies.entry(*root).or_default();
             let mut stack = vec![*root];
@@ -117,6 +118,10 @@ impl<'a> Former<'a> {
                         sets.union(*root, *producer);
                     } else if copied.insert(*producer) {
                         stack.push(*producer);
+                        members_count += 1;
+                    }
+                    if members_count > PLAN_MEMBERS_MAX {
+                        return Err(Error::TooManyMembers);
                     }
                 }
             }
@@ -126,7 +131,7 @@ impl<'a> Former<'a> {
                 sets.union(*pair.0, *pair.1);
             }
         }
-        self.collect(&roots, &mut sets, &copies)
+        Ok(self.collect(&roots, &mut sets, &copies))
     }
 
     fn live_producers(&self) -> BTreeMap<usize, Vec<usize>> {
@@ -173,15 +178,18 @@ impl<'a> Former<'a> {
     /// Constructors whose copy stands next to a node that takes their data. The data would have
     /// to be computed here and, for others, elsewhere: twice, and perhaps differently.
     fn taken_twice(&self, groups: &[Group]) -> Vec<(usize, Sharing)> {
-        let data: Vec<&Edge> =
-            self.edges().filter(|(_, carries)| !carries.is_live()).map(|(edge, _)| edge).collect();
+        let mut copiers: BTreeMap<usize, Vec<&Group>> = BTreeMap::new();
+        for group in groups {
+            for copy in &group.copies {
+                copiers.entry(*copy).or_default().push(group);
+            }
+        }
         let mut found = Vec::new();
-        for group in groups.iter().filter(|group| !group.copies.is_empty()) {
-            for edge in &data {
-                if group.copies.contains(&edge.source_position) && group.has(edge.target_position) {
-                    let consumer = edge.target.clone();
-                    found.push((edge.source_position, Sharing::TakenTwice { consumer }));
-                }
+        for (edge, _) in self.edges().filter(|(_, carries)| !carries.is_live()) {
+            let mut groups = copiers.get(&edge.source_position).into_iter().flatten();
+            if groups.any(|group| group.has(edge.target_position)) {
+                let consumer = edge.target.clone();
+                found.push((edge.source_position, Sharing::TakenTwice { consumer }));
             }
         }
         found

@@ -362,3 +362,29 @@ fn the_stored_form_is_fixed() {
     let plan = Plan::of(&graph).unwrap();
     insta::assert_snapshot!(serde_json::to_string(&plan).unwrap(), @r#"{"version":1,"cells":[{"index":0,"id":"Agent-a","members":["Model-m","Agent-a"],"copied":["Model-m"],"depends_on":[],"inputs":[],"outputs":[{"node":"Agent-a","output":"out"}],"why":[{"reason":"copied","node":"Model-m","consumers":["Agent-a"]}]},{"index":1,"id":"Out-o","members":["Out-o"],"copied":[],"depends_on":[0],"inputs":[{"node":"Agent-a","output":"out","cell":0}],"outputs":[],"why":[]}],"edges":[{"source":"Model-m","output":"model","target":"Agent-a","field":"model","carries":{"kind":"live","types":["LanguageModel"]}},{"source":"Agent-a","output":"out","target":"Out-o","field":"in","carries":{"kind":"data","types":["Message"]}}],"skipped":[]}"#);
 }
+
+#[test]
+fn the_largest_flow_is_planned_and_copies_are_bounded() {
+    let mut draft = Draft::new();
+    for position in 0..2_000 {
+        draft = draft.node(
+            node(&format!("N-{position}"), "N").field("in", "other").output("out", "Message"),
+        );
+    }
+    let mut data = draft.data();
+    let wire = |source: usize, target: usize, kind: &str| {
+        json!({
+            "source": format!("N-{source}"), "target": format!("N-{target}"),
+            "data": {
+                "sourceHandle": {"dataType": "N", "name": "out", "output_types": [kind]},
+                "targetHandle": {"fieldName": "in", "inputTypes": ["Message", kind], "type": "other"},
+            },
+        })
+    };
+    data["edges"] = (0..1_999).map(|at| wire(at, at + 1, "Message")).collect();
+    assert_eq!(Plan::of(&Graph::read(&data).unwrap()).unwrap().cells.len(), 2_000);
+    // A chain of a thousand constructors, the last taken by a thousand consumers.
+    let chain = (0..999).map(|at| wire(at, at + 1, "Embeddings"));
+    data["edges"] = chain.chain((1_000..2_000).map(|at| wire(999, at, "Embeddings"))).collect();
+    assert_eq!(Plan::of(&Graph::read(&data).unwrap()), Err(Error::TooManyMembers));
+}

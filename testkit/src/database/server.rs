@@ -14,10 +14,7 @@ use anyhow::{Context, bail, ensure};
 /// The URL of a database from which others are created.
 pub(super) fn admin_url() -> anyhow::Result<String> {
     if let Some(url) = std::env::var_os("FLOWCELL_TEST_POSTGRES") {
-        return url
-            .into_string()
-            .ok()
-            .context("FLOWCELL_TEST_POSTGRES is not text");
+        return url.into_string().ok().context("FLOWCELL_TEST_POSTGRES is not text");
     }
     // An orphan has nobody whose end could be waited for but itself.
     let runner = match std::os::unix::process::parent_id() {
@@ -29,16 +26,11 @@ pub(super) fn admin_url() -> anyhow::Result<String> {
     let lock = base.join(format!("flowcell-postgres-{runner}.lock"));
     let held = File::create(&lock).context("creating the lock file of the test server")?;
     held.lock().context("locking the test server")?;
-    let url = format!(
-        "postgres://postgres@localhost/postgres?host={}",
-        directory.display()
-    );
+    let url = format!("postgres://postgres@localhost/postgres?host={}", directory.display());
     if !directory.join("started").exists() {
         start(&directory)?;
         watch(runner, &directory, &lock)?;
-        as_server_user("touch")
-            .arg(directory.join("started"))
-            .status()?;
+        as_server_user("touch").arg(directory.join("started")).status()?;
     }
     Ok(url)
 }
@@ -47,13 +39,7 @@ fn start(directory: &Path) -> anyhow::Result<()> {
     let data = directory.join("data");
     run(as_server_user("mkdir").args(["-m", "755"]).arg(directory))?;
     run(as_server_user(binary("initdb")?)
-        .args([
-            "--username=postgres",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--no-sync",
-            "-D",
-        ])
+        .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", "-D"])
         .arg(&data))?;
     // Nothing of it has to survive anything, so it need not wait for the disk.
     let options = format!(
@@ -96,10 +82,7 @@ fn stopper(directory: &Path) -> anyhow::Result<PathBuf> {
         return Ok(pg_ctl);
     }
     let script = directory.join("pg_ctl");
-    let text = format!(
-        "#!/bin/sh\nexec runuser -u postgres -- {} \"$@\"\n",
-        pg_ctl.display()
-    );
+    let text = format!("#!/bin/sh\nexec runuser -u postgres -- {} \"$@\"\n", pg_ctl.display());
     std::fs::write(&script, text)?;
     run(Command::new("chmod").arg("755").arg(&script))?;
     Ok(script)

@@ -1,0 +1,274 @@
+//! The command line: every subcommand and flag, with examples.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Runs Langflow flows as a cluster: every component in a throwaway container.
+#[derive(Debug, Parser)]
+#[command(name = "flowcell", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  flowcell up                                   API, scheduler and worker in one process
+  flowcell flow import 'Basic Prompting.json'   upload a Langflow export
+  flowcell run 'Basic Prompting' --input hello  run it, tokens appear as they come
+  eval \"$(flowcell env)\"                        FLOWCELL_URL and FLOWCELL_API_KEY for curl and SDKs
+
+Exit codes: 0 done, 1 the run or command failed, 2 wrong usage, 3 server not reachable or access
+refused, 64 configuration invalid.")]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process: SQLite, in-process bus, Docker.
+    #[command(after_help = "Examples:
+  flowcell up
+  flowcell up --listen 127.0.0.1:7860 --data-dir ./data")]
+    Up(UpArguments),
+    /// Run the API service of a cluster (Postgres and NATS from the configuration).
+    Api(ServiceArguments),
+    /// Run a scheduler of a cluster.
+    Scheduler(ServiceArguments),
+    /// Run a worker of a cluster; it has no access to the database.
+    Worker(ServiceArguments),
+    /// Bring the database to this version's schema; safe to run twice and from several hosts.
+    Migrate(ServiceArguments),
+    /// Import and list flows.
+    #[command(subcommand)]
+    Flow(FlowCommand),
+    /// Run a flow and watch it.
+    #[command(after_help = "Examples:
+  flowcell run echo --input hello
+  flowcell run 'Basic Prompting' --input hi --stream --tweak 'Agent.temperature=0.2'
+  flowcell run echo --input hello --json | jq .state")]
+    Run(RunArguments),
+    /// Show how a flow is split into cells, and why.
+    #[command(after_help = "Examples:
+  flowcell explain echo            a flow on the server
+  flowcell explain ./flow.json     a file, without a server")]
+    Explain(ExplainArguments),
+    /// Store and list variables; values are read from standard input and never shown again.
+    #[command(subcommand)]
+    Var(VarCommand),
+    /// Say which destinations flows may connect to; nothing is allowed by default.
+    #[command(subcommand)]
+    Egress(EgressCommand),
+    /// Print shell exports of the local server's URL and API key.
+    Env(ClientArguments),
+    /// Check what this machine needs to run cells, and say what to do.
+    Doctor(DoctorArguments),
+    /// Print a completion script.
+    #[command(after_help = "Example: flowcell completions bash > /etc/bash_completion.d/flowcell")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Where an embedded server keeps everything.
+#[derive(Clone, Debug, Args)]
+pub struct DataDir {
+    /// Folder of the embedded server: database, keys, credentials, logs of runs.
+    #[arg(long, env = "FLOWCELL_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl DataDir {
+    /// The folder: as given, else `$XDG_DATA_HOME/flowcell`, else `~/.local/share/flowcell`.
+    pub fn path(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| {
+            let xdg = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+            let home = || std::env::home_dir().map(|home| home.join(".local/share"));
+            xdg.or_else(home).unwrap_or_else(|| PathBuf::from(".")).join("flowcell")
+        })
+    }
+}
+
+/// `flowcell up`.
+#[derive(Debug, Args)]
+pub struct UpArguments {
+    #[command(flatten)]
+    pub data: DataDir,
+    /// Address of the API. Port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Cells that run at the same time.
+    #[arg(long, value_name = "N")]
+    pub slots: Option<u32>,
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `flowcell api|scheduler|worker|migrate`.
+#[derive(Debug, Args)]
+pub struct ServiceArguments {
+    /// Configuration file (TOML); environment variables FLOWCELL_CONFIG__SECTION__KEY override it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Which server a client command talks to.
+#[derive(Clone, Debug, Args)]
+pub struct ClientArguments {
+    /// Base URL of the server; default: the local `flowcell up`.
+    #[arg(long, env = "FLOWCELL_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// API key; default: the local `flowcell up`'s.
+    #[arg(long, env = "FLOWCELL_API_KEY", value_name = "KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+    #[command(flatten)]
+    pub data: DataDir,
+}
+
+/// `flowcell flow`.
+#[derive(Debug, Subcommand)]
+pub enum FlowCommand {
+    /// Upload a Langflow export: one flow, several, or a zip.
+    #[command(after_help = "Example: flowcell flow import 'Basic Prompting.json'")]
+    Import {
+        /// The file; `-` reads standard input.
+        file: PathBuf,
+        #[command(flatten)]
+        client: ClientArguments,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List flows.
+    List {
+        #[command(flatten)]
+        client: ClientArguments,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `flowcell run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Id, endpoint name or name of the flow.
+    pub flow: String,
+    /// The text for the flow's input.
+    #[arg(long, short, default_value = "")]
+    pub input: String,
+    /// Ask models to stream their tokens.
+    #[arg(long)]
+    pub stream: bool,
+    /// Change a field for this run: `NODE.FIELD=VALUE` (node id or display name; VALUE is JSON, or
+    /// text when it is not). May be repeated.
+    #[arg(long = "tweak", value_name = "NODE.FIELD=VALUE")]
+    pub tweaks: Vec<String>,
+    /// Chat session; default: the flow's own.
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+    /// What to return.
+    #[arg(long, value_enum, default_value_t = OutputType::Chat)]
+    pub output: OutputType,
+    /// Do not wait: print the run's id and return.
+    #[arg(long)]
+    pub detach: bool,
+    /// Print every event and the final state as JSON lines.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub client: ClientArguments,
+}
+
+/// Which outputs a run returns.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum OutputType {
+    /// Chat outputs.
+    Chat,
+    /// Text outputs.
+    Text,
+    /// Every output.
+    Any,
+    /// Every node.
+    Debug,
+}
+
+impl OutputType {
+    /// The name that the API uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Text => "text",
+            Self::Any => "any",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// `flowcell explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// A file, or id, endpoint name or name of a flow on the server.
+    pub flow: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub client: ClientArguments,
+}
+
+/// `flowcell var`.
+#[derive(Debug, Subcommand)]
+pub enum VarCommand {
+    /// Store a value, read from standard input so that it is in no shell history.
+    #[command(after_help = "Example: printf %s \"$KEY\" | flowcell var set OPENAI_API_KEY")]
+    Set {
+        /// The variable's name.
+        name: String,
+        #[command(flatten)]
+        client: ClientArguments,
+    },
+    /// List names.
+    List {
+        #[command(flatten)]
+        client: ClientArguments,
+    },
+}
+
+/// `flowcell egress`.
+#[derive(Debug, Subcommand)]
+pub enum EgressCommand {
+    /// Allow a destination.
+    #[command(after_help = "Examples:
+  flowcell egress allow api.openai.com:443
+  flowcell egress allow 127.0.0.1:8080 --private   a server inside your own network")]
+    Allow {
+        /// `HOST:PORT`; `*.example.com:443` allows any name below it.
+        destination: String,
+        /// The name may resolve to a loopback, private or link-local address.
+        #[arg(long)]
+        private: bool,
+        #[command(flatten)]
+        client: ClientArguments,
+    },
+    /// List what is allowed.
+    List {
+        #[command(flatten)]
+        client: ClientArguments,
+    },
+}
+
+/// `flowcell doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataDir,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}

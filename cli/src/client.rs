@@ -1,0 +1,193 @@
+//! The HTTP client of the command line.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use proto::http::ErrorBody;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::args::ClientArguments;
+use crate::credentials::Credentials;
+
+/// An error that ends the program with a code of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody listens, or the credentials are not accepted.
+    #[error("{0}")]
+    NoAccess(String),
+    /// The server says no.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A connection to one server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    key: String,
+}
+
+impl Client {
+    /// A client for the server that the arguments, the environment or the local server's
+    /// credentials file name, in this order.
+    pub fn new(arguments: &ClientArguments) -> Result<Self> {
+        let local = Credentials::read(&arguments.data.path());
+        let url = arguments.url.clone().or_else(|| local.as_ref().map(|l| l.url.clone()));
+        let key = arguments.api_key.clone().or_else(|| local.map(|l| l.api_key));
+        let (Some(url), Some(key)) = (url, key) else {
+            return Err(Refusal::NoAccess(format!(
+                "no server is known: start one with `flowcell up`, or give --url and --api-key \
+                 (looked for {})",
+                Credentials::file(&arguments.data.path()).display()
+            ))
+            .into());
+        };
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), key })
+    }
+
+    /// The server's base URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The API key in use.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// A request with credentials.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).header("x-api-key", &self.key)
+    }
+
+    /// Sends a request; an answer that is no success becomes an error for people.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let response = request.send().await.map_err(|error| {
+            let why =
+                if error.is_connect() { "nobody listens there".to_owned() } else { chain(&error) };
+            Refusal::NoAccess(format!("cannot reach {}: {why}", self.url))
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.text().await.unwrap_or_default();
+        let text = describe(status, &body);
+        Err(match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Refusal::NoAccess(text),
+            _ => Refusal::Failed(text),
+        }
+        .into())
+    }
+
+    /// Sends a request and reads its JSON answer.
+    pub async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        self.send(request)
+            .await?
+            .json()
+            .await
+            .context("the server's answer is not what was expected")
+    }
+
+    /// `GET` of a JSON document.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.json(self.request(Method::GET, path)).await
+    }
+
+    /// Uploads a flow file; returns the created flows.
+    pub async fn upload(&self, name: &Path, bytes: Vec<u8>) -> Result<Vec<Value>> {
+        let file_name = name.file_name().map_or("flow.json".into(), |name| name.to_string_lossy());
+        let part = reqwest::multipart::Part::bytes(bytes).file_name(file_name.into_owned());
+        let form = reqwest::multipart::Form::new().part("file", part);
+        self.json(self.request(Method::POST, "/api/v1/flows/upload/").multipart(form)).await
+    }
+
+    /// Follows a run's events; each item is `(sequence number, event)`. A broken connection is
+    /// resumed after the last event seen, so none is missed or repeated.
+    pub async fn follow(
+        &self,
+        events_path: &str,
+        mut each: impl FnMut(u64, proto::event::RunEvent),
+    ) -> Result<()> {
+        let mut after = 0;
+        let mut failures = 0u32;
+        loop {
+            match self.follow_once(events_path, &mut after, &mut each).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => failures = 0,
+                Err(error) if failures >= 10 => return Err(error),
+                Err(_) => {
+                    failures += 1;
+                    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                }
+            }
+        }
+    }
+
+    /// Returns whether the run's last event was seen.
+    async fn follow_once(
+        &self,
+        path: &str,
+        after: &mut u64,
+        each: &mut impl FnMut(u64, proto::event::RunEvent),
+    ) -> Result<bool> {
+        let request = self.request(Method::GET, path).header("last-event-id", after.to_string());
+        let response = self.send(request).await?;
+        let mut lines = crate::sse::Parser::default();
+        let mut body = response.bytes_stream();
+        while let Some(bytes) = body.next().await {
+            for event in lines.feed(&bytes?) {
+                let (Some(id), Ok(parsed)) = (event.id, serde_json::from_str(&event.data)) else {
+                    continue;
+                };
+                *after = id;
+                let parsed: proto::event::RunEvent = parsed;
+                let last = parsed.kind.is_terminal();
+                each(id, parsed);
+                if last {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn describe(status: StatusCode, body: &str) -> String {
+    if let Ok(ours) = serde_json::from_str::<ErrorBody>(body) {
+        let mut text = format!("{}\n  {}", ours.error.message, ours.error.action);
+        if let Some(details) =
+            ours.error.details.as_ref().and_then(|details| details.get("problems"))
+            && let Some(problems) = details.as_array()
+        {
+            for problem in problems {
+                text.push_str(&format!(
+                    "\n  - {}",
+                    problem.as_str().unwrap_or(&problem.to_string())
+                ));
+            }
+        }
+        return text;
+    }
+    let detail = serde_json::from_str::<Value>(body).ok().and_then(|v| v.get("detail").cloned());
+    match detail {
+        Some(Value::String(text)) => format!("{text} ({status})"),
+        Some(other) => format!("{other} ({status})"),
+        None => format!("the server answered {status}"),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(next) = source {
+        text = next.to_string();
+        source = next.source();
+    }
+    text
+}

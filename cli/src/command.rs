@@ -1,0 +1,40 @@
+//! One module per subcommand.
+
+pub mod client_env;
+pub mod doctor;
+pub mod egress;
+pub mod explain;
+pub mod flow;
+pub mod run;
+pub mod serve;
+pub mod up;
+pub mod var;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::args::{Arguments, Command};
+use crate::exit::Exit;
+
+/// Executes the command.
+pub async fn execute(arguments: Arguments) -> Result<Exit> {
+    match arguments.command {
+        Command::Up(arguments) => up::execute(arguments).await,
+        Command::Api(arguments) => serve::api(arguments).await,
+        Command::Scheduler(arguments) => serve::scheduler(arguments).await,
+        Command::Worker(arguments) => serve::worker(arguments).await,
+        Command::Migrate(arguments) => serve::migrate(arguments).await,
+        Command::Flow(command) => flow::execute(command).await,
+        Command::Run(arguments) => run::execute(arguments).await,
+        Command::Explain(arguments) => explain::execute(arguments).await,
+        Command::Var(command) => var::execute(command).await,
+        Command::Egress(command) => egress::execute(command).await,
+        Command::Env(arguments) => client_env::execute(&arguments),
+        Command::Doctor(arguments) => doctor::execute(arguments).await,
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "flowcell", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! `flowcell env`.
+
+use anyhow::Result;
+
+use crate::args::ClientArguments;
+use crate::client::Client;
+use crate::credentials::Credentials;
+use crate::exit::Exit;
+
+pub fn execute(arguments: &ClientArguments) -> Result<Exit> {
+    let client = Client::new(arguments)?;
+    let credentials =
+        Credentials { url: client.url().to_owned(), api_key: client.key().to_owned() };
+    print!("{}", credentials.exports());
+    Ok(Exit::Done)
+}

@@ -1,0 +1,144 @@
+//! `flowcell explain`: the plan of a flow, drawn.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use domain::flow::{Export, Graph};
+use domain::plan::Plan;
+use serde_json::Value;
+
+use crate::args::ExplainArguments;
+use crate::client::Client;
+use crate::exit::Exit;
+
+pub async fn execute(arguments: ExplainArguments) -> Result<Exit> {
+    let file = Path::new(&arguments.flow);
+    let plans = if file.is_file() {
+        local(file)?
+    } else {
+        let client = Client::new(&arguments.client)?;
+        let name = percent_encode(&arguments.flow);
+        vec![(arguments.flow, client.get(&format!("/api/flowcell/v1/flows/{name}/plan")).await?)]
+    };
+    for (name, plan) in plans {
+        if arguments.json {
+            println!("{}", serde_json::to_string_pretty(&plan)?);
+        } else {
+            print!("{}", draw(&name, &plan));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn local(file: &Path) -> Result<Vec<(String, Value)>> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let exports = Export::parse(&bytes).context("not a Langflow export")?;
+    exports
+        .into_iter()
+        .map(|export| {
+            let graph = Graph::read(&export.data).context("the flow cannot run")?;
+            let plan = Plan::of(&graph).context("the flow cannot be planned")?;
+            Ok((export.name, serde_json::to_value(plan.explain(&graph))?))
+        })
+        .collect()
+}
+
+/// A path segment of any text.
+fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+fn draw(name: &str, plan: &Value) -> String {
+    let mut text = String::new();
+    let cells = list(plan, "cells");
+    let _ = writeln!(text, "{name}: {} cells, each in a container of its own", cells.len());
+    for cell in cells {
+        let needs: Vec<String> = list(cell, "depends_on")
+            .iter()
+            .filter_map(Value::as_u64)
+            .map(|index| format!("[{index}]"))
+            .collect();
+        let after = if needs.is_empty() {
+            "at once".to_owned()
+        } else {
+            format!("after {}", needs.join(" "))
+        };
+        let index = cell.get("index").and_then(Value::as_u64).unwrap_or_default();
+        let _ = writeln!(text, "  [{index}] {:<32} {after}", word(cell, "id"));
+        for member in list(cell, "members") {
+            let copied = word(member, "role") == "copy";
+            if list(cell, "members").len() > 1 || copied {
+                let note = if copied { "  (copy)" } else { "" };
+                let (node, shown) = (word(member, "node"), word(member, "display_name"));
+                let _ = writeln!(text, "        · {node} {shown:?}{note}");
+            }
+        }
+        for why in list(cell, "why").iter().filter_map(Value::as_str) {
+            let _ = writeln!(text, "        because {why}");
+        }
+    }
+    let edges = list(plan, "edges");
+    if !edges.is_empty() {
+        let _ = writeln!(text, "  connections");
+    }
+    for edge in edges {
+        let _ = writeln!(
+            text,
+            "    {} → {}  {}",
+            word(edge, "from"),
+            word(edge, "to"),
+            word(edge, "carries")
+        );
+    }
+    for skipped in list(plan, "skipped") {
+        let _ = writeln!(text, "  never built: {} (no component uses it)", word(skipped, "node"));
+    }
+    text
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn word<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_is_drawn() {
+        let plan = json!({
+            "cells": [
+                {"index": 0, "id": "A-1", "depends_on": [], "why": [],
+                 "members": [{"node": "A-1", "display_name": "A", "role": "primary"}]},
+                {"index": 1, "id": "B-1", "depends_on": [0], "why": ["it takes a model"],
+                 "members": [{"node": "M-1", "display_name": "M", "role": "copy"},
+                             {"node": "B-1", "display_name": "B", "role": "primary"}]}],
+            "edges": [{"from": "A-1.x", "to": "B-1.y", "carries": "data: Message"}],
+            "skipped": [{"node": "T-1", "because": "orphan_tool"}]
+        });
+        let text = draw("flow", &plan);
+        for part in ["2 cells", "[0] A-1", "after [0]", "(copy)", "because it takes", "T-1"] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn names_become_path_segments() {
+        assert_eq!(percent_encode("Basic Prompting/ü"), "Basic%20Prompting%2F%C3%BC");
+    }
+}

@@ -1,0 +1,175 @@
+//! `flowcell api|scheduler|worker|migrate`: the parts of a cluster, one process each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bus::nats::Role;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use service::admin::{Metric, Readiness, Subject};
+use service::drain::Drain;
+use store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::ServiceArguments;
+use crate::exit::Exit;
+use crate::settings::Settings;
+
+/// How long a process gets to end after the first signal.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The bus user that workers have, and whose inbox they use.
+const WORKER_USER: &str = "worker";
+
+pub async fn api(arguments: ServiceArguments) -> Result<Exit> {
+    let settings = Settings::load(arguments.config.as_deref())?;
+    let _telemetry = service::telemetry::init(&settings.telemetry, "flowcell-api")?;
+    let listener = TcpListener::bind(settings.api.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.api.listen))?;
+    let store = open(&settings).await?;
+    let bus = settings.bus.open(Role::Owner).await?;
+    let drain = Drain::new();
+    let api = api::Api::new(store, bus, settings.api);
+    let stop = drain.token();
+    tracing::info!(address = %listener.local_addr()?, "the API listens");
+    drain.spawn(async move {
+        if let Err(error) = api.serve(listener, stop.clone()).await {
+            tracing::error!(error = %error, "the API ended");
+            stop.cancel();
+        }
+    });
+    end(&drain).await
+}
+
+pub async fn scheduler(arguments: ServiceArguments) -> Result<Exit> {
+    let settings = Settings::load(arguments.config.as_deref())?;
+    let _telemetry = service::telemetry::init(&settings.telemetry, "flowcell-scheduler")?;
+    let store = open(&settings).await?;
+    let bus = settings.bus.open(Role::Owner).await?;
+    let drain = Drain::new();
+    let health = Health { store: Some(store.clone()), bus: bus.clone(), worker: None };
+    admin(&settings, health, &drain);
+    scheduler::Scheduler::new(store, bus, settings.scheduler).start(&drain).await?;
+    tracing::info!("the scheduler works");
+    end(&drain).await
+}
+
+pub async fn worker(arguments: ServiceArguments) -> Result<Exit> {
+    let settings = Settings::load(arguments.config.as_deref())?;
+    let _telemetry = service::telemetry::init(&settings.telemetry, "flowcell-worker")?;
+    let user = settings.bus.user.clone().unwrap_or_else(|| WORKER_USER.to_owned());
+    let bus = settings.bus.open(Role::Worker { user }).await?;
+    let drain = Drain::new();
+    let worker = worker::Worker::open(settings.worker.clone(), bus.clone()).await?;
+    let handle = worker.handle();
+    admin(&settings, Health { store: None, bus, worker: Some(handle.clone()) }, &drain);
+    drain.spawn(work(worker, drain.token()));
+    tracing::info!("the worker works");
+    drain.wait_for_signal().await?;
+    handle.drain(PATIENCE).await;
+    end(&drain).await
+}
+
+/// Runs a worker until it is drained; a worker that ends by itself ends the process.
+pub async fn work(worker: worker::Worker, stop: CancellationToken) {
+    if let Err(error) = Box::pin(worker.run()).await {
+        tracing::error!(error = %error, "the worker ended");
+        stop.cancel();
+    }
+}
+
+pub async fn migrate(arguments: ServiceArguments) -> Result<Exit> {
+    let settings = Settings::load(arguments.config.as_deref())?;
+    let store = settings.database.open().await?;
+    store.migrate().await.context("the database could not be migrated")?;
+    eprintln!("the database schema is current");
+    if let Some(first) = store.auth().bootstrap("admin").await? {
+        // The one time that these are shown; they are for the operator's eyes.
+        println!("user     {}", first.username);
+        println!("password {}", first.password.expose());
+        println!("API key  {}", first.api_key.expose());
+        eprintln!("an administrator was made; keep the lines above, they are not shown again");
+    }
+    Ok(Exit::Done)
+}
+
+async fn open(settings: &Settings) -> Result<Store> {
+    let store = settings.database.open().await?;
+    if !store.schema_is_current().await? {
+        anyhow::bail!("the database schema is not current: run `flowcell migrate` first");
+    }
+    Ok(store)
+}
+
+async fn end(drain: &Drain) -> Result<Exit> {
+    drain.wait_for_signal().await?;
+    Ok(if drain.finish(PATIENCE).await { Exit::Done } else { Exit::Failed })
+}
+
+fn admin(settings: &Settings, health: Health, drain: &Drain) {
+    let Some(address) = settings.admin else { return };
+    let stop = drain.token();
+    drain.spawn(async move {
+        if let Err(error) = service::admin::serve(address, Arc::new(health), stop).await {
+            tracing::error!(error = %error, %address, "the operator's endpoint ended");
+        }
+    });
+}
+
+/// What the operator's endpoint of a process looks at.
+struct Health {
+    store: Option<Store>,
+    bus: bus::Bus,
+    worker: Option<worker::Handle>,
+}
+
+impl Subject for Health {
+    fn readiness(&self) -> BoxFuture<'_, Vec<Readiness>> {
+        async {
+            let mut parts = Vec::new();
+            if let Some(store) = &self.store {
+                let problem = store.check().await.err().map(|error| error.to_string());
+                parts.push(Readiness { name: "database", problem });
+            }
+            let problem = self.bus.healthy().await.err().map(|error| error.to_string());
+            parts.push(Readiness { name: "bus", problem });
+            if let Some(worker) = &self.worker {
+                parts.push(Readiness { name: "sandbox", problem: trouble(worker) });
+            }
+            parts
+        }
+        .boxed()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let Some(worker) = &self.worker else { return Vec::new() };
+        let figures = worker.figures();
+        let counter = |name, help, value: u64| metric(name, help, true, value);
+        let gauge = |name, help, value: u64| metric(name, help, false, value);
+        vec![
+            counter("flowcell_slots_prepared_total", "Containers that became ready.", figures.prepared),
+            counter("flowcell_slots_failed_total", "Containers whose start failed.", figures.prepare_failed),
+            counter("flowcell_slots_hit_total", "Tasks that found a ready container.", figures.taken_ready),
+            counter("flowcell_slots_missed_total", "Tasks that waited for one.", figures.taken_after_wait),
+            counter("flowcell_slots_destroyed_total", "Containers destroyed.", figures.destroyed),
+            gauge("flowcell_containers", "Containers that exist now.", figures.containers),
+            gauge("flowcell_slots_ready", "Containers that wait for a task.", figures.ready),
+            gauge("flowcell_slots_warming", "Containers that are starting.", figures.warming),
+        ]
+    }
+}
+
+/// Why a worker cannot get work, if so.
+fn trouble(worker: &worker::Handle) -> Option<String> {
+    let health = worker.health();
+    let failed = health.pool.iter().find_map(|shelf| shelf.failure.clone());
+    (!health.taking_work).then(|| failed.unwrap_or_else(|| "it is draining".to_owned()))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+fn metric(name: &'static str, help: &'static str, is_counter: bool, value: u64) -> Metric {
+    Metric { name, help, is_counter, value: value as f64 }
+}

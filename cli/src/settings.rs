@@ -1,0 +1,164 @@
+//! The configuration of every server command, and what is opened from it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bus::nats::{Credentials, Role};
+use serde::Deserialize;
+use service::telemetry;
+use store::Store;
+use store::seal::KeyEncryptionKey;
+
+/// `flowcell.toml`. Every part may be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The database of a cluster.
+    pub database: Database,
+    /// The bus of a cluster.
+    pub bus: BusSettings,
+    /// Where the operator's endpoint listens (`/healthz`, `/readyz`, `/metrics`); nowhere by
+    /// default. `flowcell api` and `flowcell up` answer health questions on their own address.
+    pub admin: Option<SocketAddr>,
+    /// Logs and traces.
+    pub telemetry: telemetry::Settings,
+    /// The API.
+    pub api: api::Config,
+    /// The scheduler.
+    pub scheduler: scheduler::Config,
+    /// The worker.
+    pub worker: worker::Config,
+}
+
+/// The database of a cluster.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `postgres://user@host/database`. The password may stand in `password_file` instead.
+    pub url: String,
+    /// A file whose content is the password; keeps it out of this file and of the environment.
+    pub password_file: Option<PathBuf>,
+    /// Most connections of this process.
+    pub connections_max: u32,
+    /// The key-encryption key: a file of 32 bytes, mode 0600, the same for every process.
+    pub key_file: PathBuf,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            password_file: None,
+            connections_max: 8,
+            key_file: PathBuf::from("/etc/flowcell/key"),
+        }
+    }
+}
+
+/// The bus of a cluster.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BusSettings {
+    /// NATS servers: `nats://host:4222`, separated by commas.
+    pub url: String,
+    /// The user's name.
+    pub user: Option<String>,
+    /// A file whose content is the user's password.
+    pub password_file: Option<PathBuf>,
+    /// Certificates of authorities to trust besides the system's.
+    pub tls_ca_file: Option<PathBuf>,
+    /// First part of every subject and stream name.
+    pub prefix: String,
+    /// Replicas of every stream: 1, or 3 on a NATS cluster.
+    pub replicas: usize,
+}
+
+impl Default for BusSettings {
+    fn default() -> Self {
+        Self {
+            url: "nats://127.0.0.1:4222".to_owned(),
+            user: None,
+            password_file: None,
+            tls_ca_file: None,
+            prefix: "fc".to_owned(),
+            replicas: 1,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file (if one is named) and the environment.
+    pub fn load(file: Option<&Path>) -> Result<Self> {
+        Ok(service::config::load(file)?)
+    }
+}
+
+impl Database {
+    /// Opens the database of a cluster, whose schema must be current unless it is to be migrated.
+    pub async fn open(&self) -> Result<Store> {
+        if self.url.is_empty() {
+            anyhow::bail!(
+                "no database is configured: set database.url in the configuration file, or \
+                 FLOWCELL_CONFIG__DATABASE__URL"
+            );
+        }
+        let key = KeyEncryptionKey::load(&self.key_file).context("the key-encryption key")?;
+        let mut url = self.url.clone();
+        if let Some(file) = &self.password_file {
+            url = with_password(&url, &secret(file)?)?;
+        }
+        let settings = store::Settings { url, connections_max: self.connections_max };
+        Store::connect(&settings, key).await.context("cannot open the database")
+    }
+}
+
+impl BusSettings {
+    /// Connects to the bus of a cluster.
+    pub async fn open(&self, role: Role) -> Result<bus::Bus> {
+        let mut settings = bus::nats::Settings::new(self.url.clone());
+        settings.credentials = match (&self.user, &self.password_file) {
+            (Some(user), Some(file)) => {
+                Credentials::Password { user: user.clone(), password: secret(file)? }
+            }
+            (None, None) => Credentials::None,
+            _ => anyhow::bail!("bus.user and bus.password_file go together"),
+        };
+        settings.tls_ca_file.clone_from(&self.tls_ca_file);
+        settings.prefix.clone_from(&self.prefix);
+        settings.replicas = self.replicas;
+        settings.role = role;
+        bus::nats(settings).await.with_context(|| format!("cannot use NATS at {}", self.url))
+    }
+}
+
+fn secret(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the secret in {}", file.display()))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Puts a password into a database URL.
+fn with_password(url: &str, password: &str) -> Result<String> {
+    let mut url = reqwest::Url::parse(url).context("database.url is not a URL")?;
+    if url.set_password(Some(password)).is_err() {
+        anyhow::bail!("database.url names no host");
+    }
+    Ok(url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_escaped_into_the_url() {
+        let url = with_password("postgres://fc@db:5432/flowcell", "a/b@c").unwrap();
+        assert_eq!(url, "postgres://fc:a%2Fb%40c@db:5432/flowcell");
+    }
+
+    #[test]
+    fn an_empty_configuration_is_valid() {
+        Settings::load(None).unwrap();
+    }
+}

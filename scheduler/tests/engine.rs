@@ -1,0 +1,382 @@
+//! The scheduler with a real store and a real bus; the worker is played by the test.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bus::wire::{decode, encode};
+use bus::{Bus, Consumer, Queue, Service};
+use domain::failure::{Failure, FailureKind};
+use domain::flow::Graph;
+use domain::id::{FlowId, RunId, WorkerEpoch};
+use domain::limits::CellLimits;
+use domain::plan::Plan;
+use domain::retry::RetryPolicy;
+use domain::run::RunState;
+use domain::time::Timestamp;
+use flowcell_scheduler::{Config, Scheduler};
+use proto::event::{RunEvent, RunEventKind};
+use proto::frame::{CellResult, NodeResult};
+use proto::message::{
+    Assignment, AttemptRef, Figures, ReportOutcome, RunOrder, SchedulerReply, TaskOffered, VERSION,
+    WorkerOrder, WorkerRequest, WorkerRequestBody,
+};
+use serde_json::{Value, json};
+use service::drain::Drain;
+use store::seal::KeyEncryptionKey;
+use store::{NewFlow, NewMessage, NewRun, NewTask, Store, Tenant};
+use testkit::database::Database;
+use uuid::Uuid;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Cluster {
+    store: Store,
+    bus: Bus,
+    tenant: Tenant,
+    drain: Drain,
+    offers: Consumer,
+    worker: WorkerEpoch,
+    _database: Database,
+    _events: tempfile::TempDir,
+}
+
+impl Cluster {
+    async fn new() -> Self {
+        let database = Database::sqlite().unwrap();
+        let settings = store::Settings { url: database.url().to_owned(), connections_max: 4 };
+        let store = Store::connect(&settings, KeyEncryptionKey::generate()).await.unwrap();
+        store.migrate().await.unwrap();
+        let first = store.auth().bootstrap("admin").await.unwrap().unwrap();
+        let events = tempfile::tempdir().unwrap();
+        let bus = bus::memory(bus::memory::Settings::new(events.path())).await.unwrap();
+        let drain = Drain::new();
+        let config = Config { sweep_ms: 50, archive_after_ms: 0, ..Config::default() };
+        Scheduler::new(store.clone(), bus.clone(), config).start(&drain).await.unwrap();
+        let offers = bus.consumer(&Queue::Tasks { pool: "default".into() }).await.unwrap();
+        let worker = WorkerEpoch(Uuid::new_v4());
+        let tenant = store.tenant(first.tenant);
+        Self { store, bus, tenant, drain, offers, worker, _database: database, _events: events }
+    }
+
+    /// Accepts a run of a graph as the API does.
+    async fn submit(&self, data: Value, retry: RetryPolicy, deadline: Duration) -> RunId {
+        let new = NewFlow { data: data.clone(), ..new_flow() };
+        let flow = self.tenant.create_flow(new).await.unwrap();
+        let plan = Plan::of(&Graph::read(&data).unwrap()).unwrap();
+        let stored = serde_json::to_value(&plan).unwrap();
+        let version = self.tenant.put_version(flow.header.id, &data, &stored).await.unwrap();
+        let run = RunId(Uuid::now_v7());
+        let request = json!({"input_value": "hello", "session_id": "s1"});
+        let tasks = plan.cells.iter().map(|cell| NewTask {
+            cell: cell.id.clone(),
+            depends_on: cell.depends_on.clone(),
+        });
+        let new = NewRun {
+            id: run,
+            flow: flow.header.id,
+            version,
+            tasks: tasks.collect(),
+            request,
+            session_id: "s1".into(),
+            deadline: now() + deadline,
+            retry,
+            limits: CellLimits::default(),
+            isolation: "component".into(),
+            idempotency_key: None,
+            submitted_by: None,
+            now: now(),
+        };
+        self.tenant.submit(new).await.unwrap();
+        run
+    }
+
+    async fn order(&self, run: RunId, cancel: bool) {
+        let order = json!({"v": VERSION, "run": run, "cancel": cancel});
+        assert_eq!(serde_json::from_value::<RunOrder>(order.clone()).unwrap().cancel, cancel);
+        let id = if cancel { format!("cancel:{run}") } else { format!("run:{run}") };
+        let body = serde_json::to_vec(&order).unwrap().into();
+        self.bus.enqueue(&Queue::Runs, &id, body).await.unwrap();
+    }
+
+    async fn ask(&self, body: WorkerRequestBody) -> SchedulerReply {
+        let request = WorkerRequest { v: VERSION, worker: self.worker, body };
+        let request = encode("test", &request).unwrap();
+        let reply = self.bus.request(Service::Scheduler, request, PATIENCE).await.unwrap();
+        decode("test", &reply).unwrap()
+    }
+
+    async fn beat(&self, attempts: Vec<AttemptRef>) -> SchedulerReply {
+        self.ask(WorkerRequestBody::Heartbeat { name: "test".into(), slots: 4, attempts }).await
+    }
+
+    /// Takes the next offer and claims it.
+    async fn take(&mut self) -> Assignment {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while tokio::time::Instant::now() < until {
+            let offers = self.offers.fetch(1, Duration::from_millis(200)).await.unwrap();
+            for offer in offers {
+                let asked: TaskOffered = decode("test", &offer.body).unwrap();
+                let claim = WorkerRequestBody::Claim { run: asked.run, task: asked.task };
+                let reply = self.ask(claim).await;
+                offer.ack().await.unwrap();
+                if let SchedulerReply::Assigned { assignment } = reply {
+                    return *assignment;
+                }
+            }
+        }
+        panic!("nothing was offered");
+    }
+
+    async fn report(&self, attempt: AttemptRef, outcome: ReportOutcome) -> SchedulerReply {
+        let outcome = Box::new(outcome);
+        self.ask(WorkerRequestBody::Report { attempt, outcome, figures: Figures::default() }).await
+    }
+
+    async fn done(&self, assignment: &Assignment) -> SchedulerReply {
+        let text = format!("made by {}", assignment.task.cell);
+        let node = NodeResult {
+            outputs: BTreeMap::from([("message".to_owned(), json!(text))]),
+            result: json!({"results": {}}),
+            valid: true,
+        };
+        let nodes = BTreeMap::from([(assignment.task.cell.clone(), node)]);
+        let result = CellResult { nodes, ..CellResult::default() };
+        self.report(assignment.attempt, ReportOutcome::Done { result }).await
+    }
+
+    /// Follows the run's log to its end.
+    async fn log(&self, run: RunId) -> Vec<RunEventKind> {
+        let mut reader = self.bus.read(run, 0).await.unwrap();
+        let mut kinds = Vec::new();
+        loop {
+            let (seq, entry) =
+                tokio::time::timeout(PATIENCE, reader.next()).await.unwrap().unwrap().unwrap();
+            assert_eq!(seq, kinds.len() as u64 + 1, "positions have no gaps");
+            let event: RunEvent = serde_json::from_slice(&entry).unwrap();
+            let last = event.kind.is_terminal();
+            kinds.push(event.kind);
+            if last {
+                return kinds;
+            }
+        }
+    }
+
+    async fn state(&self, run: RunId) -> RunState {
+        self.tenant.run_header(run).await.unwrap().state
+    }
+
+    /// Nothing may be left: the sweep publishes the rest of the outbox, every part ends.
+    async fn end(self) {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        let later = now() + Duration::from_secs(60);
+        while !self.store.engine().unpublished(10, later).await.unwrap().is_empty() {
+            assert!(tokio::time::Instant::now() < until, "outbox rows are left behind");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(self.drain.finish(PATIENCE).await, "a part of the scheduler hangs");
+    }
+}
+
+fn new_flow() -> NewFlow {
+    NewFlow {
+        name: "flow".into(),
+        endpoint_name: None,
+        description: None,
+        project: None,
+        data: Value::Null,
+        ..NewFlow::default()
+    }
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Timestamp(i64::try_from(since.as_millis()).unwrap())
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_runs_to_its_end() {
+    let mut cluster = Cluster::new().await;
+    let data = testkit::flows::graph(&[
+        ("ChatInput-a", &[]),
+        ("Prompt-b", &["ChatInput-a"]),
+        ("ChatOutput-c", &["Prompt-b"]),
+    ]);
+    let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+
+    let first = cluster.take().await;
+    assert_eq!(first.task.cell, "ChatInput-a");
+    assert_eq!(first.task.parameters["ChatInput-a"]["input_value"], "hello");
+    assert!(first.egress.is_empty() && first.task.egress.is_none(), "nothing is reachable");
+    assert_eq!(cluster.done(&first).await, SchedulerReply::Accepted);
+    // A report that comes twice is known, and changes nothing.
+    assert_eq!(cluster.done(&first).await, SchedulerReply::Accepted);
+
+    let second = cluster.take().await;
+    assert_eq!(second.task.inputs["ChatInput-a"]["message"], "made by ChatInput-a");
+    let began = WorkerRequestBody::Began { attempt: second.attempt, container: "c0ffee".into() };
+    assert_eq!(cluster.ask(began).await, SchedulerReply::Accepted);
+    cluster.done(&second).await;
+    let third = cluster.take().await;
+    cluster.done(&third).await;
+
+    let log = cluster.log(run).await;
+    let names: Vec<&str> = log.iter().map(RunEventKind::name).collect();
+    assert_eq!(names.iter().filter(|name| **name == "task.done").count(), 3, "{names:?}");
+    assert_eq!(names.last(), Some(&"run.completed"));
+    assert_eq!(cluster.state(run).await, RunState::Completed);
+    let results = cluster.tenant.results(run, &["ChatOutput-c".to_owned()]).await.unwrap();
+    assert_eq!(results["ChatOutput-c"].nodes["ChatOutput-c"].outputs["message"], "made by ChatOutput-c");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_one_of_many_claims_is_granted() {
+    let mut cluster = Cluster::new().await;
+    let data = testkit::flows::graph(&[("ChatInput-a", &[])]);
+    let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    let granted = cluster.take().await;
+    let claims = (0..20).map(|_| cluster.ask(WorkerRequestBody::Claim { run, task: 0 }));
+    for reply in futures::future::join_all(claims).await {
+        assert!(matches!(reply, SchedulerReply::Refused { .. }), "{reply:?}");
+    }
+    cluster.done(&granted).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_worker_costs_an_attempt_and_its_late_report_is_refused() {
+    let mut cluster = Cluster::new().await;
+    let data = testkit::flows::graph(&[("ChatInput-a", &[])]);
+    let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    cluster.beat(vec![]).await;
+    let lost = cluster.take().await;
+    assert_eq!(lost.attempt.attempt, 1);
+    // The worker says goodbye while it holds the task: whatever it held is lost at once.
+    assert_eq!(cluster.ask(WorkerRequestBody::Goodbye).await, SchedulerReply::Accepted);
+    let old = cluster.worker;
+    cluster.worker = WorkerEpoch(Uuid::new_v4());
+    cluster.beat(vec![]).await;
+    let again = cluster.take().await;
+    assert_eq!(again.attempt, AttemptRef { attempt: 2, ..lost.attempt });
+
+    let new = std::mem::replace(&mut cluster.worker, old);
+    assert!(matches!(cluster.done(&lost).await, SchedulerReply::Refused { .. }));
+    // Its heartbeat is told to end what it no longer holds.
+    let SchedulerReply::Beat { stop } = cluster.beat(vec![lost.attempt]).await else { panic!() };
+    assert_eq!(stop, [lost.attempt]);
+    cluster.worker = new;
+    assert_eq!(cluster.done(&again).await, SchedulerReply::Accepted);
+    let log = cluster.log(run).await;
+    let retried = |kind: &RunEventKind| {
+        matches!(kind, RunEventKind::TaskFailed { failure, will_retry: true, .. }
+            if failure.kind == FailureKind::WorkerLost)
+    };
+    assert!(log.iter().any(retried), "{log:?}");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_error_fails_the_run_and_stops_the_rest() {
+    let mut cluster = Cluster::new().await;
+    let data = testkit::flows::graph(&[("Alpha-a", &[]), ("Beta-b", &[])]);
+    let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    let (one, other) = (cluster.take().await, cluster.take().await);
+    let mut orders = cluster.bus.listen(cluster.worker).await.unwrap();
+    let kind = FailureKind::Component { exception: "ValueError".into() };
+    let failure = Failure::new(kind, "Error building Component Alpha: \n\nno").at("Alpha-a");
+    cluster.report(one.attempt, ReportOutcome::Failed { failure: failure.clone() }).await;
+    let order = tokio::time::timeout(PATIENCE, orders.next()).await.unwrap().unwrap();
+    let order: WorkerOrder = decode("test", &order).unwrap();
+    assert_eq!(order, WorkerOrder::Stop { attempt: other.attempt });
+    assert_eq!(cluster.log(run).await.last(), Some(&RunEventKind::RunFailed { failure }));
+    assert!(matches!(cluster.done(&other).await, SchedulerReply::Refused { .. }));
+    assert_eq!(cluster.state(run).await, RunState::Failed);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_and_deadline_end_a_run() {
+    let mut cluster = Cluster::new().await;
+    let data = testkit::flows::graph(&[("ChatInput-a", &[]), ("ChatOutput-b", &["ChatInput-a"])]);
+    let run = cluster.submit(data.clone(), RetryPolicy::default(), HOUR).await;
+    cluster.take().await;
+    cluster.order(run, true).await;
+    assert_eq!(cluster.log(run).await.last(), Some(&RunEventKind::RunCancelled));
+    let late = cluster.submit(data, RetryPolicy::default(), Duration::from_millis(300)).await;
+    assert_eq!(cluster.log(late).await.last(), Some(&RunEventKind::RunTimedOut));
+    assert_eq!(cluster.state(late).await, RunState::TimedOut);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_reach_the_own_flow_and_only_while_the_attempt_is_held() {
+    let mut cluster = Cluster::new().await;
+    let data = testkit::flows::graph(&[("ChatInput-a", &[])]);
+    let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    // A message of another flow of the tenant, in a session of the same name.
+    let other = cluster.tenant.create_flow(new_flow()).await.unwrap();
+    cluster.tenant.store_message(message(other.header.id)).await.unwrap();
+    let held = cluster.take().await;
+    let call = |op: &str, args: Value| WorkerRequestBody::Call {
+        attempt: held.attempt,
+        op: op.to_owned(),
+        args,
+    };
+    let new = json!({"message": {"text": "hi", "sender": "User", "sender_name": "User", "session_id": "s1"}});
+    let SchedulerReply::Call { ok: Some(stored), .. } = cluster.ask(call("message.store", new)).await
+    else {
+        panic!()
+    };
+    assert_eq!(stored["flow_id"], held.task.flow_id.to_string());
+    let get = call("messages.get", json!({"flow_id": held.task.flow_id, "session_id": "s1"}));
+    let SchedulerReply::Call { ok: Some(got), .. } = cluster.ask(get).await else { panic!() };
+    assert_eq!(got["messages"].as_array().unwrap().len(), 1);
+    assert_eq!(got["messages"][0]["id"], stored["id"]);
+    let foreign = call("variable.get", json!({"name": "OPENAI_API_KEY"}));
+    let SchedulerReply::Call { error: Some(error), .. } = cluster.ask(foreign).await else { panic!() };
+    assert_eq!(error.kind, "refused", "a variable that no field names is nobody's business");
+    cluster.done(&held).await;
+    let late = cluster.ask(call("messages.get", json!({}))).await;
+    assert!(matches!(late, SchedulerReply::Refused { .. }), "{late:?}");
+    assert_eq!(cluster.state(run).await, RunState::Completed);
+    cluster.end().await;
+}
+
+fn message(flow: FlowId) -> NewMessage {
+    NewMessage {
+        id: None,
+        flow,
+        session_id: "s1".into(),
+        run: None,
+        sender: "User".into(),
+        sender_name: "User".into(),
+        timestamp: now(),
+        data: json!({"text": "of another flow"}),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_messages_are_made_up_for() {
+    let mut cluster = Cluster::new().await;
+    let data = testkit::flows::graph(&[("ChatInput-a", &[])]);
+    // Nobody publishes what was accepted, as in every test here: the outbox relay does.
+    let accepted = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    let taken = cluster.take().await;
+    assert_eq!(taken.attempt.run, accepted);
+    cluster.done(&taken).await;
+    // The log of an ended run moves into the store, and the bus forgets it.
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let log = loop {
+        if let Some(log) = cluster.tenant.event_log(accepted).await.unwrap() {
+            break log;
+        }
+        assert!(tokio::time::Instant::now() < until, "the log was not archived");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let lines = log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let last: RunEvent = serde_json::from_slice(lines.last().unwrap()).unwrap();
+    assert_eq!(last.kind, RunEventKind::RunCompleted);
+    cluster.end().await;
+}
