@@ -171,7 +171,9 @@ impl Bus {
         }
     }
 
-    /// Drops a run's event log. Forgetting what does not exist succeeds.
+    /// Drops a run's event log. Forgetting what does not exist succeeds. Nothing should be
+    /// appended afterwards: what is begins another log, and ids of the old one may still be
+    /// ignored for a while.
     ///
     /// # Errors
     /// When the log could not be dropped.

@@ -66,8 +66,8 @@ impl Watch {
                 self.cell(cell, &format!("done in {duration_ms} ms"), true);
             }
             RunEventKind::TaskFailed { cell, failure, will_retry, .. } => {
-                let first = failure.message.lines().next().unwrap_or_default();
-                let note = format!("failed ({}): {first}", failure.kind.code());
+                let message = failure.message.split_whitespace().collect::<Vec<_>>().join(" ");
+                let note = format!("failed ({}): {message}", failure.kind.code());
                 self.cell(cell, &note, !will_retry);
             }
             RunEventKind::TaskSkipped { cell } => self.cell(cell, "skipped", true),
@@ -117,7 +117,8 @@ impl Watch {
             return Ok(());
         }
         if let Some(failure) = &view.failure {
-            eprintln!("run {} {}: {}", view.id, view.state, failure.message);
+            let component = failure.node.as_deref().unwrap_or("-");
+            eprintln!("run {} {} at {component}:\n{}", view.id, view.state, failure.message);
             return Ok(());
         }
         let answer = view.result.as_ref().and_then(answer);

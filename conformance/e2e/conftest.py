@@ -33,6 +33,15 @@ if TYPE_CHECKING:
     from flowcell_conformance.normalise import Json
 
 
+# The first test that needs Langflow also waits for its cold start.
+TEST_SECONDS = 600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+
+
 def _binary(variable: str) -> Path | None:
     value = os.environ.get(variable)
     if not value:

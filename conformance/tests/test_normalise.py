@@ -90,3 +90,11 @@ def test_json_inside_a_string_is_normalised_too() -> None:
 def test_everything_else_stays_as_it_is() -> None:
     value: Json = {"a": [1, 1.5, True, None, "text"], "": {}}
     assert Normaliser().value(value) == value
+
+
+def test_durations_inside_texts_are_replaced() -> None:
+    assert (
+        Normaliser().text("Completed 2 iteration(s) in 0.036s") == "Completed 2 iteration(s) in <duration>s"
+    )
+    assert Normaliser().text('{\n    "duration": 12,') == '{\n    "duration": <duration>,'
+    assert Normaliser().text('"duration": null, in 3 steps') == '"duration": null, in 3 steps'

@@ -21,18 +21,11 @@ pub(crate) async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Res
             ("{bytes}", "bytea"),
             ("{often_updated}", "WITH (fillfactor = 80)"),
         ],
-        _ => [
-            ("{uuid}", "blob"),
-            ("{bytes}", "blob"),
-            ("{often_updated}", ""),
-        ],
+        _ => [("{uuid}", "blob"), ("{bytes}", "blob"), ("{often_updated}", "")],
     };
     for statement in statements {
-        let sql = words
-            .iter()
-            .fold((*statement).to_owned(), |sql, (from, to)| {
-                sql.replace(from, to)
-            });
+        let sql =
+            words.iter().fold((*statement).to_owned(), |sql, (from, to)| sql.replace(from, to));
         connection.execute_unprepared(&sql).await?;
     }
     Ok(())

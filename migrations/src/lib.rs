@@ -10,7 +10,7 @@
 //! - **There is no way down.** Going back is deploying the older program, which the rule above
 //!   keeps working.
 //! - Steps are plain SQL: what a database administrator reads is what runs. The few type names
-//!   that differ between the databases are written in braces (see [`ddl`]).
+//!   that differ between the databases are written in braces (see `ddl.rs`).
 
 mod ddl;
 mod m20261101_000001_identity;
@@ -39,8 +39,5 @@ impl MigratorTrait for Migrator {
 /// The names of the steps, in order: what the database must have seen.
 #[must_use]
 pub fn names() -> Vec<String> {
-    Migrator::migrations()
-        .iter()
-        .map(|step| step.name().to_owned())
-        .collect()
+    Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
 }

@@ -42,7 +42,7 @@ def node(node_id: str, source: str, *, tool_mode: bool = False, **values: Any) -
     for name, value in values.items():
         field = frontend["template"].setdefault(name, {"type": "str", "name": name, "show": True})
         field.update(value if isinstance(value, dict) and "value" in value else {"value": value})
-    kind = node_id.split("-")[0]
+    kind = node_id.split("-", maxsplit=1)[0]
     return {"id": node_id, "type": "genericNode", "data": {"id": node_id, "type": kind, "node": frontend}}
 
 
@@ -56,7 +56,7 @@ def edge(source: str, output: str, target: str, field: str, kind: str = "Message
         "targetHandle": "",
         "data": {
             "sourceHandle": {
-                "dataType": source.split("-")[0],
+                "dataType": source.split("-", maxsplit=1)[0],
                 "id": source,
                 "name": output,
                 "output_types": [kind],

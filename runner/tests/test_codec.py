@@ -11,8 +11,6 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 import pytest
-from flowcell_runner import frames
-from flowcell_runner.codec import CodecError, Encoder, decode, drain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
@@ -22,6 +20,9 @@ from lfx.schema.data import Data
 from lfx.schema.dataframe import DataFrame
 from lfx.schema.image import Image
 from lfx.schema.message import Message
+
+from flowcell_runner import frames
+from flowcell_runner.codec import CodecError, Encoder, decode, drain
 
 
 def wire(value):
@@ -97,11 +98,22 @@ def test_containers(value):
 
 
 JSON_LIKE = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary() | st.dates()
-    | st.datetimes() | st.uuids() | st.decimals(allow_nan=False) | st.timedeltas(),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(max_size=3) | st.just("$") | st.integers(), inner, max_size=4)
-    | st.tuples(inner, inner),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.dates()
+    | st.datetimes()
+    | st.uuids()
+    | st.decimals(allow_nan=False)
+    | st.timedeltas(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=3) | st.just("$") | st.integers(), inner, max_size=4)
+        | st.tuples(inner, inner)
+    ),
     max_leaves=15,
 )
 
@@ -120,7 +132,12 @@ def test_data_comes_back(data, text_key, default):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.recursive(st.none() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.just("$") | st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.just("$") | st.text(), inner),
+    )
+)
 def test_whatever_arrives_decodes_or_is_refused(value):
     try:
         decode(value)
@@ -175,7 +192,7 @@ async def test_streams_are_read_before_encoding():
     assert back.text == "one two"
     assert back.properties.state == "complete"
     assert await drain({"a": (word for word in "abc")}) == {"a": "abc"}
-    assert await drain((number for number in (1, 2))) == [1, 2]
+    assert await drain(number for number in (1, 2)) == [1, 2]
 
 
 async def test_an_endless_stream_is_refused(monkeypatch):

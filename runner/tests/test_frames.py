@@ -6,6 +6,7 @@ import struct
 import threading
 
 import pytest
+
 from flowcell_runner import frames
 from flowcell_runner.frames import FrameError, Kind
 

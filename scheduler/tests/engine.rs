@@ -1,5 +1,13 @@
 //! The scheduler with a real store and a real bus; the worker is played by the test.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by failing"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

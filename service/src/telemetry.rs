@@ -76,7 +76,8 @@ pub struct Telemetry {
 pub fn init(settings: &Settings, name: &'static str) -> Result<Telemetry, Error> {
     let filter = EnvFilter::try_new(&settings.filter)
         .map_err(|source| Error::Filter { filter: settings.filter.clone(), source })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let lines = match settings.format {
         LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

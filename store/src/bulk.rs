@@ -54,11 +54,7 @@ impl BulkUpdate {
                 .iter()
                 .map(|_| {
                     number += 1;
-                    if backend == DbBackend::Postgres {
-                        format!("${number}")
-                    } else {
-                        "?".into()
-                    }
+                    if backend == DbBackend::Postgres { format!("${number}") } else { "?".into() }
                 })
                 .collect();
             tuples.push(format!("({})", marks.join(", ")));

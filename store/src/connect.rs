@@ -49,9 +49,7 @@ struct Inner {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let backend = self.inner.read.get_database_backend();
-        f.debug_struct("Store")
-            .field("backend", &backend)
-            .finish_non_exhaustive()
+        f.debug_struct("Store").field("backend", &backend).finish_non_exhaustive()
     }
 }
 
@@ -78,15 +76,7 @@ impl Store {
         };
         let passwords = Passwords::default();
         let current = AtomicBool::new(false);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                read,
-                write,
-                key,
-                passwords,
-                current,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { read, write, key, passwords, current }) })
     }
 
     /// Brings the schema up to date. May run in several processes at once and again at any time.
@@ -150,26 +140,19 @@ impl Store {
     /// The rows of one tenant.
     #[must_use]
     pub fn tenant(&self, id: TenantId) -> Tenant {
-        Tenant {
-            store: self.clone(),
-            id,
-        }
+        Tenant { store: self.clone(), id }
     }
 
     /// Identities.
     #[must_use]
     pub fn auth(&self) -> Auth {
-        Auth {
-            store: self.clone(),
-        }
+        Auth { store: self.clone() }
     }
 
     /// The scheduler's view.
     #[must_use]
     pub fn engine(&self) -> Engine {
-        Engine {
-            store: self.clone(),
-        }
+        Engine { store: self.clone() }
     }
 
     /// For queries that need no transaction.
@@ -184,11 +167,7 @@ impl Store {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        self.inner
-            .write
-            .begin_with_options(options)
-            .await
-            .doing(doing)
+        self.inner.write.begin_with_options(options).await.doing(doing)
     }
 
     pub(crate) fn key(&self) -> &KeyEncryptionKey {
@@ -215,22 +194,12 @@ async fn migrated<C: ConnectionTrait>(connection: &C) -> Result<bool, Error> {
         _ => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
     };
     let statement = Statement::from_string(backend, catalogue);
-    if connection
-        .query_one_raw(statement)
-        .await
-        .doing(DOING)?
-        .is_none()
-    {
+    if connection.query_one_raw(statement).await.doing(DOING)?.is_none() {
         return Ok(false);
     }
     let statement = Statement::from_string(backend, "SELECT version FROM seaql_migrations");
     let rows = connection.query_all_raw(statement).await.doing(DOING)?;
-    let applied: Vec<String> = rows
-        .iter()
-        .map(|row| row.try_get_by_index(0))
-        .collect::<Result<_, _>>()
-        .doing(DOING)?;
-    Ok(migrations::names()
-        .iter()
-        .all(|name| applied.contains(name)))
+    let applied: Vec<String> =
+        rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>().doing(DOING)?;
+    Ok(migrations::names().iter().all(|name| applied.contains(name)))
 }

@@ -100,19 +100,13 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, DbErr> {
     fn doing(self, doing: &'static str) -> Result<T, Error> {
-        self.map_err(|source| Error::Database {
-            doing,
-            source: Box::new(source),
-        })
+        self.map_err(|source| Error::Database { doing, source: Box::new(source) })
     }
 
     fn unique(self, field: &'static str, doing: &'static str) -> Result<T, Error> {
         self.map_err(|source| match source.sql_err() {
             Some(SqlErr::UniqueConstraintViolation(_)) => Error::Duplicate { field },
-            _ => Error::Database {
-                doing,
-                source: Box::new(source),
-            },
+            _ => Error::Database { doing, source: Box::new(source) },
         })
     }
 }

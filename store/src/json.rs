@@ -44,12 +44,7 @@ fn sorted(value: &Value) -> Value {
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
             members.sort_by_key(|(key, _)| *key);
-            Value::Object(
-                members
-                    .into_iter()
-                    .map(|(key, v)| (key.clone(), sorted(v)))
-                    .collect(),
-            )
+            Value::Object(members.into_iter().map(|(key, v)| (key.clone(), sorted(v))).collect())
         }
         scalar => scalar.clone(),
     }
@@ -58,10 +53,7 @@ fn sorted(value: &Value) -> Value {
 /// A text column: Postgres cannot store the character NUL.
 pub(crate) fn storable(field: &'static str, text: &str) -> Result<(), Error> {
     if text.contains('\0') {
-        return Err(Error::Invalid {
-            field,
-            why: "contains a NUL character",
-        });
+        return Err(Error::Invalid { field, why: "contains a NUL character" });
     }
     Ok(())
 }
@@ -73,14 +65,12 @@ pub(crate) fn storable_optional(field: &'static str, text: Option<&str>) -> Resu
 
 /// The hexadecimal form of a hash.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            for nibble in [byte >> 4, byte & 0xf] {
-                text.extend(char::from_digit(u32::from(nibble), 16));
-            }
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 0xf] {
+            text.extend(char::from_digit(u32::from(nibble), 16));
+        }
+        text
+    })
 }
 
 #[cfg(test)]
@@ -96,10 +86,7 @@ mod tests {
         assert_eq!(fingerprint(&[&value]), fingerprint(&[&other]));
         let changed = json!({"a": 1, "b": [{"c": 2}]});
         assert_ne!(fingerprint(&[&value]), fingerprint(&[&changed]));
-        assert_ne!(
-            fingerprint(&[&json!(1), &json!(2)]),
-            fingerprint(&[&json!(12)])
-        );
+        assert_ne!(fingerprint(&[&json!(1), &json!(2)]), fingerprint(&[&json!(12)]));
     }
 
     #[test]

@@ -76,10 +76,7 @@ impl Store {
             data_key: Set(self.key().wrap(id, &DataKey::generate())),
             created: Set(created),
         };
-        tenant::Entity::insert(row)
-            .exec_without_returning(tx)
-            .await
-            .unique("name", DOING)?;
+        tenant::Entity::insert(row).exec_without_returning(tx).await.unique("name", DOING)?;
         let row = project::ActiveModel {
             id: Set(Uuid::now_v7()),
             tenant: Set(id.uuid()),
@@ -87,10 +84,7 @@ impl Store {
             description: Set(None),
             created: Set(created),
         };
-        project::Entity::insert(row)
-            .exec_without_returning(tx)
-            .await
-            .doing(DOING)?;
+        project::Entity::insert(row).exec_without_returning(tx).await.doing(DOING)?;
         Ok(id)
     }
 

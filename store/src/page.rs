@@ -20,10 +20,7 @@ impl Page {
     #[must_use]
     pub fn all() -> Self {
         // Both databases take the limit as a signed 64-bit number.
-        Self {
-            limit: i64::MAX.unsigned_abs(),
-            offset: 0,
-        }
+        Self { limit: i64::MAX.unsigned_abs(), offset: 0 }
     }
 }
 

@@ -26,11 +26,7 @@ pub(crate) struct NewPayload {
 
 impl NewPayload {
     pub(crate) fn new(tenant: TenantId, bytes: Vec<u8>) -> Self {
-        Self {
-            tenant,
-            sha256: Sha256::digest(&bytes).to_vec(),
-            bytes,
-        }
+        Self { tenant, sha256: Sha256::digest(&bytes).to_vec(), bytes }
     }
 }
 
@@ -41,10 +37,8 @@ pub(crate) async fn insert(
     payloads: Vec<NewPayload>,
 ) -> Result<(), Error> {
     const DOING: &str = "storing a payload";
-    let sorted: BTreeMap<_, _> = payloads
-        .into_iter()
-        .map(|new| ((new.tenant, new.sha256), new.bytes))
-        .collect();
+    let sorted: BTreeMap<_, _> =
+        payloads.into_iter().map(|new| ((new.tenant, new.sha256), new.bytes)).collect();
     for ((tenant, sha256), bytes) in sorted {
         let row = payload::ActiveModel {
             tenant: Set(tenant.uuid()),
@@ -67,10 +61,7 @@ pub(crate) async fn insert(
                 position: Set(position),
                 bytes: Set(chunk.to_vec()),
             };
-            payload_chunk::Entity::insert(row)
-                .exec_without_returning(tx)
-                .await
-                .doing(DOING)?;
+            payload_chunk::Entity::insert(row).exec_without_returning(tx).await.doing(DOING)?;
         }
     }
     Ok(())
@@ -89,11 +80,7 @@ pub(crate) async fn read<C: ConnectionTrait>(
         .all(connection)
         .await
         .doing("reading a payload")?;
-    let bytes = chunks
-        .into_iter()
-        .map(|chunk| chunk.bytes)
-        .collect::<Vec<_>>()
-        .concat();
+    let bytes = chunks.into_iter().map(|chunk| chunk.bytes).collect::<Vec<_>>().concat();
     if Sha256::digest(&bytes).as_slice() != sha256 {
         return Err(Error::Corrupt { what: "payload" });
     }

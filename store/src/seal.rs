@@ -70,11 +70,7 @@ impl KeyEncryptionKey {
     pub(crate) fn wrap(&self, tenant: TenantId, key: &DataKey) -> Vec<u8> {
         let mut wrapped = vec![VERSION];
         wrapped.extend(self.id());
-        wrapped.extend(encrypt(
-            &self.0,
-            &data_key_context(tenant),
-            key.0.as_slice(),
-        ));
+        wrapped.extend(encrypt(&self.0, &data_key_context(tenant), key.0.as_slice()));
         wrapped
     }
 
@@ -107,11 +103,7 @@ impl DataKey {
     /// The form of a variable's value that may be stored.
     pub(crate) fn seal(&self, tenant: TenantId, name: &str, value: &Secret) -> Vec<u8> {
         let mut sealed = vec![VERSION];
-        sealed.extend(encrypt(
-            &self.0,
-            &variable_context(tenant, name),
-            value.expose().as_bytes(),
-        ));
+        sealed.extend(encrypt(&self.0, &variable_context(tenant, name), value.expose().as_bytes()));
         sealed
     }
 
@@ -124,9 +116,7 @@ impl DataKey {
     ) -> Result<Secret, Unopenable> {
         let rest = sealed.strip_prefix(&[VERSION]).ok_or(Unopenable)?;
         let plain = decrypt(&self.0, &variable_context(tenant, name), rest)?;
-        std::str::from_utf8(&plain)
-            .map(Secret::new)
-            .map_err(|_| Unopenable)
+        std::str::from_utf8(&plain).map(Secret::new).map_err(|_| Unopenable)
     }
 }
 
@@ -136,12 +126,7 @@ fn data_key_context(tenant: TenantId) -> Vec<u8> {
 
 fn variable_context(tenant: TenantId, name: &str) -> Vec<u8> {
     // The tenant id has a fixed length, so the parts cannot be shifted against each other.
-    [
-        b"flowcell variable\0".as_slice(),
-        tenant.uuid().as_bytes(),
-        name.as_bytes(),
-    ]
-    .concat()
+    [b"flowcell variable\0".as_slice(), tenant.uuid().as_bytes(), name.as_bytes()].concat()
 }
 
 fn random() -> Zeroizing<[u8; 32]> {
@@ -155,13 +140,7 @@ fn encrypt(key: &[u8; 32], context: &[u8], plain: &[u8]) -> Vec<u8> {
     rand::fill(nonce.as_mut_slice());
     let cipher = XChaCha20Poly1305::new(&(*key).into());
     let sealed = cipher
-        .encrypt(
-            &XNonce::from(nonce),
-            Payload {
-                msg: plain,
-                aad: context,
-            },
-        )
+        .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: context })
         .expect("only a text of 256 GiB is too long to seal");
     let mut bytes = nonce.to_vec();
     bytes.extend(sealed);
@@ -173,18 +152,10 @@ fn decrypt(
     context: &[u8],
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Unopenable> {
-    let (nonce, sealed) = sealed
-        .split_first_chunk::<NONCE_BYTES>()
-        .ok_or(Unopenable)?;
+    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Unopenable)?;
     let cipher = XChaCha20Poly1305::new(&(*key).into());
     cipher
-        .decrypt(
-            &XNonce::from(*nonce),
-            Payload {
-                msg: sealed,
-                aad: context,
-            },
-        )
+        .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: context })
         .map(Zeroizing::new)
         .map_err(|_| Unopenable)
 }
@@ -203,25 +174,10 @@ mod tests {
         let (key, value) = (DataKey::generate(), Secret::new("s3cret"));
         let sealed = key.seal(tenant(1), "A", &value);
         assert_eq!(key.open(tenant(1), "A", &sealed), Ok(value.clone()));
-        assert_eq!(
-            key.open(tenant(1), "B", &sealed),
-            Err(Unopenable),
-            "another name"
-        );
-        assert_eq!(
-            key.open(tenant(2), "A", &sealed),
-            Err(Unopenable),
-            "another tenant"
-        );
-        assert_eq!(
-            DataKey::generate().open(tenant(1), "A", &sealed),
-            Err(Unopenable)
-        );
-        assert_ne!(
-            sealed,
-            key.seal(tenant(1), "A", &value),
-            "a nonce is used once"
-        );
+        assert_eq!(key.open(tenant(1), "B", &sealed), Err(Unopenable), "another name");
+        assert_eq!(key.open(tenant(2), "A", &sealed), Err(Unopenable), "another tenant");
+        assert_eq!(DataKey::generate().open(tenant(1), "A", &sealed), Err(Unopenable));
+        assert_ne!(sealed, key.seal(tenant(1), "A", &value), "a nonce is used once");
     }
 
     #[test]
@@ -231,15 +187,8 @@ mod tests {
         for position in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[position] ^= 1;
-            assert_eq!(
-                key.open(tenant(1), "A", &changed),
-                Err(Unopenable),
-                "byte {position}"
-            );
-            assert_eq!(
-                key.open(tenant(1), "A", &sealed[..position]),
-                Err(Unopenable)
-            );
+            assert_eq!(key.open(tenant(1), "A", &changed), Err(Unopenable), "byte {position}");
+            assert_eq!(key.open(tenant(1), "A", &sealed[..position]), Err(Unopenable));
         }
     }
 
@@ -248,16 +197,9 @@ mod tests {
         let (kek, key) = (KeyEncryptionKey::generate(), DataKey::generate());
         let wrapped = kek.wrap(tenant(1), &key);
         assert_eq!(wrapped.len(), 1 + 8 + 24 + 48);
-        assert!(
-            kek.unwrap_key(tenant(1), &wrapped)
-                .is_ok_and(|opened| opened.0 == key.0)
-        );
+        assert!(kek.unwrap_key(tenant(1), &wrapped).is_ok_and(|opened| opened.0 == key.0));
         assert!(kek.unwrap_key(tenant(2), &wrapped).is_err());
-        assert!(
-            KeyEncryptionKey::generate()
-                .unwrap_key(tenant(1), &wrapped)
-                .is_err()
-        );
+        assert!(KeyEncryptionKey::generate().unwrap_key(tenant(1), &wrapped).is_err());
         assert!(kek.unwrap_key(tenant(1), &[]).is_err());
     }
 

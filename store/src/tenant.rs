@@ -3,6 +3,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod egress;
+mod flow_names;
 mod flow_view;
 pub(crate) mod flows;
 pub(crate) mod messages;

@@ -1,7 +1,7 @@
 //! A database of its own for each test: an SQLite file, or a database on a private Postgres.
 //!
 //! The Postgres server is the one that `FLOWCELL_TEST_POSTGRES` names, or one that is started for
-//! the test run and ends with it (see [`server`]). A database is dropped with its value.
+//! the test run and ends with it (see `database/server.rs`). A database is dropped with its value.
 
 mod server;
 

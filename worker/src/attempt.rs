@@ -26,7 +26,6 @@ use proto::message::{
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-
 use crate::backoff::Backoff;
 use crate::config::{Config, capped};
 use crate::egress::{Policy, Resolve};
@@ -92,7 +91,8 @@ pub(crate) async fn drive(
         secrets: Arc::new(Secrets::new(&assignment.task.variables)),
     };
     let spec = cell.spec(&assignment.image);
-    let taken = stop.run_until_cancelled(shop.pool.take(&spec, shop.config.pool.take_max())).await?;
+    let taken =
+        stop.run_until_cancelled(shop.pool.take(&spec, shop.config.pool.take_max())).await?;
     match taken {
         Ok(lent) => stop.run_until_cancelled(Box::pin(cell.run(lent, assignment, claimed))).await?,
         Err(error) => Some(cell.failed(verdict::not_started(&error), Figures::default())),
@@ -271,9 +271,7 @@ impl Cell<'_> {
                 return Some(ReportOutcome::Done { result });
             }
             Close::Failure(failure) => failure,
-            Close::Silent => {
-                verdict::silent(self.shop.sandbox.examine(lent).await, &self.limits)
-            }
+            Close::Silent => verdict::silent(self.shop.sandbox.examine(lent).await, &self.limits),
             Close::Lost => return None,
         };
         Some(ReportOutcome::Failed { failure })

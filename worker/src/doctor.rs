@@ -129,7 +129,12 @@ async fn api(docker: &Docker) -> Check {
             let api = found.api_version.unwrap_or_default();
             let good = version(&api).is_some_and(|found| found >= API_MIN);
             let engine = found.version.unwrap_or_default();
-            check("docker version", judged(good, Status::Fail), format!("{engine}, API {api}"), advice)
+            check(
+                "docker version",
+                judged(good, Status::Fail),
+                format!("{engine}, API {api}"),
+                advice,
+            )
         }
         Ok(Err(error)) => check("docker version", Status::Fail, error.to_string(), advice),
         Err(_) => check("docker version", Status::Fail, "no answer", advice),
@@ -178,7 +183,7 @@ fn disk(root: &str) -> Check {
     let advice = "free space: docker image prune --filter label=flowcell, or a larger disk";
     match nix::sys::statvfs::statvfs(root) {
         Ok(stat) => {
-            let free = u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size());
+            let free: u64 = stat.blocks_available().saturating_mul(stat.fragment_size());
             let status = match free {
                 0..DISK_BYTES_FAIL => Status::Fail,
                 DISK_BYTES_FAIL..DISK_BYTES_WARN => Status::Warn,

@@ -150,11 +150,7 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(
-    stream: UnixStream,
-    shared: Arc<Shared>,
-    permit: tokio::sync::OwnedSemaphorePermit,
-) {
+async fn serve(stream: UnixStream, shared: Arc<Shared>, permit: tokio::sync::OwnedSemaphorePermit) {
     let permit = Arc::new(permit);
     let handle = service_fn(move |request| http::answer(request, shared.clone(), permit.clone()));
     let connection = http1::Builder::new()

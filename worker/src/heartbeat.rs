@@ -69,7 +69,7 @@ impl Heartbeat {
                     self.held.stop(attempt);
                 }
             }
-            Ok(reply) => tracing::warn!(?reply, "heartbeat was not accepted"),
+            Ok(_) => tracing::warn!("heartbeat was not accepted"),
             Err(error) => tracing::warn!(%error, "heartbeat was not answered"),
         }
     }

@@ -1,17 +1,16 @@
 //! Containers made ahead. Taking one that waits costs nothing and waits for nobody; a keeper
 //! refills in the background, and a container that was taken is destroyed after its one task.
 
+mod report;
 pub mod sizing;
 mod stock;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::sandbox::{self, Sandbox, Slot, SlotSpec};
+use report::{Counters, add};
+pub use report::{Error, Figures, ShelfHealth};
 use sizing::House;
 use stock::{Shelf, Stock};
 
@@ -51,82 +52,6 @@ impl From<&Config> for Settings {
             idle_max: Duration::from_secs(config.pool.idle_s_max),
         }
     }
-}
-
-/// What happened so far.
-#[derive(Debug, Default)]
-struct Counters {
-    prepared: AtomicU64,
-    prepare_ms: AtomicU64,
-    prepare_failed: AtomicU64,
-    taken_ready: AtomicU64,
-    taken_after_wait: AtomicU64,
-    expired: AtomicU64,
-    died: AtomicU64,
-    destroyed: AtomicU64,
-}
-
-/// Figures of a pool, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Figures {
-    /// Containers that became ready.
-    pub prepared: u64,
-    /// How long that took, in all, in milliseconds.
-    pub prepare_ms: u64,
-    /// Starts that failed.
-    pub prepare_failed: u64,
-    /// Containers taken that were ready.
-    pub taken_ready: u64,
-    /// Containers taken that had to be waited for.
-    pub taken_after_wait: u64,
-    /// Containers given up because they waited too long.
-    pub expired: u64,
-    /// Containers that ended while they waited.
-    pub died: u64,
-    /// Containers destroyed.
-    pub destroyed: u64,
-    /// Containers that exist now, of any kind.
-    pub containers: u64,
-    /// Of these, those that wait.
-    pub ready: u64,
-    /// Of these, those that are starting.
-    pub warming: u64,
-}
-
-/// How one spec is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ShelfHealth {
-    /// The image.
-    pub image: String,
-    /// How many should wait.
-    pub target: u32,
-    /// How many wait.
-    pub ready: u32,
-    /// How many are starting.
-    pub warming: u32,
-    /// How many tasks wait.
-    pub waiting: u32,
-    /// Why the last start failed; `None` when it did not.
-    pub failure: Option<String>,
-}
-
-/// Why there is no container.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
-    /// The container could not be made.
-    #[error(transparent)]
-    Prepare(Arc<sandbox::Error>),
-    /// None became ready in time.
-    #[error("no container became ready within {after_ms} ms (worker.pool.take_ms_max){reason}")]
-    TimedOut {
-        /// The limit.
-        after_ms: u64,
-        /// Why the last start failed, as `: …`, or nothing.
-        reason: String,
-    },
-    /// The pool is closed.
-    #[error("the worker is stopping")]
-    Closed,
 }
 
 /// The pool. Clones share it.
@@ -266,29 +191,14 @@ impl Pool {
     #[must_use]
     pub fn figures(&self) -> Figures {
         let now = Instant::now();
-        let (containers, ready, warming) = {
-            let stock = self.inner.stock();
-            let counts = stock.shelves.values().map(|shelf| shelf.counts(now));
-            let sums = counts.fold((0, 0), |(ready, warming), shelf| {
-                (ready + u64::from(shelf.ready), warming + u64::from(shelf.warming))
-            });
-            (u64::from(stock.containers), sums.0, sums.1)
-        };
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.inner.counters;
-        Figures {
-            prepared: read(&counters.prepared),
-            prepare_ms: read(&counters.prepare_ms),
-            prepare_failed: read(&counters.prepare_failed),
-            taken_ready: read(&counters.taken_ready),
-            taken_after_wait: read(&counters.taken_after_wait),
-            expired: read(&counters.expired),
-            died: read(&counters.died),
-            destroyed: read(&counters.destroyed),
-            containers,
-            ready,
-            warming,
+        let stock = self.inner.stock();
+        let mut figures = self.inner.counters.figures();
+        figures.containers = u64::from(stock.containers);
+        for shelf in stock.shelves.values().map(|shelf| shelf.counts(now)) {
+            figures.ready += u64::from(shelf.ready);
+            figures.warming += u64::from(shelf.warming);
         }
+        figures
     }
 
     /// Ends the keeper, destroys what waits, and returns when every container is gone.
@@ -407,8 +317,4 @@ impl DerefMut for Lent {
     fn deref_mut(&mut self) -> &mut Slot {
         self.slot.as_mut().expect("the slot is taken out only by drop")
     }
-}
-
-fn add(counter: &AtomicU64, amount: usize) {
-    counter.fetch_add(u64::try_from(amount).unwrap_or(u64::MAX), Ordering::Relaxed);
 }

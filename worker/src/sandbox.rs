@@ -5,7 +5,7 @@ mod connection;
 mod slot;
 pub mod warm;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -36,8 +36,7 @@ pub trait Sandbox: Debug + Send + Sync + 'static {
     async fn destroy(&self, slot: Slot);
 }
 
-/// What a slot is to do.
-#[derive(Debug)]
+/// What a slot is to do. Contains secrets.
 pub struct Job {
     /// The task; `egress` is filled in by the sandbox.
     pub task: Task,
@@ -45,6 +44,16 @@ pub struct Job {
     pub limits: CellLimits,
     /// The way out, when there is any rule.
     pub egress: Option<Policy>,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("run", &self.task.run_id)
+            .field("cell", &self.task.cell)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A slot that has its task.

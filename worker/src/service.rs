@@ -4,8 +4,8 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Bus, Queue};
 use bus::wire::decode;
+use bus::{Bus, Queue};
 use domain::id::WorkerEpoch;
 use nix::fcntl::{Flock, FlockArg};
 use proto::message::{WorkerOrder, WorkerRequestBody};

@@ -132,20 +132,18 @@ impl Logs {
         Ok(entries)
     }
 
+    /// The log stays in the table until its file is gone, so that no second state of it comes up
+    /// in between.
     pub(super) async fn forget(&self, run: RunId) -> Result<(), Error> {
-        let log = {
-            let mut table = lock(&self.table);
+        let log = self.log(run);
+        let deleted = Arc::clone(&log);
+        blocking(move || deleted.delete()).await?;
+        let mut table = lock(&self.table);
+        if table.logs.get(&run).is_some_and(|kept| Arc::ptr_eq(kept, &log)) {
             table.order.retain(|other| *other != run);
-            table.logs.remove(&run)
-        };
-        let path = self.dir.join(format!("{run}.log"));
-        blocking(move || {
-            if let Some(log) = log {
-                return log.delete();
-            }
-            file::delete(&path)
-        })
-        .await
+            table.logs.remove(&run);
+        }
+        Ok(())
     }
 
     pub(super) fn close(&self) {

@@ -87,6 +87,7 @@ impl Nats {
         let mut entries = Vec::new();
         let mut bytes = 0;
         loop {
+            self.open()?;
             while let Some((_, body)) = reader.ready.pop_front() {
                 bytes += body.len();
                 entries.push(body);

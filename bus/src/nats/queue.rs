@@ -29,6 +29,9 @@ const PULL_WAIT_MIN: Duration = Duration::from_millis(1);
 /// How much later than its end a pull may end before it counts as lost.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long a pull is listened to after a new connection, in case it was sent over that one.
+const LINGER: Duration = Duration::from_millis(300);
+
 /// Looking again for a queue that nobody made yet.
 const QUEUE_LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -82,10 +85,19 @@ pub(crate) struct Consumer {
     stream: String,
     durable: &'static str,
     attached: Option<PullConsumer>,
-    /// The pull under way and when it ends. It outlives a cancelled fetch, as does what it took.
-    pull: Option<(Batch, Instant)>,
+    /// The pull under way. It outlives a cancelled fetch, as does what it took.
+    pull: Option<Pull>,
     taken: VecDeque<jetstream::Message>,
     connections: watch::Receiver<u64>,
+}
+
+/// A pull that the server knows.
+struct Pull {
+    batch: Batch,
+    /// When the server ends it.
+    ends: Instant,
+    /// How much later we notice that it did not.
+    grace: Duration,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -162,7 +174,7 @@ impl Consumer {
         let ends = Instant::now() + wait;
         let pull = consumer.fetch().max_messages(max).expires(wait);
         match pull.messages().await {
-            Ok(batch) => self.pull = Some((batch, ends)),
+            Ok(batch) => self.pull = Some(Pull { batch, ends, grace: GRACE }),
             Err(error) => return Err(self.lost(error)),
         }
         Ok(())
@@ -170,14 +182,21 @@ impl Consumer {
 
     /// Follows the pull to its end. Safe to cancel: what it takes is kept at once.
     async fn pull(&mut self) -> Result<(), Error> {
-        while let Some((batch, ends)) = &mut self.pull {
+        while let Some(Pull { batch, ends, grace }) = &mut self.pull {
             let message = tokio::select! {
+                // First, so that what has arrived is never thrown away for another reason.
+                biased;
                 message = batch.next() => message,
-                // The server forgot the pull with the old connection.
-                _ = self.connections.changed() => None,
+                // The server forgot the pull with the old connection, unless the pull waited here
+                // for the new one: then messages may be on their way to it.
+                _ = self.connections.changed() => {
+                    *ends = (*ends).min(Instant::now() + LINGER);
+                    *grace = Duration::ZERO;
+                    continue;
+                }
                 () = self.nats.0.closed.cancelled() => None,
-                () = tokio::time::sleep_until(*ends + GRACE) => {
-                    tracing::warn!(nats.stream = self.stream, "a pull stalled, attaching again");
+                () = tokio::time::sleep_until(*ends + *grace) => {
+                    tracing::info!(nats.stream = self.stream, "a pull stalled, attaching again");
                     self.attached = None;
                     None
                 }

@@ -22,8 +22,7 @@ class Flowcell:
         self.target = Target(server.credentials, name="flowcell")
         self.runs = DurableRuns(server.credentials)
         if model is not None:
-            host, port = model.address.rsplit(":", 1)
-            self.runs.allow_egress(host, int(port))
+            self.runs.allow_egress(*model.host_and_port)
         self.session = Session(self.target, model)
 
     def flow(self, name: str) -> str:

@@ -48,6 +48,9 @@ class Case:
     uses_model: bool = False
     messages: bool = False
     """Whether the stored messages of the session are compared too."""
+    interleaved: bool = False
+    """Events of different names come in no fixed order, since Langflow sends them from several
+    threads: only the order among events of one name is compared."""
     deviations: tuple[Deviation, ...] = ()
 
     def content(self, body: Json, session: str) -> bytes:
@@ -62,6 +65,12 @@ def ask(text: str, **more: Json) -> dict[str, Json]:
 
 def _model(text: str, **more: Json) -> dict[str, Json]:
     tweaks: Json = {MODEL_NODE: {"model": MODEL_CHOICE}}
+    return ask(text, tweaks=tweaks, **more)
+
+
+def _agents(text: str, *nodes: str, **more: Json) -> dict[str, Json]:
+    """With the model set on these nodes."""
+    tweaks: Json = {node: {"model": MODEL_CHOICE} for node in nodes}
     return ask(text, tweaks=tweaks, **more)
 
 
@@ -122,6 +131,9 @@ CASES: tuple[Case, ...] = (
     Case("tweak-null", "echo", ask("Bob", tweaks={"Prompt-bbbbb": {"template": None}})),
     Case("tweak-not-object", "echo", ask("Bob", tweaks={"Prompt-bbbbb": "Hi {name}"})),
     Case("tweak-list", "echo", ask("Bob", tweaks=[1])),
+    Case("tweak-list-value", "echo", ask("Bob", tweaks={"template": ["a"]})),
+    Case("tweak-number-value", "echo", ask("Bob", tweaks={"template": 7})),
+    Case("tweak-bool-value", "echo", ask("Bob", tweaks={"use_double_brackets": True})),
     Case(
         "tweak-sender",
         "echo",
@@ -242,4 +254,73 @@ CASES: tuple[Case, ...] = (
     ),
     Case("provider-fails", "model", _model("fail please"), uses_model=True),
     Case("debug", "model", _model("Say hello", output_type="debug"), uses_model=True),
+    Case("plain", "loop", ask("the quick brown fox"), messages=True),
+    Case("debug", "loop", ask("a b", output_type="debug"), deviations=NO_NAN),
+    Case("one-row", "loop", ask("single")),
+    Case("plain", "chatty", ask("Bob"), messages=True),
+    Case("debug", "chatty", ask("Bob", output_type="debug")),
+    Case("plain", "legacy", ask("Bob"), messages=True),
+    Case("debug", "legacy", ask("Bob", output_type="debug")),
+    Case(
+        "no-tool",
+        "agent",
+        _agents("Say hello", "Agent-bbbbb"),
+        uses_model=True,
+        interleaved=True,
+        messages=True,
+    ),
+    Case(
+        "tool",
+        "agent",
+        _agents("use the tool", "Agent-bbbbb"),
+        uses_model=True,
+        interleaved=True,
+        messages=True,
+    ),
+    Case(
+        "history",
+        "agent",
+        _agents("again", "Agent-bbbbb"),
+        before=(_agents("Say hello", "Agent-bbbbb"),),
+        uses_model=True,
+    ),
+    Case(
+        "provider-fails",
+        "agent",
+        _agents("fail please", "Agent-bbbbb"),
+        uses_model=True,
+        interleaved=True,
+        messages=True,
+    ),
+    Case(
+        "debug",
+        "agent",
+        _agents("use the tool", "Agent-bbbbb", output_type="debug"),
+        uses_model=True,
+        interleaved=True,
+    ),
+    Case(
+        "plain",
+        "simple_agent",
+        _agents("Say hello", "Agent-EXpSZ"),
+        uses_model=True,
+        interleaved=True,
+        messages=True,
+    ),
+    Case(
+        "plain",
+        "multi_agent",
+        _agents("Say hello", "Agent-maf-1", "Agent-maf-2", "Agent-maf-3"),
+        uses_model=True,
+        messages=True,
+    ),
+    Case("plain", "seo", _agents("unused", "Agent-seovA"), uses_model=True, interleaved=True, messages=True),
+    Case(
+        "plain",
+        "twitter",
+        _agents("Say hello", "Agent-wh9WY"),
+        uses_model=True,
+        interleaved=True,
+        messages=True,
+    ),
 )

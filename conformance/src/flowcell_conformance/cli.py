@@ -17,6 +17,7 @@ import httpx
 
 from .cases import CASES
 from .compare import Question, Verdict, judge
+from .durable import DurableRuns
 from .flows import exported_flows
 from .langflow_server import Credentials, LangflowServer
 from .model_server import ModelServer
@@ -105,6 +106,13 @@ class Bench:
         target = self._stack.enter_context(Target(credentials, name=name))
         return self._stack.enter_context(prepared(target, self.model)).ask
 
+    def open_egress(self, flowcell: Credentials) -> None:
+        """Flowcell lets no flow connect anywhere unless told."""
+        if self.model is not None:
+            runs = DurableRuns(flowcell)
+            runs.allow_egress(*self.model.host_and_port)
+            runs.close()
+
     def reference(self) -> Asker:
         """The Langflow that the environment names, or a new one."""
         found = credentials_from_environment("LANGFLOW")
@@ -136,6 +144,7 @@ def compare(arguments: argparse.Namespace) -> int:
             if flowcell is None:
                 message = "FLOWCELL_URL and FLOWCELL_API_KEY must be set (or use --self)"
                 raise UsageError(message)
+            bench.open_egress(flowcell)
             right = bench.server(flowcell, "flowcell")
         verdicts = [verdict(question, left, right) for question in bench.questions]
     if arguments.json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, cast
 
@@ -77,6 +77,8 @@ def observe(
     if model is not None:
         names[model.address] = "model-server"
     normaliser = Normaliser(names)
+    if case.interleaved:
+        reply = replace(reply, events=sorted(reply.events, key=lambda event: event.name))
     seen = normalised_reply(reply, normaliser)
     if case.messages:
         seen["messages"] = normaliser.value(target.messages(session))

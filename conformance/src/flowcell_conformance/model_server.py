@@ -28,6 +28,12 @@ SCRIPT: Json = {
             "match": {"contains": "fail please"},
             "fail": {"status": 400, "message": "scripted refusal", "type": "invalid_request_error"},
         },
+        {"name": "tool-answer", "match": {"last_role": "tool"}, "text": "The tool has spoken."},
+        {
+            "name": "tool-call",
+            "match": {"contains": "use the tool"},
+            "tool_calls": [{"name": "to_upper", "arguments": {"text": "quiet words"}}],
+        },
         {"name": "unicode", "match": {"contains": "日本語"}, "text": "Grüße 🦀 日本語 — done."},
         {"name": "hello", "match": {}, "text": "Hello from the scripted model, word by word."},
     ]
@@ -60,7 +66,8 @@ class ModelServer:
         except BaseException:
             self._process.stop()
             raise
-        self.address = f"{ADDRESS}:{int(port_file.read_text())}"
+        self.host_and_port = (ADDRESS, int(port_file.read_text()))
+        self.address = "{}:{}".format(*self.host_and_port)
         self._http = httpx.Client(base_url=f"http://{self.address}", timeout=30.0, trust_env=False)
 
     @property

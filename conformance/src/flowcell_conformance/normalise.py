@@ -24,7 +24,14 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     # Only moments that carry a zone: a flow's own data may hold plain dates.
     ("time-utc", re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? UTC\b")),
     ("time-iso", re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z\b|[+-]\d\d:\d\d\b)")),
+    # Agents tell their model which day it is; a recording is older.
+    ("today", re.compile(r"(?<=Today's date: )\d{4}-\d\d-\d\d")),
     ("address", re.compile(r"(?<=\bat )0x[0-9a-f]+\b")),
+)
+# The same inside texts: components' log lines, and dumps of messages.
+_DURATION_TEXTS = (
+    re.compile(r"(?<=\bin )\d+\.\d+(?= ?s\b)"),
+    re.compile(r'(?<="duration": )\d+(?:\.\d+)?\b'),
 )
 _FRAME = re.compile(r'File "(?P<path>[^"\n]+)", line (?P<line>\d+)')
 _SITE_PACKAGES = re.compile(r"^.*?(?:site|dist)-packages/")
@@ -56,6 +63,8 @@ class Normaliser:
         for value, word in self._names:
             text = text.replace(value, word)
         text = _FRAME.sub(_frame, text)
+        for pattern in _DURATION_TEXTS:
+            text = pattern.sub("<duration>", text)
         for kind, pattern in _PATTERNS:
             text = pattern.sub(partial(self._placeholder, kind), text)
         return text

@@ -8,7 +8,6 @@ raw from the components: what lfx puts into `results` is a masked copy for peopl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lfx.graph.graph.base import Graph
@@ -25,6 +24,8 @@ from flowcell_runner.loops import drive_cycle, has_manual_cycle
 from flowcell_runner.neighbour import hydrate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lfx.graph.vertex.base import Vertex
 
     from flowcell_runner.link import Link

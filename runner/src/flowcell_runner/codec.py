@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import PurePath, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,9 @@ from lfx.schema.data import Data
 from lfx.schema.dataframe import DataFrame
 from lfx.schema.image import Image
 from lfx.schema.message import Message
-from lfx.schema.properties import Usage
+
+if TYPE_CHECKING:
+    from lfx.schema.properties import Usage
 
 TAG = "$"
 #: Deeper than any honest value; JSON readers on the way have limits of their own.
@@ -72,7 +74,7 @@ class Encoder:
 
     _scalars: tuple[tuple[Any, Callable[[Any], Any]], ...] = ()
 
-    def _encode_compound(self, value: Any, depth: int) -> Any:
+    def _encode_compound(self, value: Any, depth: int) -> Any:  # noqa: C901, PLR0911 - one line a type
         if isinstance(value, Message):
             return self._message(value, depth)
         if isinstance(value, Data):
@@ -228,7 +230,7 @@ Encoder._scalars = (  # noqa: SLF001
 # ---------------------------------------------------------------- streams
 
 
-async def drain(value: Any, depth: int = 0) -> Any:
+async def drain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one line a type
     """Return the value with every stream in it read to its end.
 
     A stream lives in one process. The text of a Message that nobody consumed is
@@ -391,7 +393,7 @@ def _series(column: dict[str, Any], index: pd.Index[Any], depth: int) -> pd.Seri
     if times := _TIME_DTYPE.fullmatch(dtype):
         return pd.Series(_times(column["values"], *times.groups()), index=index)
     objects = pd.Series([decode(item, depth) for item in column["values"]], index=index, dtype=object)
-    return objects.astype(dtype) if _PLAIN_DTYPE.fullmatch(dtype) else objects  # type: ignore[call-overload, no-any-return]
+    return objects.astype(dtype) if _PLAIN_DTYPE.fullmatch(dtype) else objects  # type: ignore[call-overload]
 
 
 def _times(values: list[int], kind: str, unit: str, zone: str | None) -> pd.Index[Any]:
@@ -401,7 +403,7 @@ def _times(values: list[int], kind: str, unit: str, zone: str | None) -> pd.Inde
     stamps = pd.DatetimeIndex(raw.view("M8[ns]"))
     if zone is not None:
         stamps = stamps.tz_localize("UTC").tz_convert(zone)
-    return stamps.as_unit(unit)
+    return stamps.as_unit(unit)  # type: ignore[arg-type]
 
 
 _DECODERS: dict[str, Callable[[dict[str, Any], int], Any]] = {

@@ -27,9 +27,7 @@ def open_egress(socket_path: str) -> int:
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     port: int = listener.getsockname()[1]
     slots = threading.BoundedSemaphore(CONNECTIONS_MAX)
-    threading.Thread(
-        target=_accept, args=(listener, socket_path, slots), name="flowcell-egress", daemon=True
-    ).start()
+    threading.Thread(target=_accept, args=(listener, socket_path, slots), name="flowcell-egress", daemon=True).start()
     proxy = f"http://127.0.0.1:{port}"
     for name in _VARIABLES:
         os.environ[name] = proxy
@@ -77,7 +75,7 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 def _make_aiohttp_read_the_environment() -> None:
-    """aiohttp is the one common client that ignores proxy variables unless told."""
+    """Aiohttp is the one common client that ignores proxy variables unless told."""
     aiohttp = sys.modules.get("aiohttp")
     if aiohttp is None:
         _ImportHook.install()
@@ -120,5 +118,5 @@ class _ImportHook:
             load(module)  # type: ignore[arg-type]
             _patch_aiohttp(module)
 
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign, assignment]
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

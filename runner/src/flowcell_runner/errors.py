@@ -7,7 +7,11 @@ rest of the stack is lfx's and ours.
 
 from __future__ import annotations
 
+import os
+import re
+import sysconfig
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lfx.custom.validate import DEFAULT_IMPORT_STRING
@@ -23,6 +27,24 @@ if TYPE_CHECKING:
 _LINES_BEFORE_SOURCE = DEFAULT_IMPORT_STRING.count("\n") + 1
 _COMPONENT_FILE = "<string>"
 _TEXT_MAX = 20_000
+
+
+_INSTALLED = tuple(
+    re.escape(str(Path(sysconfig.get_path(name)).parent) + os.sep) for name in ("purelib", "platlib", "stdlib")
+)
+_PATHS = re.compile("|".join(dict.fromkeys(_INSTALLED)))
+
+
+def without_paths(value: Any) -> Any:
+    """Return the JSON-like value with installation folders cut from every traceback in it."""
+    if isinstance(value, list):
+        return [without_paths(item) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: _PATHS.sub("", item) if key == "traceback" and isinstance(item, str) else without_paths(item)
+            for key, item in value.items()
+        }
+    return value
 
 
 class InputError(Exception):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Mapping
+    from collections.abc import Mapping
 
 MAGIC = b"FC"
 VERSION = 1
@@ -51,7 +51,7 @@ class PayloadTooLargeError(FrameError):
 class Readable(Protocol):
     """The part of a socket that reading frames needs."""
 
-    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0, /) -> int:
+    def recv_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0, /) -> int:
         """Fill the buffer with what has arrived; 0 at the end of the stream."""
         ...
 
@@ -113,7 +113,7 @@ _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _DEPTH_MAX = 200
 
 
-def _fit(value: Any, depth: int) -> Any:
+def _fit(value: Any, depth: int) -> Any:  # noqa: PLR0911 - one line a type
     if depth > _DEPTH_MAX:
         return "…"
     if isinstance(value, str):

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
+from lfx.graph.graph.schema import VertexBuildResult
+from lfx.graph.schema import ResultData
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,21 +49,23 @@ async def drive_cycle(
     graph: Graph, members: list[str], user_id: str, events: EventManager, at: Callable[[str], Any]
 ) -> None:
     """Run the members as lfx would run them as a whole flow."""
-    for vertex in graph.vertices:
-        if vertex.id in members:
-            # lfx clears a loop's cached outputs only on components that exist already.
-            vertex.instantiate_component(user_id)
-        elif vertex.built:
-            vertex.frozen = True
-        else:
-            graph.conditionally_excluded_vertices.add(vertex.id)
+    for member in members:
+        # lfx clears a loop's cached outputs only on components that exist already.
+        graph.get_vertex(member).instantiate_component(user_id)
     graph._set_cache_to_vertices_in_cycle()  # noqa: SLF001
     build = graph.build_vertex
 
-    async def build_and_tell(vertex_id: str, **kwargs: Any) -> Any:
+    async def build_member(vertex_id: str, **kwargs: Any) -> Any:
+        vertex = graph.get_vertex(vertex_id)
+        if vertex_id not in members:
+            # A neighbour's turn came: it has run already, or will run elsewhere.
+            vertex.built = True
+            result = vertex.result or ResultData(component_id=vertex_id)
+            return VertexBuildResult(result_dict=result, params="", valid=True, artifacts={}, vertex=vertex)
         at(vertex_id)
-        return await build(vertex_id, **kwargs)
+        return await build(vertex_id, **{**kwargs, "event_manager": events, "user_id": user_id})
 
-    graph.build_vertex = build_and_tell  # type: ignore[assignment, method-assign]
-    async for _ in graph.async_start(max_iterations=ITERATIONS_MAX, event_manager=events):
+    graph.build_vertex = build_member
+    # Without an event manager of its own, lfx does not announce this part as a whole build.
+    async for _ in graph.async_start(max_iterations=ITERATIONS_MAX):
         pass

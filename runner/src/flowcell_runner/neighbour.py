@@ -58,7 +58,7 @@ class Neighbour:
 
 
 def _name_in_messages(outputs: dict[str, Any], vertex_id: str) -> str | None:
-    """The component's own name, where a message of it says so: a node may have been renamed in the editor."""
+    """Return the component's own name, if a message of it has it: a node may have been renamed in the editor."""
     for value in outputs.values():
         if isinstance(value, Message):
             source = value.properties.source
@@ -73,7 +73,7 @@ def hydrate(graph: Graph, inputs: dict[str, dict[str, Any]], members: set[str]) 
         vertex = graph.get_vertex(vertex_id)
         vertex.built = True
         vertex.results = outputs
-        vertex.custom_component = Neighbour(vertex, outputs)  # type: ignore[assignment]
+        vertex.custom_component = Neighbour(vertex, outputs)
         usage = next((usage for value in outputs.values() if (usage := usage_of(value))), None)
         vertex.result = ResultData(component_id=vertex_id, token_usage=usage)
     for edge in graph.edges:

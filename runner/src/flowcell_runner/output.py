@@ -50,8 +50,8 @@ class Capture:
             self._threads.append(thread)
         # Lines should arrive when they are printed, not when the buffer is full. New objects,
         # because the old ones remember what kind of file they were opened on.
-        sys.stdout = sys.__stdout__ = _text(1)
-        sys.stderr = sys.__stderr__ = _text(2)
+        sys.stdout, sys.stderr = _text(1), _text(2)
+        vars(sys).update(__stdout__=sys.stdout, __stderr__=sys.stderr)
 
     def stop(self) -> None:
         """Send what is left and let go; after this no log frame follows."""
@@ -73,9 +73,7 @@ class Capture:
                 self._forward(name, decoder, chunk)
             self._forward(name, decoder, b"", final=True)
 
-    def _forward(
-        self, name: str, decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False
-    ) -> None:
+    def _forward(self, name: str, decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> None:
         # The lock also orders the two streams against the marker and against `stop`.
         with self._lock:
             if self._full:
@@ -92,7 +90,7 @@ class Capture:
 
 
 def _text(descriptor: int) -> TextIO:
-    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _flush() -> None:

@@ -9,7 +9,7 @@ are looked up at call time in `lfx.memory.stubs`, and are replaced there.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from lfx.services.tracing.service import TracingService
 from lfx.services.variable.exceptions import VariableNotFoundError
 from lfx.services.variable.service import VariableService
 
+from flowcell_runner.errors import without_paths
 from flowcell_runner.link import CallError
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def install() -> None:
     manager._plugins_discovered = True  # noqa: SLF001
     manager.register_service_class(ServiceType.TRACING_SERVICE, CellTracing)
     manager.services[ServiceType.VARIABLE_SERVICE] = _variables
-    manager.services[ServiceType.DATABASE_SERVICE] = CellDatabase()  # type: ignore[assignment]
+    manager.services[ServiceType.DATABASE_SERVICE] = CellDatabase()
 
 
 def bind(link: Link, variables: dict[str, str]) -> None:
@@ -209,7 +210,7 @@ class MessageStore:
             for message in (messages if isinstance(messages, list) else [messages])
         ]
 
-    async def aget_messages(
+    async def aget_messages(  # noqa: PLR0913, PLR0917 - lfx's signature
         self,
         sender: str | None = None,
         sender_name: str | None = None,
@@ -242,9 +243,7 @@ class MessageStore:
         if flow_context.should_persist_messages():
             await self._link.call("messages.delete", {"id": str(id_)})
 
-    async def adelete_messages(
-        self, session_id: str | None = None, context_id: str | None = None, **_: Any
-    ) -> None:
+    async def adelete_messages(self, session_id: str | None = None, context_id: str | None = None, **_: Any) -> None:
         """Delete a session's messages."""
         if not session_id and not context_id:
             msg = "Either session_id or context_id must be provided to delete messages."
@@ -264,7 +263,7 @@ class MessageStore:
 
 
 def _row_of(message: Message, flow_id: str | UUID | None, run_id: str | UUID | None) -> dict[str, Any]:
-    """A new row: the columns Langflow writes, with its defaults for those it does not take over."""
+    """Return a new row: the columns Langflow writes, with its defaults for those it does not take over."""
     if message.data.get("text") is None and message.text_stream is None and not message.content_blocks:
         msg = "The message does not have the required fields (text, sender, sender_name)."
         raise ValueError(msg)
@@ -280,7 +279,7 @@ def _row_of(message: Message, flow_id: str | UUID | None, run_id: str | UUID | N
         "edit": False,
         "properties": message.properties.model_dump(mode="json"),
         "category": message.category or "",
-        "content_blocks": jsonable_encoder([block.model_dump() for block in message.content_blocks]),
+        "content_blocks": _blocks_of(message),
         "session_metadata": jsonable_encoder(message.session_metadata),
         "flow_id": _text(flow_id or message.flow_id),
         "run_id": _text(run_id or message.run_id),
@@ -294,7 +293,7 @@ def _changes_of(message: Message) -> dict[str, Any]:
     if "properties" in row:
         row["properties"] = message.properties.model_dump(mode="json")
     if "content_blocks" in row:
-        row["content_blocks"] = [block.model_dump() for block in message.content_blocks]
+        row["content_blocks"] = _blocks_of(message)
     if not isinstance(row.get("text", ""), str):
         row["text"] = ""
     if "timestamp" in row:
@@ -304,6 +303,10 @@ def _changes_of(message: Message) -> dict[str, Any]:
     row["id"] = str(message.get_id())
     encoded: dict[str, Any] = jsonable_encoder(row)
     return encoded
+
+
+def _blocks_of(message: Message) -> Any:
+    return without_paths(jsonable_encoder([block.model_dump() for block in message.content_blocks]))
 
 
 async def _from_row(row: dict[str, Any], *, legacy_blocks: bool = False) -> Message:
@@ -324,13 +327,13 @@ async def _from_row(row: dict[str, Any], *, legacy_blocks: bool = False) -> Mess
 def _timestamp(value: Any) -> str:
     stamp = str_to_timestamp(value) if isinstance(value, str) else value
     if not isinstance(stamp, datetime):
-        stamp = datetime.now(timezone.utc)
-    return stamp.astimezone(timezone.utc).strftime(_TIMESTAMP)
+        stamp = datetime.now(UTC)
+    return stamp.astimezone(UTC).strftime(_TIMESTAMP)
 
 
 def _file_path(item: Any) -> Any:
     path = getattr(item, "path", None)
-    return path if path else (item if isinstance(item, str) else jsonable_encoder(item))
+    return path or (item if isinstance(item, str) else jsonable_encoder(item))
 
 
 def _text(value: str | UUID | None) -> str | None:

@@ -23,7 +23,7 @@ _MODULES = ("lfx.io", "lfx.components.input_output", "lfx.base.models.model", "l
 #: For processes that are started once and forked often.
 _MODULES_FULL = ("langchain_openai", "lfx.base.agents.agent", "lfx.components.models_and_agents", "lfx.base.mcp.util")
 
-_SOURCE = '''
+_SOURCE = """
 from lfx.custom import Component
 from lfx.io import MessageTextInput, Output
 from lfx.schema.message import Message
@@ -37,7 +37,7 @@ class Warm(Component):
 
     def build_output(self) -> Message:
         return Message(text=self.input_value)
-'''
+"""
 
 
 class _NobodyLink(Link):
@@ -63,6 +63,7 @@ def warm_up() -> None:
     # Collected later, these objects would be written to, one page at a time, in every forked child.
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _node(node_id: str, kind: str, node: dict[str, Any]) -> dict[str, Any]:

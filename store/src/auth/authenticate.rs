@@ -46,10 +46,7 @@ impl Auth {
         let Some(user) = self.active_user(UserId(row.user_id)).await? else {
             return Ok(None);
         };
-        if row
-            .last_used
-            .is_none_or(|used| now.saturating_sub(used) >= USE_RECORDED_MS)
-        {
+        if row.last_used.is_none_or(|used| now.saturating_sub(used) >= USE_RECORDED_MS) {
             self.record_use(&row, now).await;
         }
         Ok(Some(Principal {

@@ -42,10 +42,7 @@ impl Auth {
     pub async fn bootstrap(&self, username: &str) -> Result<Option<FirstStart>, Error> {
         const DOING: &str = "preparing the first start";
         storable("username", username)?;
-        let done = setting::Entity::find_by_id(DONE)
-            .one(self.store.read())
-            .await
-            .doing(DOING)?;
+        let done = setting::Entity::find_by_id(DONE).one(self.store.read()).await.doing(DOING)?;
         if done.is_some() {
             return Ok(None);
         }
@@ -58,24 +55,12 @@ impl Auth {
         }
         let id = self.store.insert_tenant(&tx, TENANT).await?;
         let tenant = self.store.tenant(id);
-        let user = tenant
-            .insert_user(&tx, username.to_owned(), hash, true)
-            .await?;
+        let user = tenant.insert_user(&tx, username.to_owned(), hash, true).await?;
         let user = UserId(user.id);
-        let key = NewApiKey {
-            user,
-            name: "first start".to_owned(),
-            scopes: Vec::new(),
-            expires: None,
-        };
+        let key =
+            NewApiKey { user, name: "first start".to_owned(), scopes: Vec::new(), expires: None };
         let api_key = tenant.insert_api_key(&tx, key).await?.secret;
         tx.commit().await.doing(DOING)?;
-        Ok(Some(FirstStart {
-            tenant: id,
-            user,
-            username: username.to_owned(),
-            password,
-            api_key,
-        }))
+        Ok(Some(FirstStart { tenant: id, user, username: username.to_owned(), password, api_key }))
     }
 }

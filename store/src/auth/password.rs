@@ -24,10 +24,7 @@ pub(crate) struct Passwords {
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(AT_ONCE)),
-            dummy: Arc::default(),
-        }
+        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), dummy: Arc::default() }
     }
 }
 
@@ -35,8 +32,7 @@ impl Passwords {
     /// The hash to store.
     pub(crate) async fn hash(&self, password: &Secret) -> Result<String, Error> {
         let password = password.clone();
-        self.compute("hashing a password", move || hash(&password))
-            .await
+        self.compute("hashing a password", move || hash(&password)).await
     }
 
     /// Whether the password fits. Without a stored hash the answer is no, after the same work.
@@ -51,9 +47,7 @@ impl Passwords {
             let stored =
                 stored.unwrap_or_else(|| dummy.get_or_init(|| hash(&Secret::new(""))).clone());
             let fits = PasswordHash::new(&stored).is_ok_and(|stored| {
-                Argon2::default()
-                    .verify_password(password.expose().as_bytes(), &stored)
-                    .is_ok()
+                Argon2::default().verify_password(password.expose().as_bytes(), &stored).is_ok()
             });
             fits && known
         };
@@ -72,9 +66,7 @@ impl Passwords {
             let _permit = permit;
             work()
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| Error::Interrupted { doing })
+        tokio::task::spawn_blocking(work).await.map_err(|_| Error::Interrupted { doing })
     }
 }
 
@@ -93,22 +85,13 @@ mod tests {
     async fn only_the_right_password_fits() {
         let passwords = Passwords::default();
         let stored = passwords.hash(&Secret::new("right")).await.unwrap();
-        assert!(
-            stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-            "{stored}"
-        );
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         let verify = async |password: &str, stored: Option<&str>| {
-            passwords
-                .verify(&Secret::new(password), stored.map(str::to_owned))
-                .await
-                .unwrap()
+            passwords.verify(&Secret::new(password), stored.map(str::to_owned)).await.unwrap()
         };
         assert!(verify("right", Some(&stored)).await);
         assert!(!verify("wrong", Some(&stored)).await);
-        assert!(
-            !verify("", None).await,
-            "an unknown user has no password, not an empty one"
-        );
+        assert!(!verify("", None).await, "an unknown user has no password, not an empty one");
         assert!(!verify("right", Some("not a hash")).await);
     }
 }

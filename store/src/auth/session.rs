@@ -21,9 +21,7 @@ impl Auth {
     /// [`Error::NotFound`] when there is no such user.
     pub async fn create_session(&self, user: UserId, lifetime: Duration) -> Result<Secret, Error> {
         const DOING: &str = "opening a session";
-        self.active_user(user)
-            .await?
-            .ok_or(Error::NotFound { what: "user" })?;
+        self.active_user(user).await?.ok_or(Error::NotFound { what: "user" })?;
         let token = NewToken::generate("fs-");
         let now = clock::now();
         let row = session::ActiveModel {
@@ -34,10 +32,7 @@ impl Auth {
             revoked: Set(None),
         };
         let tx = self.store.begin(DOING).await?;
-        session::Entity::insert(row)
-            .exec_without_returning(&tx)
-            .await
-            .doing(DOING)?;
+        session::Entity::insert(row).exec_without_returning(&tx).await.doing(DOING)?;
         tx.commit().await.doing(DOING)?;
         Ok(token.secret)
     }

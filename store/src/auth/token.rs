@@ -25,11 +25,7 @@ impl NewToken {
         rand::fill(bytes.as_mut_slice());
         let text = format!("{kind}{}", URL_SAFE_NO_PAD.encode(bytes.as_slice()));
         let (prefix, hash) = (prefix_of(&text).to_owned(), hash_token(&text));
-        Self {
-            secret: Secret::from(text),
-            prefix,
-            hash,
-        }
+        Self { secret: Secret::from(text), prefix, hash }
     }
 }
 

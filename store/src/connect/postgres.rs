@@ -30,7 +30,7 @@ pub(super) async fn open(settings: &Settings) -> Result<DatabaseConnection, Erro
         .record_stmt_in_spans(false)
         .map_sqlx_postgres_opts(|options| {
             options.application_name("flowcell").options([
-                ("default_transaction_isolation", "read\\ committed"),
+                ("default_transaction_isolation", "read committed"),
                 // Locks are held for milliseconds; whoever waits longer should fail and try again.
                 ("lock_timeout", "5s"),
                 // No query of ours takes long; one that does must not hold its locks for ever.
@@ -39,16 +39,12 @@ pub(super) async fn open(settings: &Settings) -> Result<DatabaseConnection, Erro
                 ("idle_in_transaction_session_timeout", "30s"),
             ])
         });
-    Database::connect(options)
-        .await
-        .doing("connecting to Postgres")
+    Database::connect(options).await.doing("connecting to Postgres")
 }
 
 /// Waits until no other process changes the schema, for as long as the transaction lasts.
 pub(super) async fn lock_schema(tx: &DatabaseTransaction) -> Result<(), DbErr> {
-    tx.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
-        .await?;
-    tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"))
-        .await?;
+    tx.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
+    tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")).await?;
     Ok(())
 }

@@ -26,14 +26,8 @@ pub(super) async fn open(
     let file = SqliteConnectOptions::from_str(&settings.url)
         .map_err(|error| Error::Settings(error.to_string()))?;
     let path = file.get_filename();
-    let text = path.to_string_lossy();
-    if text.contains(":memory:")
-        || text.contains("mode=memory")
-        || settings.url.contains(":memory:")
-    {
-        return Err(Error::Settings(
-            "an SQLite database must be a file".to_owned(),
-        ));
+    if [":memory:", "mode=memory"].iter().any(|word| settings.url.contains(word)) {
+        return Err(Error::Settings("an SQLite database must be a file".to_owned()));
     }
     make_private(path)?;
     let write = pool(settings, 1, |options| {
@@ -76,10 +70,7 @@ async fn pool(
 /// Makes the file, or takes the permissions of others away from an existing one: it holds
 /// everybody's flows and messages. SQLite gives its log files the mode of the database.
 fn make_private(path: &Path) -> Result<(), Error> {
-    let failed = |source| Error::File {
-        path: path.to_path_buf(),
-        source,
-    };
+    let failed = |source| Error::File { path: path.to_path_buf(), source };
     let file = OpenOptions::new()
         .read(true)
         .append(true)

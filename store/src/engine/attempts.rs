@@ -62,12 +62,7 @@ impl Changes {
 
     fn event(&mut self, transition: &Transition, event: &Event, now: i64) {
         match event {
-            Event::TaskLeased {
-                task,
-                attempt,
-                worker,
-                at,
-            } => {
+            Event::TaskLeased { task, attempt, worker, at } => {
                 self.begun.push(attempt::ActiveModel {
                     run: Set(transition.run().uuid()),
                     task: Set(i64::from(*task)),
@@ -88,11 +83,7 @@ impl Changes {
             Event::TaskDone { task, attempt } => {
                 self.end(transition, *task, *attempt, "done");
             }
-            Event::AttemptFailed {
-                task,
-                attempt,
-                failure,
-            } => {
+            Event::AttemptFailed { task, attempt, failure } => {
                 self.end(transition, *task, *attempt, "failed").failure = Some(failure.clone());
             }
             Event::TaskCancelled { task } => {
@@ -112,9 +103,7 @@ impl Changes {
     }
 
     fn change(&mut self, transition: &Transition, task: u32, attempt: u32) -> &mut Change {
-        self.changed
-            .entry((transition.run(), task, attempt))
-            .or_default()
+        self.changed.entry((transition.run(), task, attempt)).or_default()
     }
 
     fn end(

@@ -60,9 +60,8 @@ impl Engine {
         let mut waiting: Vec<(usize, Transition)> = transitions.into_iter().enumerate().collect();
         while !waiting.is_empty() {
             let mut seen = HashSet::new();
-            let (now, later): (Vec<_>, Vec<_>) = waiting
-                .into_iter()
-                .partition(|(_, transition)| seen.insert(transition.run()));
+            let (now, later): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|(_, transition)| seen.insert(transition.run()));
             waiting = later;
             let tenants = guard(&tx, &now).await?;
             let mut won = Vec::new();
@@ -131,37 +130,22 @@ async fn guard(
     tx: &DatabaseTransaction,
     transitions: &[(usize, Transition)],
 ) -> Result<HashMap<RunId, TenantId>, Error> {
-    let rows = transitions
-        .iter()
-        .map(|(_, transition)| run_row(transition))
-        .collect();
+    let rows = transitions.iter().map(|(_, transition)| run_row(transition)).collect();
     let moved = RUNS.returning(tx, rows, "id, tenant").await.doing(DOING)?;
     let ids = |row: &sea_orm::QueryResult| {
-        Ok((
-            RunId(row.try_get_by_index(0)?),
-            TenantId(row.try_get_by_index(1)?),
-        ))
+        Ok((RunId(row.try_get_by_index(0)?), TenantId(row.try_get_by_index(1)?)))
     };
-    moved
-        .iter()
-        .map(ids)
-        .collect::<Result<_, sea_orm::DbErr>>()
-        .doing(DOING)
+    moved.iter().map(ids).collect::<Result<_, sea_orm::DbErr>>().doing(DOING)
 }
 
 fn run_row(transition: &Transition) -> Vec<Value> {
     let after = &transition.after;
     let now = transition.now.millis();
-    let started = transition
-        .events
-        .contains(&Event::RunStarted)
-        .then_some(now);
+    let started = transition.events.contains(&Event::RunStarted).then_some(now);
     let ended = after.state.is_terminal().then_some(now);
     vec![
         after.id.uuid().into(),
-        i64::try_from(transition.expected_version)
-            .unwrap_or(i64::MAX)
-            .into(),
+        i64::try_from(transition.expected_version).unwrap_or(i64::MAX).into(),
         after.state.name().into(),
         started.into(),
         ended.into(),
@@ -185,10 +169,7 @@ async fn write(tx: &DatabaseTransaction, won: Vec<(TenantId, Transition)>) -> Re
             payloads.extend(payload);
         }
         let changed: BTreeSet<u32> = transition.events.iter().filter_map(task_of).collect();
-        for task in changed
-            .into_iter()
-            .filter_map(|index| transition.after.task(index))
-        {
+        for task in changed.into_iter().filter_map(|index| transition.after.task(index)) {
             tasks.push(task_row(transition.run(), task));
         }
         messages.append(&mut transition.outbox);
@@ -206,9 +187,7 @@ async fn write(tx: &DatabaseTransaction, won: Vec<(TenantId, Transition)>) -> Re
     let expected = tasks.len();
     let updated = TASKS.execute(tx, tasks).await.doing(DOING)?;
     if usize::try_from(updated) != Ok(expected) {
-        return Err(Error::Corrupt {
-            what: "run (it lacks tasks of its plan)",
-        });
+        return Err(Error::Corrupt { what: "run (it lacks tasks of its plan)" });
     }
     changes.write(tx).await?;
     outbox::insert(tx, messages).await

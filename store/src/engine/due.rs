@@ -54,11 +54,7 @@ impl Engine {
             .column(task::Column::Run)
             .distinct()
             .filter(literal("state", TaskState::Ready.name()))
-            .filter(
-                task::Column::NotBefore
-                    .is_null()
-                    .or(task::Column::NotBefore.lte(now.millis())),
-            )
+            .filter(task::Column::NotBefore.is_null().or(task::Column::NotBefore.lte(now.millis())))
             .filter(
                 task::Column::Dispatched
                     .is_null()
@@ -70,15 +66,8 @@ impl Engine {
             .await
             .doing(DOING)?;
         let mut seen = BTreeSet::new();
-        let due = queued
-            .into_iter()
-            .chain(late)
-            .chain(waiting)
-            .filter(|run| seen.insert(*run));
-        Ok(due
-            .map(RunId)
-            .take(usize::try_from(limit).unwrap_or(usize::MAX))
-            .collect())
+        let due = queued.into_iter().chain(late).chain(waiting).filter(|run| seen.insert(*run));
+        Ok(due.map(RunId).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
     }
 
     /// Ended runs whose event log is still on the bus although they ended before `ended_before`.

@@ -59,10 +59,7 @@ impl Engine {
         const DOING: &str = "loading a run";
         let db = self.store.read();
         loop {
-            let found = run::Entity::find_by_id(run.uuid())
-                .one(db)
-                .await
-                .doing(DOING)?;
+            let found = run::Entity::find_by_id(run.uuid()).one(db).await.doing(DOING)?;
             let Some(row) = found else { return Ok(None) };
             // Run and tasks are two statements: the second one only answers for the version that
             // the first one saw.
@@ -82,10 +79,7 @@ impl Engine {
             if !tasks.is_empty() {
                 return record(row, tasks).map(Some);
             }
-            let again = run::Entity::find_by_id(run.uuid())
-                .one(db)
-                .await
-                .doing(DOING)?;
+            let again = run::Entity::find_by_id(run.uuid()).one(db).await.doing(DOING)?;
             if again.is_some_and(|again| again.version == row.version) {
                 return record(row, tasks).map(Some);
             }
@@ -101,13 +95,8 @@ impl Engine {
             .one(self.store.read())
             .await
             .doing("loading a flow version")?
-            .ok_or(Error::NotFound {
-                what: "flow version",
-            })?;
-        Ok((
-            json::from_text("flow version", &row.data)?,
-            json::from_text("plan", &row.plan)?,
-        ))
+            .ok_or(Error::NotFound { what: "flow version" })?;
+        Ok((json::from_text("flow version", &row.data)?, json::from_text("plan", &row.plan)?))
     }
 }
 
@@ -115,27 +104,20 @@ fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> 
     let cells = tasks.iter().map(|task| task.cell.clone()).collect();
     let run = Run {
         id: RunId(row.id),
-        state: RunState::named(&row.state).ok_or(Error::Corrupt {
-            what: "state of a run",
-        })?,
+        state: RunState::named(&row.state).ok_or(Error::Corrupt { what: "state of a run" })?,
         deadline: Timestamp(row.deadline),
         retry: json::from_text("retry policy", &row.retry)?,
         tasks: tasks.iter().map(task_state).collect::<Result<_, _>>()?,
         failure: json::from_optional("failure of a run", row.failure.as_deref())?,
     };
-    let in_order = (0u32..)
-        .zip(&run.tasks)
-        .all(|(index, task)| task.index == index);
+    let in_order = (0u32..).zip(&run.tasks).all(|(index, task)| task.index == index);
     if !in_order {
-        return Err(Error::Corrupt {
-            what: "list of tasks",
-        });
+        return Err(Error::Corrupt { what: "list of tasks" });
     }
     Ok(RunRecord {
         run,
-        version: u64::try_from(row.version).map_err(|_| Error::Corrupt {
-            what: "version of a run",
-        })?,
+        version: u64::try_from(row.version)
+            .map_err(|_| Error::Corrupt { what: "version of a run" })?,
         tenant: TenantId(row.tenant),
         flow: FlowId(row.flow),
         flow_name: row.flow_name,
@@ -159,23 +141,18 @@ fn task_state(row: &task::Model) -> Result<Task, Error> {
     Ok(Task {
         index: number(row.position)?,
         depends_on: json::from_text("dependencies of a task", &row.depends_on)?,
-        state: TaskState::named(&row.state).ok_or(Error::Corrupt {
-            what: "state of a task",
-        })?,
+        state: TaskState::named(&row.state).ok_or(Error::Corrupt { what: "state of a task" })?,
         attempt: number(row.attempt)?,
         dispatches: number(row.dispatches)?,
         dispatched: row.dispatched.map(Timestamp),
         not_before: row.not_before.map(Timestamp),
         lease: match (row.lease_worker, row.lease_since) {
-            (Some(worker), Some(since)) => Some(Lease {
-                worker: WorkerEpoch(worker),
-                since: Timestamp(since),
-            }),
+            (Some(worker), Some(since)) => {
+                Some(Lease { worker: WorkerEpoch(worker), since: Timestamp(since) })
+            }
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => {
-                return Err(Error::Corrupt {
-                    what: "lease of a task",
-                });
+                return Err(Error::Corrupt { what: "lease of a task" });
             }
         },
         failure: json::from_optional("failure of a task", row.failure.as_deref())?,

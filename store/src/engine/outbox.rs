@@ -156,11 +156,7 @@ impl Engine {
             .doing(DOING)?
             .rows_affected;
         tx.commit().await.doing(DOING)?;
-        Ok(Pruned {
-            outbox,
-            workers,
-            sessions,
-        })
+        Ok(Pruned { outbox, workers, sessions })
     }
 }
 

@@ -196,10 +196,7 @@ impl Engine {
         leased_before: Timestamp,
     ) -> Result<Vec<AttemptRef>, Error> {
         let recorded = self.held(worker, Some(leased_before)).await?;
-        Ok(recorded
-            .into_iter()
-            .filter(|attempt| !held.contains(attempt))
-            .collect())
+        Ok(recorded.into_iter().filter(|attempt| !held.contains(attempt)).collect())
     }
 
     async fn held(
@@ -223,11 +220,7 @@ impl Engine {
             .doing("listing a worker's attempts")?;
         rows.into_iter()
             .map(|(run, task, attempt)| {
-                Ok(AttemptRef {
-                    run: RunId(run),
-                    task: number(task)?,
-                    attempt: number(attempt)?,
-                })
+                Ok(AttemptRef { run: RunId(run), task: number(task)?, attempt: number(attempt)? })
             })
             .collect()
     }
@@ -243,12 +236,6 @@ impl WorkerRow {
         now: Timestamp,
         lease: Duration,
     ) -> Self {
-        Self {
-            worker,
-            name: name.into(),
-            slots,
-            lease_until: now + lease,
-            last_seen: now,
-        }
+        Self { worker, name: name.into(), slots, lease_until: now + lease, last_seen: now }
     }
 }

@@ -54,11 +54,9 @@ impl KeyEncryptionKey {
         let at = || path.to_path_buf();
         let mut file =
             File::open(path).map_err(|source| KeyFileError::Read { path: at(), source })?;
-        let mode = file
-            .metadata()
-            .map_err(|source| KeyFileError::Read { path: at(), source })?
-            .mode()
-            & 0o7777;
+        let mode =
+            file.metadata().map_err(|source| KeyFileError::Read { path: at(), source })?.mode()
+                & 0o7777;
         if mode & 0o077 != 0 {
             return Err(KeyFileError::TooOpen { path: at(), mode });
         }
@@ -80,10 +78,8 @@ impl KeyEncryptionKey {
     pub fn load_or_create(path: &Path) -> Result<Self, KeyFileError> {
         match Self::load(path) {
             Err(KeyFileError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                create(path).map_err(|source| KeyFileError::Create {
-                    path: path.to_path_buf(),
-                    source,
-                })?;
+                create(path)
+                    .map_err(|source| KeyFileError::Create { path: path.to_path_buf(), source })?;
                 Self::load(path)
             }
             loaded => loaded,
@@ -115,11 +111,7 @@ fn create(path: &Path) -> std::io::Result<()> {
 }
 
 fn write(path: &Path, key: &KeyEncryptionKey) -> std::io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(key.0.as_slice())?;
     file.sync_all()
 }
@@ -149,11 +141,7 @@ mod tests {
         let read = KeyEncryptionKey::load_or_create(&path).unwrap();
         assert_eq!(made.0, read.0);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(
-            std::fs::read_dir(directory.path()).unwrap().count(),
-            1,
-            "no draft is left"
-        );
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no draft is left");
     }
 
     #[test]
@@ -164,10 +152,7 @@ mod tests {
             let starts: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| KeyEncryptionKey::load_or_create(&path).unwrap()))
                 .collect();
-            starts
-                .into_iter()
-                .map(|start| start.join().unwrap())
-                .collect()
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
         assert!(keys.iter().all(|key| key.0 == keys[0].0));
     }
@@ -179,19 +164,13 @@ mod tests {
         KeyEncryptionKey::load_or_create(&path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let refused = KeyEncryptionKey::load_or_create(&path).unwrap_err();
-        assert!(
-            matches!(refused, KeyFileError::TooOpen { mode: 0o640, .. }),
-            "{refused}"
-        );
+        assert!(matches!(refused, KeyFileError::TooOpen { mode: 0o640, .. }), "{refused}");
         for length in [0, 31, 33] {
             let path = directory.path().join(format!("kek-{length}"));
             std::fs::write(&path, vec![1; length]).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
             let refused = KeyEncryptionKey::load_or_create(&path).unwrap_err();
-            assert!(
-                matches!(refused, KeyFileError::WrongLength { .. }),
-                "{refused}"
-            );
+            assert!(matches!(refused, KeyFileError::WrongLength { .. }), "{refused}");
         }
     }
 }

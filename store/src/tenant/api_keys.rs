@@ -140,10 +140,7 @@ impl Tenant {
             .exec_without_returning(tx)
             .await
             .doing("creating an API key")?;
-        Ok(CreatedKey {
-            key: view(row)?,
-            secret: token.secret,
-        })
+        Ok(CreatedKey { key: view(row)?, secret: token.secret })
     }
 }
 

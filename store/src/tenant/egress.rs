@@ -89,9 +89,8 @@ impl Tenant {
     /// # Errors
     /// [`Error::Database`].
     pub async fn egress_for(&self, flow: FlowId) -> Result<Vec<EgressRule>, Error> {
-        let for_flow = egress_rule::Column::Flow
-            .is_null()
-            .or(egress_rule::Column::Flow.eq(flow.uuid()));
+        let for_flow =
+            egress_rule::Column::Flow.is_null().or(egress_rule::Column::Flow.eq(flow.uuid()));
         let rows = egress_rule::Entity::find()
             .filter(egress_rule::Column::Tenant.eq(self.id.uuid()))
             .filter(for_flow)
@@ -99,9 +98,7 @@ impl Tenant {
             .all(self.store.read())
             .await
             .doing("reading egress rules")?;
-        rows.into_iter()
-            .map(|row| view(row).map(|entry| entry.rule))
-            .collect()
+        rows.into_iter().map(|row| view(row).map(|entry| entry.rule)).collect()
     }
 
     /// Replaces the destination of a rule.
@@ -115,9 +112,7 @@ impl Tenant {
     ) -> Result<EgressEntry, Error> {
         const DOING: &str = "changing an egress rule";
         storable("host", &rule.host)?;
-        let not_found = || Error::NotFound {
-            what: "egress rule",
-        };
+        let not_found = || Error::NotFound { what: "egress rule" };
         let tx = self.store.begin(DOING).await?;
         self.lock(&tx).await.map_err(|error| match error {
             Error::NotFound { .. } => not_found(),
@@ -155,9 +150,7 @@ impl Tenant {
             .await
             .doing(DOING)?;
         if deleted.rows_affected == 0 {
-            return Err(Error::NotFound {
-                what: "egress rule",
-            });
+            return Err(Error::NotFound { what: "egress rule" });
         }
         tx.commit().await.doing(DOING)
     }
@@ -187,26 +180,19 @@ impl Tenant {
             .await
             .doing("looking for an egress rule")?;
         match taken {
-            Some(_) => Err(Error::Duplicate {
-                field: "destination",
-            }),
+            Some(_) => Err(Error::Duplicate { field: "destination" }),
             None => Ok(()),
         }
     }
 }
 
 fn view(row: egress_rule::Model) -> Result<EgressEntry, Error> {
-    let port = u16::try_from(row.port).map_err(|_| Error::Corrupt {
-        what: "port of an egress rule",
-    })?;
+    let port =
+        u16::try_from(row.port).map_err(|_| Error::Corrupt { what: "port of an egress rule" })?;
     Ok(EgressEntry {
         id: row.id,
         flow: row.flow.map(FlowId),
-        rule: EgressRule {
-            host: row.host,
-            port,
-            private: row.private,
-        },
+        rule: EgressRule { host: row.host, port, private: row.private },
         created: Timestamp(row.created),
     })
 }

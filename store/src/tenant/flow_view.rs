@@ -59,9 +59,5 @@ pub(super) fn whole(row: flow::Model) -> Result<Flow, Error> {
         created: row.created,
         updated: row.updated,
     };
-    Ok(Flow {
-        header: header(columns)?,
-        data,
-        export,
-    })
+    Ok(Flow { header: header(columns)?, data, export })
 }

@@ -5,16 +5,16 @@ use domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::LockType;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
-    IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, Select,
 };
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Tenant;
 use super::flow_view::{FlowRow, header, whole};
-use super::{Tenant, naming};
 use crate::clock;
-use crate::entity::{flow, run, user};
+use crate::entity::{flow, run};
 use crate::error::{Doing, Error};
 use crate::json::{storable, storable_optional, to_text};
 use crate::page::{Listing, Page};
@@ -173,11 +173,8 @@ impl Tenant {
         const DOING: &str = "listing flows";
         let select = self.select_flows(filter);
         let total = select.clone().count(self.store.read()).await.doing(DOING)?;
-        let rows: Vec<FlowRow> = paged(select, page)
-            .into_partial_model()
-            .all(self.store.read())
-            .await
-            .doing(DOING)?;
+        let rows: Vec<FlowRow> =
+            paged(select, page).into_partial_model().all(self.store.read()).await.doing(DOING)?;
         let items = rows.into_iter().map(header).collect::<Result<_, _>>()?;
         Ok(Listing { items, total })
     }
@@ -194,10 +191,7 @@ impl Tenant {
         const DOING: &str = "listing flows";
         let select = self.select_flows(filter);
         let total = select.clone().count(self.store.read()).await.doing(DOING)?;
-        let rows = paged(select, page)
-            .all(self.store.read())
-            .await
-            .doing(DOING)?;
+        let rows = paged(select, page).all(self.store.read()).await.doing(DOING)?;
         let items = rows.into_iter().map(whole).collect::<Result<_, _>>()?;
         Ok(Listing { items, total })
     }
@@ -254,13 +248,9 @@ impl Tenant {
         }
         if let Some(Some(name)) = &patch.endpoint_name
             && row.endpoint_name.as_ref() != Some(name)
-            && self
-                .flow_with(&tx, flow::Column::EndpointName, name)
-                .await?
+            && self.flow_with(&tx, flow::Column::EndpointName, name).await?
         {
-            return Err(Error::Duplicate {
-                field: "endpoint name",
-            });
+            return Err(Error::Duplicate { field: "endpoint name" });
         }
         if let Some(project) = patch.project {
             self.project_row(&tx, project).await?;
@@ -291,14 +281,9 @@ impl Tenant {
             .await
             .doing(DOING)?;
         if open.is_some() {
-            return Err(Error::Conflict {
-                what: "the flow has runs that have not ended",
-            });
+            return Err(Error::Conflict { what: "the flow has runs that have not ended" });
         }
-        flow::Entity::delete_by_id(id.uuid())
-            .exec(&tx)
-            .await
-            .doing(DOING)?;
+        flow::Entity::delete_by_id(id.uuid()).exec(&tx).await.doing(DOING)?;
         tx.commit().await.doing(DOING)
     }
 
@@ -327,74 +312,6 @@ impl Tenant {
             .await
             .doing("looking for a flow")?
             .ok_or(Error::NotFound { what: "flow" })
-    }
-
-    async fn flow_with(
-        &self,
-        tx: &DatabaseTransaction,
-        column: flow::Column,
-        name: &str,
-    ) -> Result<bool, Error> {
-        storable("name", name)?;
-        let found: Option<Uuid> = flow::Entity::find()
-            .select_only()
-            .column(flow::Column::Id)
-            .filter(flow::Column::Tenant.eq(self.id.uuid()))
-            .filter(column.eq(name))
-            .into_tuple()
-            .one(tx)
-            .await
-            .doing("looking for a flow")?;
-        Ok(found.is_some())
-    }
-
-    async fn free_flow_name(&self, tx: &DatabaseTransaction, name: &str) -> Result<String, Error> {
-        let taken = self.names_like(tx, flow::Column::Name, name).await?;
-        Ok(naming::free_name(name, &taken))
-    }
-
-    async fn free_endpoint_name(
-        &self,
-        tx: &DatabaseTransaction,
-        name: &str,
-    ) -> Result<String, Error> {
-        let taken = self
-            .names_like(tx, flow::Column::EndpointName, name)
-            .await?;
-        Ok(naming::free_endpoint_name(name, &taken))
-    }
-
-    async fn names_like(
-        &self,
-        tx: &DatabaseTransaction,
-        column: flow::Column,
-        name: &str,
-    ) -> Result<Vec<String>, Error> {
-        flow::Entity::find()
-            .select_only()
-            .column(column)
-            .filter(flow::Column::Tenant.eq(self.id.uuid()))
-            .filter(column.starts_with(name))
-            .into_tuple()
-            .all(tx)
-            .await
-            .doing("looking for a free name")
-    }
-
-    pub(super) async fn check_user<C: ConnectionTrait>(
-        &self,
-        connection: &C,
-        id: UserId,
-    ) -> Result<(), Error> {
-        let found: Option<Uuid> = user::Entity::find_by_id(id.uuid())
-            .select_only()
-            .column(user::Column::Id)
-            .filter(user::Column::Tenant.eq(self.id.uuid()))
-            .into_tuple()
-            .one(connection)
-            .await
-            .doing("looking for a user")?;
-        found.map(drop).ok_or(Error::NotFound { what: "user" })
     }
 }
 

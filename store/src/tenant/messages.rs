@@ -103,8 +103,7 @@ impl Tenant {
         storable("sender", &new.sender)?;
         storable("sender name", &new.sender_name)?;
         let tx = self.store.begin(DOING).await?;
-        self.flow_row(&tx, new.flow, Some(LockType::KeyShare))
-            .await?;
+        self.flow_row(&tx, new.flow, Some(LockType::KeyShare)).await?;
         let row = message::Model {
             id: new.id.map_or_else(Uuid::new_v4, MessageId::uuid),
             tenant: self.id.uuid(),
@@ -177,11 +176,7 @@ impl Tenant {
     /// # Errors
     /// [`Error::Database`].
     pub async fn messages(&self, filter: &MessageFilter) -> Result<Vec<Message>, Error> {
-        let order = if filter.newest_first {
-            sea_orm::Order::Desc
-        } else {
-            sea_orm::Order::Asc
-        };
+        let order = if filter.newest_first { sea_orm::Order::Desc } else { sea_orm::Order::Asc };
         let rows = message::Entity::find()
             .filter(self.fits(filter))
             .order_by(message::Column::Said, order.clone())
@@ -235,10 +230,7 @@ impl Tenant {
     pub async fn rename_session(&self, from: &str, to: &str) -> Result<Vec<Message>, Error> {
         const DOING: &str = "renaming a session";
         storable("session id", to)?;
-        let filter = MessageFilter {
-            session_id: Some(from.to_owned()),
-            ..Default::default()
-        };
+        let filter = MessageFilter { session_id: Some(from.to_owned()), ..Default::default() };
         let tx = self.store.begin(DOING).await?;
         let rows = message::Entity::find()
             .filter(self.fits(&filter))
@@ -270,14 +262,9 @@ impl Tenant {
         use message::Column;
         // Postgres refuses to compare with a NUL character; no stored text has one.
         let text = |column: Column, wanted: &Option<String>| {
-            wanted
-                .as_ref()
-                .map(|wanted| column.eq(wanted.replace('\0', "\u{fffd}")))
+            wanted.as_ref().map(|wanted| column.eq(wanted.replace('\0', "\u{fffd}")))
         };
-        let ids = filter
-            .ids
-            .as_ref()
-            .map(|ids| Column::Id.is_in(ids.iter().map(|id| id.uuid())));
+        let ids = filter.ids.as_ref().map(|ids| Column::Id.is_in(ids.iter().map(|id| id.uuid())));
         Condition::all()
             .add(Column::Tenant.eq(self.id.uuid()))
             .add_option(filter.flow.map(|flow| Column::Flow.eq(flow.uuid())))

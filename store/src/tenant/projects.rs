@@ -159,14 +159,9 @@ impl Tenant {
             .await
             .doing(DOING)?;
         if used.is_some() {
-            return Err(Error::Conflict {
-                what: "the project still has flows",
-            });
+            return Err(Error::Conflict { what: "the project still has flows" });
         }
-        project::Entity::delete_by_id(id.uuid())
-            .exec(&tx)
-            .await
-            .doing(DOING)?;
+        project::Entity::delete_by_id(id.uuid()).exec(&tx).await.doing(DOING)?;
         tx.commit().await.doing(DOING)
     }
 
@@ -196,10 +191,7 @@ impl Tenant {
             .doing("looking for the starter project")?;
         match found {
             Some(row) => Ok(row),
-            None => {
-                self.insert_project(tx, STARTER_PROJECT.to_owned(), None)
-                    .await
-            }
+            None => self.insert_project(tx, STARTER_PROJECT.to_owned(), None).await,
         }
     }
 

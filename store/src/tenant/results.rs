@@ -42,9 +42,8 @@ impl Tenant {
         }
         let wanted: Vec<u32> = names.keys().copied().collect();
         let found = results::read(&self.store, run, &wanted).await?;
-        let named = found
-            .into_iter()
-            .filter_map(|(task, result)| Some((names.remove(&task)?, result)));
+        let named =
+            found.into_iter().filter_map(|(task, result)| Some((names.remove(&task)?, result)));
         Ok(named.collect())
     }
 
@@ -63,9 +62,7 @@ impl Tenant {
             .doing("reading an event log")?;
         match sha256.ok_or(Error::NotFound { what: "run" })? {
             None => Ok(None),
-            Some(sha256) => payload::read(self.store.read(), self.id, &sha256)
-                .await
-                .map(Some),
+            Some(sha256) => payload::read(self.store.read(), self.id, &sha256).await.map(Some),
         }
     }
 }

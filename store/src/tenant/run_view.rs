@@ -170,17 +170,11 @@ impl Tenant {
         let tasks = tasks
             .into_iter()
             .map(|task| {
-                let attempts = attempts
-                    .iter()
-                    .filter(|attempt| attempt.task == task.position);
+                let attempts = attempts.iter().filter(|attempt| attempt.task == task.position);
                 task_view(&task, attempts)
             })
             .collect::<Result<_, _>>()?;
-        Ok(RunView {
-            header,
-            request: from_text("request of a run", &request)?,
-            tasks,
-        })
+        Ok(RunView { header, request: from_text("request of a run", &request)?, tasks })
     }
 
     /// One run without its tasks: cheap enough to ask on every poll.
@@ -231,9 +225,7 @@ fn header(row: RunRow) -> Result<RunHeader, Error> {
         id: RunId(row.id),
         flow: FlowId(row.flow),
         version: VersionId(row.flow_version),
-        state: RunState::named(&row.state).ok_or(Error::Corrupt {
-            what: "state of a run",
-        })?,
+        state: RunState::named(&row.state).ok_or(Error::Corrupt { what: "state of a run" })?,
         session_id: row.session_id,
         isolation: row.isolation,
         submitted_by: row.submitted_by.map(UserId),
@@ -252,9 +244,7 @@ fn task_view<'a>(
     Ok(TaskView {
         index: number(row.position)?,
         cell: row.cell.clone(),
-        state: TaskState::named(&row.state).ok_or(Error::Corrupt {
-            what: "state of a task",
-        })?,
+        state: TaskState::named(&row.state).ok_or(Error::Corrupt { what: "state of a task" })?,
         depends_on: from_text("dependencies of a task", &row.depends_on)?,
         attempt: number(row.attempt)?,
         dispatches: number(row.dispatches)?,

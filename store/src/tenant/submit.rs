@@ -91,10 +91,7 @@ impl Tenant {
         }
         let fingerprint = fingerprint(&[&json!(new.flow), &new.request]);
         // Most repetitions are answered here, without a transaction.
-        if let Some(submitted) = self
-            .repetition(self.store.read(), &new, &fingerprint)
-            .await?
-        {
+        if let Some(submitted) = self.repetition(self.store.read(), &new, &fingerprint).await? {
             return Ok(submitted);
         }
         let tx = self.store.begin(DOING).await?;
@@ -111,23 +108,14 @@ impl Tenant {
             return self
                 .repetition(&tx, &new, &fingerprint)
                 .await?
-                .ok_or(Error::Corrupt {
-                    what: "idempotency key",
-                });
+                .ok_or(Error::Corrupt { what: "idempotency key" });
         }
         insert_tasks(&tx, &new).await?;
-        let body = to_text(&RunSubmitted {
-            v: VERSION,
-            run: id,
-        })
-        .into_bytes();
+        let body = to_text(&RunSubmitted { v: VERSION, run: id }).into_bytes();
         let message = OutboxMessage::new(RUNS_QUEUE, format!("run:{id}"), body, new.now);
         outbox::insert(&tx, vec![message]).await?;
         tx.commit().await.doing(DOING)?;
-        Ok(Submitted {
-            run: id,
-            existing: false,
-        })
+        Ok(Submitted { run: id, existing: false })
     }
 
     /// The run that was accepted under the same idempotency key before.
@@ -152,13 +140,12 @@ impl Tenant {
             .doing(DOING)?;
         match first {
             None => Ok(None),
-            Some((run, stored)) if stored == fingerprint => Ok(Some(Submitted {
-                run: RunId(run),
-                existing: true,
-            })),
-            Some(_) => Err(Error::Conflict {
-                what: "the idempotency key was used for another request",
-            }),
+            Some((run, stored)) if stored == fingerprint => {
+                Ok(Some(Submitted { run: RunId(run), existing: true }))
+            }
+            Some(_) => {
+                Err(Error::Conflict { what: "the idempotency key was used for another request" })
+            }
         }
     }
 
@@ -181,9 +168,7 @@ impl Tenant {
             .one(tx)
             .await
             .doing(DOING)?;
-        version.ok_or(Error::NotFound {
-            what: "flow version",
-        })?;
+        version.ok_or(Error::NotFound { what: "flow version" })?;
         if let Some(by) = new.submitted_by {
             let known: Option<Uuid> = user::Entity::find_by_id(by.uuid())
                 .select_only()
@@ -244,10 +229,7 @@ async fn insert_tasks(tx: &DatabaseTransaction, new: &NewRun) -> Result<(), Erro
             lease_since: Set(None),
             failure: Set(None),
         });
-        task::Entity::insert_many(rows)
-            .exec_without_returning(tx)
-            .await
-            .doing(DOING)?;
+        task::Entity::insert_many(rows).exec_without_returning(tx).await.doing(DOING)?;
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use domain::id::UserId;
 use domain::time::Timestamp;
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -53,9 +54,7 @@ impl Tenant {
         let password = self.store.passwords().hash(&new.password).await?;
         let tx = self.store.begin(DOING).await?;
         self.lock(&tx).await?;
-        let row = self
-            .insert_user(&tx, new.username, password, new.is_superuser)
-            .await?;
+        let row = self.insert_user(&tx, new.username, password, new.is_superuser).await?;
         tx.commit().await.doing(DOING)?;
         Ok(view(row))
     }
@@ -133,6 +132,22 @@ impl Tenant {
             revoke_sessions(&tx, id).await?;
         }
         tx.commit().await.doing(DOING)
+    }
+
+    pub(super) async fn check_user<C: ConnectionTrait>(
+        &self,
+        connection: &C,
+        id: UserId,
+    ) -> Result<(), Error> {
+        let found: Option<Uuid> = user::Entity::find_by_id(id.uuid())
+            .select_only()
+            .column(user::Column::Id)
+            .filter(user::Column::Tenant.eq(self.id.uuid()))
+            .into_tuple()
+            .one(connection)
+            .await
+            .doing("looking for a user")?;
+        found.map(drop).ok_or(Error::NotFound { what: "user" })
     }
 
     pub(crate) async fn insert_user(

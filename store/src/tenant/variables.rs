@@ -84,9 +84,7 @@ impl VariableKind {
     /// The kind with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Credential, Self::Generic]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        [Self::Credential, Self::Generic].into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -237,9 +235,7 @@ impl Tenant {
             .doing(DOING)?
             .ok_or(Error::NotFound { what: "tenant" })?;
         let key = self.data_key(&tenant, &first.name)?;
-        rows.iter()
-            .map(|row| Ok((row.name.clone(), self.open(&key, row)?)))
-            .collect()
+        rows.iter().map(|row| Ok((row.name.clone(), self.open(&key, row)?))).collect()
     }
 
     async fn variable_named<C: ConnectionTrait>(
@@ -284,16 +280,12 @@ impl Tenant {
         self.store
             .key()
             .unwrap_key(self.id, &tenant.data_key)
-            .map_err(|_| Error::Undecryptable {
-                name: name.to_owned(),
-            })
+            .map_err(|_| Error::Undecryptable { name: name.to_owned() })
     }
 
     fn open(&self, key: &DataKey, row: &variable::Model) -> Result<Secret, Error> {
         key.open(self.id, &row.name, &row.sealed)
-            .map_err(|_| Error::Undecryptable {
-                name: row.name.clone(),
-            })
+            .map_err(|_| Error::Undecryptable { name: row.name.clone() })
     }
 }
 
@@ -309,9 +301,8 @@ fn view(row: variable::Model) -> Result<Variable, Error> {
     Ok(Variable {
         id: VariableId(row.id),
         name: row.name,
-        kind: VariableKind::named(&row.kind).ok_or(Error::Corrupt {
-            what: "kind of a variable",
-        })?,
+        kind: VariableKind::named(&row.kind)
+            .ok_or(Error::Corrupt { what: "kind of a variable" })?,
         default_fields: from_text("fields of a variable", &row.default_fields)?,
         created: Timestamp(row.created),
         updated: Timestamp(row.updated),

@@ -47,9 +47,7 @@ impl Tenant {
         let sha256 = fingerprint(&[data, plan]);
         let tx = self.store.begin(DOING).await?;
         // The lock makes two stores of the same content one version.
-        let row = self
-            .flow_row(&tx, flow, Some(LockType::NoKeyUpdate))
-            .await?;
+        let row = self.flow_row(&tx, flow, Some(LockType::NoKeyUpdate)).await?;
         let found: Option<Uuid> = flow_version::Entity::find()
             .select_only()
             .column(flow_version::Column::Id)
@@ -70,10 +68,7 @@ impl Tenant {
                 plan: Set(to_text(plan)),
                 created: Set(clock::now().millis()),
             };
-            flow_version::Entity::insert(new)
-                .exec_without_returning(&tx)
-                .await
-                .doing(DOING)?;
+            flow_version::Entity::insert(new).exec_without_returning(&tx).await.doing(DOING)?;
         }
         if row.current_version != Some(id) {
             flow::Entity::update_many()
@@ -97,9 +92,7 @@ impl Tenant {
             .one(self.store.read())
             .await
             .doing("looking for a flow version")?
-            .ok_or(Error::NotFound {
-                what: "flow version",
-            })?;
+            .ok_or(Error::NotFound { what: "flow version" })?;
         Ok(FlowVersion {
             id: VersionId(row.id),
             flow: FlowId(row.flow),
@@ -128,9 +121,6 @@ impl Tenant {
             .all(db)
             .await
             .doing("listing flow versions")?;
-        Ok(rows
-            .into_iter()
-            .map(|(id, at)| (VersionId(id), Timestamp(at)))
-            .collect())
+        Ok(rows.into_iter().map(|(id, at)| (VersionId(id), Timestamp(at))).collect())
     }
 }

@@ -155,8 +155,7 @@ mod tests {
 
     fn mask() -> Mask {
         let variables = [("A", CANARY), ("B", "short"), ("C", "sk-canary"), ("D", "")];
-        let secrets =
-            Secrets::new(&variables.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        let secrets = Secrets::new(&variables.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
         secrets.learn("asked-for-later");
         secrets.mask()
     }

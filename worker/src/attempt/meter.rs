@@ -97,7 +97,9 @@ impl Meter {
                      `output_bytes_max`"
                 )
             } else {
-                format!("the cell sent a single value of more than {limit} bytes, which is the most that can travel")
+                format!(
+                    "the cell sent a single value of more than {limit} bytes, which is the most that can travel"
+                )
             },
         )
     }
@@ -138,7 +140,12 @@ mod tests {
     use super::*;
 
     fn limits() -> CellLimits {
-        CellLimits { output_bytes_max: 100, frames_max: 3, log_bytes_max: 10, ..CellLimits::default() }
+        CellLimits {
+            output_bytes_max: 100,
+            frames_max: 3,
+            log_bytes_max: 10,
+            ..CellLimits::default()
+        }
     }
 
     fn event(payload_bytes: u64) -> Received {

@@ -120,8 +120,13 @@ mod tests {
         let codes = ["component", "import", "input", "codec", "limit", "internal", "other"]
             .map(|kind| reported(body(kind), &CellLimits::default()).kind.code());
         let expected = [
-            "component", "package_missing", "input_invalid", "value_not_portable",
-            "output_too_large", "internal", "protocol_violation",
+            "component",
+            "package_missing",
+            "input_invalid",
+            "value_not_portable",
+            "output_too_large",
+            "internal",
+            "protocol_violation",
         ];
         assert_eq!(codes, expected);
         let failure = reported(body("component"), &CellLimits::default());

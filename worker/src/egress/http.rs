@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::rules::normalise;
+use super::rules::{Refusal, normalise};
 use super::{Shared, dial};
 
 type Body = BoxBody<Bytes, hyper::Error>;
@@ -64,7 +64,8 @@ async fn tunnel(
     let Some((host, port)) = destination(request.uri(), None) else {
         return Err(invalid("CONNECT needs host:port"));
     };
-    let mut upstream = shared.connect(&host, port).await.map_err(|error| failed(&host, port, &error))?;
+    let mut upstream =
+        shared.connect(&host, port).await.map_err(|error| failed(&host, port, &error))?;
     tokio::spawn(async move {
         let copy = async {
             let upgraded = hyper::upgrade::on(request).await.map_err(std::io::Error::other)?;
@@ -90,7 +91,8 @@ async fn forward(
         return Err(invalid("the URL names no host"));
     };
     to_origin_form(&mut request).map_err(|()| invalid("the URL cannot be forwarded"))?;
-    let upstream = shared.connect(&host, port).await.map_err(|error| failed(&host, port, &error))?;
+    let upstream =
+        shared.connect(&host, port).await.map_err(|error| failed(&host, port, &error))?;
     let gateway = |error: hyper::Error| {
         tracing::trace!(%error, "upstream failed");
         plain(StatusCode::BAD_GATEWAY, "upstream_failed", &host, port, "the server did not answer")
@@ -135,10 +137,14 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
 fn failed(host: &str, port: u16, error: &dial::Error) -> Response<Body> {
     let message = error.to_string();
     match error {
-        dial::Error::Refused(_) => {
+        dial::Error::Refused(refusal) => {
+            let private = match refusal {
+                Refusal::NotAllowed { .. } => "",
+                Refusal::Inside { .. } => ", \"private\": true",
+            };
             let hint = format!(
-                "{message}; to allow it, add {{\"host\": \"{host}\", \"port\": {port}}} to the \
-                 egress rules of the flow or tenant"
+                "{message}; to allow it, an operator adds {{\"host\": \"{host}\", \"port\": \
+                 {port}{private}}} to the egress rules of the flow or tenant"
             );
             plain(StatusCode::FORBIDDEN, "egress_refused", host, port, &hint)
         }
@@ -159,14 +165,15 @@ fn invalid(message: &str) -> Response<Body> {
 }
 
 fn plain(status: StatusCode, code: &str, host: &str, port: u16, message: &str) -> Response<Body> {
-    let body =
-        serde_json::json!({"error": code, "host": host, "port": port, "message": message});
+    let body = serde_json::json!({"error": code, "host": host, "port": port, "message": message});
     json(status, &body)
 }
 
 fn json(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
     let mut response = Response::new(
-        Full::new(Bytes::from(body.to_string())).map_err(|never: Infallible| match never {}).boxed(),
+        Full::new(Bytes::from(body.to_string()))
+            .map_err(|never: Infallible| match never {})
+            .boxed(),
     );
     *response.status_mut() = status;
     response

@@ -75,9 +75,7 @@ fn names(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix('*') {
         // `*.example.com`: something must stand before the dot. An address is never "below" one.
         Some(suffix) if suffix.starts_with('.') => {
-            host.parse::<IpAddr>().is_err()
-                && host.len() > suffix.len()
-                && host.ends_with(suffix)
+            host.parse::<IpAddr>().is_err() && host.len() > suffix.len() && host.ends_with(suffix)
         }
         Some(_) => false,
         None => pattern == host,
@@ -139,6 +137,8 @@ mod tests {
         assert!(!ok(&open, "127.0.0.1", &[deny]));
         assert!(!ok(&open, "::ffff:127.0.0.1", &[deny]));
         let literal = rule("169.254.169.254", 80, true);
-        assert!(admit(&literal, "169.254.169.254", "169.254.169.254".parse().unwrap(), &[]).is_ok());
+        assert!(
+            admit(&literal, "169.254.169.254", "169.254.169.254".parse().unwrap(), &[]).is_ok()
+        );
     }
 }

@@ -122,13 +122,13 @@ mod tests {
         let v1 = "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/x\n0::/init\n";
         assert_eq!(
             parse(v1),
-            Some(Cgroup::V1 { memory: "/c/memory/docker/abc".into(), cpu: "/c/cpu/docker/abc".into() })
+            Some(Cgroup::V1 {
+                memory: "/c/memory/docker/abc".into(),
+                cpu: "/c/cpu/docker/abc".into()
+            })
         );
         let v2 = "0::/system.slice/docker-abc.scope\n";
-        assert_eq!(
-            parse(v2),
-            Some(Cgroup::V2 { path: "/c/system.slice/docker-abc.scope".into() })
-        );
+        assert_eq!(parse(v2), Some(Cgroup::V2 { path: "/c/system.slice/docker-abc.scope".into() }));
     }
 
     #[test]
@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn the_kernels_counter_is_read_in_both_forms() {
         assert_eq!(oom_kills_in("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"), Some(2));
-        assert_eq!(oom_kills_in("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"), Some(1));
+        assert_eq!(
+            oom_kills_in("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"),
+            Some(1)
+        );
         assert_eq!(oom_kills_in("oom_kill_disable 0\n"), None);
     }
 

@@ -84,7 +84,7 @@ pub struct Slot {
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) end: watch::Receiver<Option<End>>,
     /// Held open as long as the container may live: at its end of file the runner exits.
-    pub(crate) _lifeline: Lifeline,
+    pub(crate) lifeline: Option<Lifeline>,
 }
 
 /// The container's standard input, seen from outside. The lock only makes it shareable.

@@ -28,9 +28,7 @@ use tokio::time::timeout;
 
 use super::cgroup::Cgroup;
 use super::connection::Connection;
-use super::slot::{
-    CELL_SOCKET, EGRESS_SOCKET, End, Lifeline, MOUNT_POINT, SlotDir, create_root,
-};
+use super::slot::{CELL_SOCKET, EGRESS_SOCKET, End, Lifeline, MOUNT_POINT, SlotDir, create_root};
 use super::{Error, Evidence, Job, Running, Sandbox, Slot, SlotId, SlotSpec};
 use crate::config::{Config, PoolConfig};
 use crate::egress::Proxy;
@@ -82,15 +80,9 @@ impl Warm {
     pub async fn open(config: &Config, epoch: WorkerEpoch) -> Result<Self, Error> {
         let docker = engine::connect(&config.docker_host).await?;
         let root = config.slot_root();
-        create_root(&root).map_err(|source| Error::Io {
-            doing: "making worker.socket_dir",
-            source,
-        })?;
-        let owner = Owner {
-            cluster: config.cluster.clone(),
-            worker: config.name.clone(),
-            epoch,
-        };
+        create_root(&root)
+            .map_err(|source| Error::Io { doing: "making worker.socket_dir", source })?;
+        let owner = Owner { cluster: config.cluster.clone(), worker: config.name.clone(), epoch };
         Ok(Self {
             inner: Arc::new(Inner {
                 docker,
@@ -187,8 +179,10 @@ impl Sandbox for Warm {
         slot.cgroup.as_ref().and_then(Cgroup::memory_peak_bytes)
     }
 
-    async fn destroy(&self, slot: Slot) {
+    async fn destroy(&self, mut slot: Slot) {
         let (id, container) = (slot.id, slot.container.clone());
+        // Closed first: an engine that still has output for us waits with the removal.
+        drop(slot.lifeline.take());
         self.inner.remove(&container, slot.end.clone()).await;
         drop(slot);
         self.inner.forget(id);
@@ -220,7 +214,7 @@ impl Inner {
                 proxy: None,
                 cgroup: booted.cgroup,
                 end,
-                _lifeline: booted.lifeline,
+                lifeline: Some(booted.lifeline),
             }),
             Err(error) => {
                 self.remove(&container, end).await;
@@ -262,14 +256,15 @@ impl Inner {
 
     async fn run(&self, slot: &mut Slot, job: Job) -> Result<Running, Error> {
         let Job { mut task, limits, egress } = job;
-        let mut connection = slot.connection.take().filter(|_| slot.is_alive()).ok_or(Error::Died)?;
+        let mut connection =
+            slot.connection.take().filter(|_| slot.is_alive()).ok_or(Error::Died)?;
         self.fit(slot, &limits).await?;
         let mut ledger = None;
         if let Some(policy) = egress.filter(|policy| !policy.rules.is_empty()) {
-            let listener = slot.dir.listen(EGRESS_SOCKET).map_err(|source| Error::Io {
-                doing: "making the egress socket",
-                source,
-            })?;
+            let listener = slot
+                .dir
+                .listen(EGRESS_SOCKET)
+                .map_err(|source| Error::Io { doing: "making the egress socket", source })?;
             let proxy = Proxy::open(listener, policy);
             ledger = Some(proxy.ledger());
             slot.proxy = Some(proxy);

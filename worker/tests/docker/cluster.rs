@@ -158,10 +158,8 @@ impl Cluster {
         let bus = bus::memory(bus::memory::Settings::new(dir.path().join("events"))).await.unwrap();
         let mut config = config(&image, &dir.path().join("s"), &name);
         change(&mut config);
-        let scheduler = Arc::new(Scheduler {
-            state: Mutex::default(),
-            changed: watch::Sender::new(0),
-        });
+        let scheduler =
+            Arc::new(Scheduler { state: Mutex::default(), changed: watch::Sender::new(0) });
         let mut requests = bus.serve(Service::Scheduler, 64).await.unwrap();
         let serving = scheduler.clone();
         tokio::spawn(async move {

@@ -34,7 +34,7 @@ async fn every_hardening_setting_is_on() {
         "NanoCpus": 1_000_000_000, "CpuShares": 128, "ShmSize": 8_388_608, "OomScoreAdj": 500,
         "IpcMode": "private", "PidMode": "", "UTSMode": "", "UsernsMode": "",
         "Binds": null, "Devices": null,
-        "Tmpfs": {"/tmp": "rw,noexec,nosuid,nodev,mode=1777,size=4194304"},
+        "Tmpfs": {"/tmp": "rw,noexec,nosuid,nodev,uid=65532,gid=65532,mode=0700,size=4194304"},
         "LogConfig": {"Type": "none", "Config": {}},
         "Ulimits": [
             {"Name": "nofile", "Hard": 4096, "Soft": 4096}, {"Name": "core", "Hard": 0, "Soft": 0}
@@ -167,4 +167,70 @@ async fn an_image_of_a_task_that_is_missing_fails_only_that_task() {
     let name = cluster.name.clone();
     cluster.stop().await;
     assert!(containers_of(&name).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_waited_too_long_is_replaced() {
+    if skip() {
+        return;
+    }
+    let cluster = Cluster::with(|config| config.pool.idle_s_max = 1).await;
+    cluster.warm(2).await;
+    let first = cluster.worker.figures();
+    while cluster.worker.figures().expired < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    cluster.warm(1).await;
+    assert!(cluster.worker.figures().prepared > first.prepared);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_bounds_how_many_containers_exist() {
+    if skip() {
+        return;
+    }
+    let cluster = Cluster::with(|config| {
+        config.pool.images[0].size = 4;
+        config.pool.memory_bytes_max = 2 * config.limits.memory_bytes;
+    })
+    .await;
+    cluster.warm(2).await;
+    let tasks = (0..4).map(|_| cluster.run(cluster.assignment("slow:300", "s")));
+    let watch = async {
+        loop {
+            assert!(cluster.worker.figures().containers <= 2);
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        _ = futures::future::join_all(tasks) => {}
+        () = watch => {}
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_sees_what_is_there_and_what_is_missing() {
+    if skip() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = crate::cluster::config(&image::of("normal"), dir.path(), "doctor");
+    let missing = PoolImage { image: "flowcell/no-such-image:1".into(), size: 1 };
+    config.pool.images.push(missing);
+    let checks = flowcell_worker::doctor::examine(&config).await;
+    let status = |name: &str| {
+        let check = checks.iter().find(|check| check.name.contains(name));
+        format!("{:?}", check.unwrap_or_else(|| panic!("{name} in {checks:?}")).status)
+    };
+    for name in
+        ["settings", "docker", "docker version", "seccomp", "resource limits", "fake-runner"]
+    {
+        assert_eq!(status(name), "Ok", "{checks:#?}");
+    }
+    for name in ["kernel", "cgroup version", "disk", "clock", "memory"] {
+        assert_ne!(status(name), "Fail", "{checks:#?}");
+    }
+    assert_eq!(status("no-such-image"), "Fail");
 }

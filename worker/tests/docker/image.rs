@@ -30,7 +30,7 @@ pub(crate) fn of(mode: &str) -> String {
     let mut rustc = Command::new("rustc");
     rustc.args(["--edition", "2024"]).args(options).arg("-o").arg(&binary).arg(SOURCE);
     assert!(run(&mut rustc), "the fake runner does not compile");
-    let tar = Command::new("tar")
+    let mut tar = Command::new("tar")
         .args(["-C", root.path().to_str().unwrap(), "-c", "."])
         .stdout(Stdio::piped())
         .spawn()
@@ -39,8 +39,9 @@ pub(crate) fn of(mode: &str) -> String {
     import
         .args(["import", "--change", "ENTRYPOINT [\"/runner\"]"])
         .args(["--change", &format!("CMD [\"{mode}\"]"), "-", &tag])
-        .stdin(tar.stdout.unwrap());
+        .stdin(tar.stdout.take().unwrap());
     assert!(run(&mut import), "docker import failed");
+    assert!(tar.wait().unwrap().success());
     tag
 }
 

@@ -2,12 +2,20 @@
 //!
 //! Set `FLOWCELL_SKIP_DOCKER=1` where there is no engine.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod cluster;
 mod egress;
 mod hostile;
 mod hygiene;
 mod image;
 mod lifeline;
+mod real;
 mod work;
 
 /// Whether this run is to do without an engine. Says so.

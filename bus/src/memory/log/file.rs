@@ -243,7 +243,7 @@ impl Log {
 }
 
 /// Removes a log's file, if there is one.
-pub(super) fn delete(path: &Path) -> Result<(), Error> {
+fn delete(path: &Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(Error::File { doing: "deleting", path: path.to_owned(), source })

@@ -18,6 +18,7 @@ sys.path.insert(0, str(COMPONENTS))
 import langflow
 from ask_model import AskModel
 from boom import Boom
+from chatty import Chatty
 from describe_table import DescribeTable
 from fake_llm import FakeLLM
 from fake_model import FakeModel
@@ -25,16 +26,18 @@ from fork_bomb import ForkBomb
 from greet import Greet
 from hog import Hog
 from leak import Leak
-from lfx.components.flow_controls import ConditionalRouterComponent
+from legacy import Legacy
+from lfx.components.flow_controls import ConditionalRouterComponent, LoopComponent
 from lfx.components.input_output import (
     ChatInput,
     ChatOutput,
     TextInputComponent,
     TextOutputComponent,
 )
-from lfx.components.models_and_agents import PromptComponent
+from lfx.components.models_and_agents import AgentComponent, PromptComponent
 from lfx.custom.custom_component.component import Component
 from lfx.graph import Graph
+from list_rows import ListRows
 from make_data import MakeData
 from make_table import MakeTable
 from nap import Nap
@@ -42,6 +45,7 @@ from pass_through import PassThrough
 from recall import Recall
 from shout import Shout
 from spin import Spin
+from stamp import Stamp
 from upper import Upper
 from use_tool import UseTool
 from vanish import Vanish
@@ -162,6 +166,39 @@ def recall() -> Graph:
     return Graph(start, chat_output(memory.recall))
 
 
+def loop() -> Graph:
+    start = chat_input()
+    data = MakeData(_id="MakeData-bbbbb")
+    data.set(text=start.message_response)
+    rows = MakeTable(_id="MakeTable-ccccc")
+    rows.set(data=data.build_data)
+    each = LoopComponent(_id="LoopComponent-lllll")
+    body = Stamp(_id="Stamp-sssss")
+    body.set(row=each.item_output)
+    each.set(data=rows.build_table, item=body.stamp)
+    listed = ListRows(_id="ListRows-ddddd")
+    listed.set(table=each.done_output)
+    return Graph(start, chat_output(listed.write))
+
+
+def chatty() -> Graph:
+    start = chat_input()
+    talker = Chatty(_id="Chatty-bbbbb")
+    talker.set(text=start.message_response)
+    join = PromptComponent(_id="Prompt-jjjjj")
+    join.set(template="{a} + {b}", a=talker.first, b=talker.second)
+    return Graph(start, chat_output(join.build_prompt))
+
+
+def agent() -> Graph:
+    start = chat_input()
+    upper = Upper(_id="Upper-uuuuu")
+    upper._append_tool_to_outputs_map()
+    thinker = AgentComponent(_id="Agent-bbbbb")
+    thinker.set(input_value=start.message_response, tools=[upper.to_toolkit])
+    return Graph(start, chat_output(thinker.message_response))
+
+
 def boom() -> Graph:
     start = chat_input()
     broken = Boom(_id="Boom-bbbbb")
@@ -196,6 +233,10 @@ FLOWS: dict[str, Callable[[], Graph]] = {
     "echo": echo,
     "tok": tok,
     "boom": boom,
+    "loop": loop,
+    "chatty": chatty,
+    "agent": agent,
+    "legacy": one_step(Legacy),
     "router": router,
     "diamond": diamond,
     "text": text,
@@ -222,7 +263,13 @@ VARIABLE_FIELDS = {
     "leak": [("Leak-bbbbb", "token")],
 }
 
-STARTER_FLOWS = {"model": "Basic Prompting.json"}
+STARTER_FLOWS = {
+    "model": "Basic Prompting.json",
+    "simple_agent": "Simple Agent.json",
+    "multi_agent": "Multi Agent Flow.json",
+    "seo": "SEO Keyword Generator.json",
+    "twitter": "Twitter Thread Generator.json",
+}
 
 
 def node_of(exported: dict[str, Any], node_id: str) -> dict[str, Any]:
@@ -250,14 +297,14 @@ def main() -> None:
         exported = graph.dump(
             name=f"conformance {name}", endpoint_name=f"conformance-{name.replace('_', '-')}"
         )
-        if name == "live_tool":
+        if name in {"live_tool", "agent"}:
             mark_tool_mode(exported, "Upper-uuuuu")
         for field in VARIABLE_FIELDS.get(name, ()):
             name_a_variable(exported, *field)
         (output / f"{name}.json").write_text(json.dumps(exported, indent=1, default=str))
     for name, file in STARTER_FLOWS.items():
         exported = json.loads((STARTERS / file).read_text())
-        exported |= {"name": f"conformance {name}", "endpoint_name": f"conformance-{name}"}
+        exported |= {"name": f"conformance {name}", "endpoint_name": f"conformance-{name.replace('_', '-')}"}
         (output / f"{name}.json").write_text(json.dumps(exported, indent=1))
 
 

@@ -74,7 +74,9 @@ pub(super) fn container(
 
 fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir) -> HostConfig {
     let limits = &inner.limits;
-    let tmpfs = format!("rw,noexec,nosuid,nodev,mode=1777,size={}", spec.tmpfs_bytes);
+    // Owned by the cell's user: runc gives a tmpfs the mode that the image's directory has.
+    let tmpfs =
+        format!("rw,noexec,nosuid,nodev,uid=65532,gid=65532,mode=0700,size={}", spec.tmpfs_bytes);
     HostConfig {
         auto_remove: Some(true),
         network_mode: Some("none".into()),

@@ -31,8 +31,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Connects to the engine and agrees on the version of its API.
 pub(crate) async fn connect(host: &str) -> Result<Docker, Error> {
     let unreachable = |error: Engine| Error::EngineUnreachable { reason: error.to_string() };
-    let docker = Docker::connect_with_unix(host, ANSWER_MAX.as_secs(), bollard::API_DEFAULT_VERSION)
-        .map_err(unreachable)?;
+    let docker =
+        Docker::connect_with_unix(host, ANSWER_MAX.as_secs(), bollard::API_DEFAULT_VERSION)
+            .map_err(unreachable)?;
     timeout(ANSWER_MAX, docker.negotiate_version())
         .await
         .unwrap_or(Err(Engine::RequestTimeoutError))
@@ -84,11 +85,8 @@ impl Inner {
 
     /// The first process, in this host's numbers.
     pub(super) async fn pid(&self, container: &str) -> Option<i64> {
-        let inspected = self
-            .docker
-            .inspect_container(container, None::<InspectContainerOptions>)
-            .await
-            .ok()?;
+        let inspected =
+            self.docker.inspect_container(container, None::<InspectContainerOptions>).await.ok()?;
         inspected.state?.pid.filter(|pid| *pid > 0)
     }
 

@@ -1,0 +1,48 @@
+//! Ending a run on request. The schedulers decide; here the wish is put into their queue.
+
+use bus::{Bus, Queue};
+use bytes::Bytes;
+use domain::id::RunId;
+use proto::message::VERSION;
+use serde_json::json;
+
+use crate::app::App;
+use crate::error::Error;
+
+/// Asks the schedulers to end a run.
+pub(crate) async fn cancel(bus: &Bus, run: RunId) -> Result<(), Error> {
+    let body = json!({"v": VERSION, "run": run, "cancel": true}).to_string();
+    Ok(bus.enqueue(&Queue::Runs, &format!("cancel:{run}"), Bytes::from(body)).await?)
+}
+
+/// Cancels a run unless it is told that the run ended: for callers that go away.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    app: App,
+    run: Option<RunId>,
+}
+
+impl Guard {
+    pub(crate) fn new(app: &App, run: RunId) -> Self {
+        Self { app: app.clone(), run: Some(run) }
+    }
+
+    /// The run ended, or may go on by itself.
+    pub(crate) fn release(&mut self) {
+        self.run = None;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        // Without a runtime the process ends anyway.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let app = self.app.clone();
+        runtime.spawn(async move {
+            if let Err(error) = cancel(&app.bus, run).await {
+                tracing::warn!(run.id = %run, error = %error, "an abandoned run goes on");
+            }
+        });
+    }
+}

@@ -1,0 +1,55 @@
+//! Now, and times as each protocol writes them.
+
+use std::time::SystemTime;
+
+use domain::time::Timestamp;
+
+/// Now.
+pub(crate) fn now() -> Timestamp {
+    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// `2026-11-21T23:02:31.259Z`: our own endpoints.
+pub(crate) fn rfc3339(at: Timestamp) -> String {
+    format(at, "%Y-%m-%dT%H:%M:%S%.3fZ")
+}
+
+/// `2026-11-21T23:02:31+00:00`: Langflow's flows and keys.
+pub(crate) fn whole_seconds(at: Timestamp) -> String {
+    format(at, "%Y-%m-%dT%H:%M:%S+00:00")
+}
+
+/// `2026-11-21T23:02:31.259000Z`: Langflow's users.
+pub(crate) fn micros(at: Timestamp) -> String {
+    format(at, "%Y-%m-%dT%H:%M:%S%.6fZ")
+}
+
+/// `2026-11-21 23:02:31.259000 UTC`: Langflow's messages.
+pub(crate) fn message(at: Timestamp) -> String {
+    format(at, "%Y-%m-%d %H:%M:%S%.6f UTC")
+}
+
+/// The time that an RFC 3339 text names.
+pub(crate) fn parse(text: &str) -> Option<Timestamp> {
+    text.parse::<jiff::Timestamp>().ok().map(|at| Timestamp(at.as_millisecond()))
+}
+
+fn format(at: Timestamp, pattern: &str) -> String {
+    // Times outside of jiff's range (years -9999 to 9999) come only from damaged rows.
+    jiff::Timestamp::from_millisecond(at.millis()).unwrap_or_default().strftime(pattern).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let at = parse("2026-11-21T23:02:31.259Z").unwrap();
+        assert_eq!(rfc3339(at), "2026-11-21T23:02:31.259Z");
+        assert_eq!(whole_seconds(at), "2026-11-21T23:02:31+00:00");
+        assert_eq!(micros(at), "2026-11-21T23:02:31.259000Z");
+        assert_eq!(message(at), "2026-11-21 23:02:31.259000 UTC");
+    }
+}

@@ -1,0 +1,98 @@
+//! How the API is set up.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use domain::limits::{CellLimits, FLOW_BYTES_MAX, REQUEST_BYTES_MAX};
+use domain::retry::RetryPolicy;
+use serde::Deserialize;
+
+/// Settings of the API. Health routes and the login are always open, everything else never is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Largest body of a flow: import, creation, change.
+    pub flow_bytes_max: usize,
+    /// Largest body of any other request.
+    pub request_bytes_max: usize,
+    /// Most bytes that an uploaded archive may unpack to.
+    pub archive_bytes_max: usize,
+    /// Most entries of an uploaded archive.
+    pub archive_entries_max: usize,
+    /// Time after which a run that a caller waits for (`/api/v1/run`) is ended.
+    pub sync_run_ms_max: u64,
+    /// Deadline of a durable run that names none.
+    pub run_deadline_ms: u64,
+    /// Longest deadline that a caller may ask for.
+    pub run_deadline_ms_max: u64,
+    /// How long a login is good for.
+    pub session_ms: u64,
+    /// Whether the session cookie is only sent over TLS; set it wherever TLS ends before the API.
+    pub secure_cookies: bool,
+    /// Whether a plain `/api/v1/run` is cancelled when its caller goes away. Langflow lets it go
+    /// on, and callers use that; a streamed run is cancelled in any case, as there.
+    pub cancel_abandoned_runs: bool,
+    /// What each cell of a new run may use.
+    pub cell: CellLimits,
+    /// How tasks of a new run are retried.
+    pub retry: RetryPolicy,
+    /// Isolation policy of new runs.
+    pub isolation: Isolation,
+}
+
+/// How much of a run shares a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// One container for each cell.
+    #[default]
+    Component,
+}
+
+impl Isolation {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Component => "component",
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7860)),
+            flow_bytes_max: FLOW_BYTES_MAX,
+            request_bytes_max: REQUEST_BYTES_MAX,
+            // A project archive of Langflow holds tens of flows of about a megabyte.
+            archive_bytes_max: 4 * FLOW_BYTES_MAX,
+            archive_entries_max: 1_000,
+            sync_run_ms_max: 10 * 60 * 1_000,
+            run_deadline_ms: 60 * 60 * 1_000,
+            run_deadline_ms_max: 24 * 60 * 60 * 1_000,
+            session_ms: 12 * 60 * 60 * 1_000,
+            secure_cookies: false,
+            cancel_abandoned_runs: false,
+            cell: CellLimits::default(),
+            retry: RetryPolicy::default(),
+            isolation: Isolation::default(),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn sync_run_max(&self) -> Duration {
+        Duration::from_millis(self.sync_run_ms_max)
+    }
+
+    pub(crate) fn session(&self) -> Duration {
+        Duration::from_millis(self.session_ms)
+    }
+
+    /// The deadline for a run that asks for this one.
+    pub(crate) fn run_deadline(&self, asked_ms: Option<u64>) -> Duration {
+        let asked = asked_ms.unwrap_or(self.run_deadline_ms);
+        Duration::from_millis(asked.min(self.run_deadline_ms_max))
+    }
+}

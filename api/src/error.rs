@@ -1,0 +1,215 @@
+//! Everything that can go wrong on the way of a request, and how each family of routes says it.
+//!
+//! Handlers return an [`Error`]; the edge turns it into Langflow's body on Langflow's routes and
+//! into [`ErrorBody`] on ours. Nothing internal leaves: no path, no SQL, no text of a library.
+
+mod convert;
+mod flowcell;
+mod langflow;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use proto::http::ErrorBody;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub(crate) use self::convert::internal;
+pub(crate) use self::langflow::exception_body;
+
+/// Whose manner an answer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Langflow's: `{"detail": …}`.
+    Langflow,
+    /// Ours: [`ErrorBody`].
+    Flowcell,
+}
+
+/// Which kinds of credentials a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepts {
+    /// API keys only.
+    Keys,
+    /// API keys and sessions.
+    All,
+}
+
+/// One entry of a 422 in FastAPI's form.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Issue {
+    pub(crate) kind: &'static str,
+    pub(crate) place: Vec<Value>,
+    pub(crate) message: String,
+    pub(crate) expected: Option<&'static str>,
+}
+
+/// Why a request is not answered as it wished.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("no credentials")]
+    CredentialsMissing(Accepts),
+    #[error("the api key is unknown, revoked or expired")]
+    KeyInvalid(Accepts),
+    #[error("the session is unknown, revoked or expired")]
+    SessionInvalid,
+    #[error("wrong user name or password")]
+    LoginFailed,
+    #[error("too many logins")]
+    TooManyLogins { retry_after_s: u64 },
+    #[error("not allowed: {0}")]
+    Forbidden(&'static str),
+    #[error("no such route")]
+    RouteNotFound,
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    #[error("flow {name:?} not found")]
+    FlowNotFound { name: Option<String> },
+    #[error("flow is invalid: {}", problems.join("; "))]
+    FlowInvalid { problems: Vec<String> },
+    #[error("run not found")]
+    RunNotFound,
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    #[error("the request has {} issues", .0.len())]
+    Issues(Vec<Issue>),
+    #[error("the body is invalid: {0}")]
+    BodyInvalid(String),
+    #[error("the body cannot be parsed")]
+    BodyUnreadable,
+    #[error("the body is too large")]
+    BodyTooLarge,
+    #[error("{0}")]
+    Refused(String),
+    #[error("conflict: {0}")]
+    Conflict(String),
+    #[error("the {0} is taken")]
+    Duplicate(&'static str),
+    #[error("a tweak and the input set the same field")]
+    TweakConflict(&'static str),
+    #[error("refused tweaks of {}", fields.join(", "))]
+    TweaksRefused { message: String, fields: Vec<String> },
+    #[error("the run failed: {message}")]
+    RunFailed { message: String },
+    #[error("the run took too long")]
+    RunTimedOut,
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    #[error("{doing}: {cause}")]
+    Internal { doing: &'static str, cause: String },
+}
+
+/// Where a response keeps the error that it stands for, until the edge knows the family.
+#[derive(Clone, Debug)]
+pub(crate) struct Carried(pub(crate) Arc<Error>);
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        response.extensions_mut().insert(Carried(Arc::new(self)));
+        response
+    }
+}
+
+impl Issue {
+    /// An issue at a place in the body.
+    pub(crate) fn body(
+        kind: &'static str,
+        path: impl IntoIterator<Item = impl Into<Value>>,
+        message: impl Into<String>,
+    ) -> Self {
+        let place = std::iter::once("body".into()).chain(path.into_iter().map(Into::into));
+        Self { kind, place: place.collect(), message: message.into(), expected: None }
+    }
+
+    /// A field that must be there.
+    pub(crate) fn missing(field: &str) -> Self {
+        Self::body("missing", [field], "Field required")
+    }
+
+    pub(super) fn to_value(&self) -> Value {
+        let mut value = json!({"type": self.kind, "loc": self.place, "msg": self.message});
+        if let (Some(expected), Some(map)) = (self.expected, value.as_object_mut()) {
+            map.insert("ctx".to_owned(), json!({"expected": expected}));
+        }
+        value
+    }
+}
+
+impl Error {
+    /// The answer, in the manner of the family. Logs what the client must not see.
+    pub(crate) fn answer(&self, family: Family) -> Response {
+        let reference = self.log();
+        let status = self.status(family);
+        let mut response = match family {
+            Family::Langflow => (status, Json(langflow::body(self, reference))).into_response(),
+            Family::Flowcell => {
+                let error = flowcell::detail(self, reference);
+                (status, Json(ErrorBody { error })).into_response()
+            }
+        };
+        let headers = response.headers_mut();
+        match self {
+            Self::TooManyLogins { retry_after_s } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
+            }
+            Self::Unavailable(_) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::LoginFailed | Self::SessionInvalid => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
+        }
+        response
+    }
+
+    /// What is internal is logged here, once, under a reference that the client gets.
+    fn log(&self) -> Option<Uuid> {
+        match self {
+            Self::Internal { doing, cause } => {
+                let reference = Uuid::new_v4();
+                tracing::error!(error.reference = %reference, doing, cause, "request failed");
+                Some(reference)
+            }
+            Self::Unavailable(cause) => {
+                tracing::warn!(cause, "request refused: unavailable");
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn status(&self, family: Family) -> StatusCode {
+        let langflow = family == Family::Langflow;
+        match self {
+            Self::CredentialsMissing(_) | Self::KeyInvalid(_) | Self::Forbidden(_) => {
+                StatusCode::FORBIDDEN
+            }
+            Self::SessionInvalid | Self::LoginFailed => StatusCode::UNAUTHORIZED,
+            Self::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::RouteNotFound
+            | Self::FlowNotFound { .. }
+            | Self::RunNotFound
+            | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::FlowInvalid { .. }
+            | Self::Issues(_)
+            | Self::BodyInvalid(_)
+            | Self::TweaksRefused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BodyUnreadable | Self::Refused(_) | Self::TweakConflict(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            // Langflow answers a taken name with 400.
+            Self::Duplicate(_) if langflow => StatusCode::BAD_REQUEST,
+            Self::Conflict(_) | Self::Duplicate(_) => StatusCode::CONFLICT,
+            Self::RunFailed { .. } | Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::RunTimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Errors as Langflow words them.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Accepts, Error, Issue, flowcell};
+
+/// The body of the answer.
+pub(super) fn body(error: &Error, reference: Option<Uuid>) -> Value {
+    let detail = match error {
+        Error::TooManyLogins { retry_after_s } => {
+            let text = "Too many requests. Please try again later.";
+            return json!({"detail": text, "retry_after": retry_after_s.to_string()});
+        }
+        Error::FlowInvalid { problems } => {
+            // Our clients read the list, Langflow's the sentence.
+            let ours = flowcell::detail(error, None);
+            return json!({"detail": problems.join("; "), "error": ours});
+        }
+        Error::Issues(issues) => issues.iter().map(Issue::to_value).collect(),
+        Error::TweaksRefused { message, fields } => json!({
+            "error": domain::tweaks::Error::REFUSED_ERROR,
+            "code": domain::tweaks::Error::REFUSED_CODE,
+            "message": message,
+            "fields": fields,
+        }),
+        other => text(other, reference).into(),
+    };
+    json!({"detail": detail})
+}
+
+fn text(error: &Error, reference: Option<Uuid>) -> String {
+    match error {
+        Error::CredentialsMissing(Accepts::Keys) => {
+            "An API key must be passed as query or header".to_owned()
+        }
+        Error::CredentialsMissing(Accepts::All) => {
+            "No authentication credentials provided".to_owned()
+        }
+        Error::KeyInvalid(Accepts::Keys) => "Invalid or missing API key".to_owned(),
+        Error::KeyInvalid(Accepts::All) => "Invalid API key".to_owned(),
+        Error::SessionInvalid => "Invalid token".to_owned(),
+        Error::LoginFailed => "Incorrect username or password".to_owned(),
+        Error::RouteNotFound => "Not Found".to_owned(),
+        Error::MethodNotAllowed => "Method Not Allowed".to_owned(),
+        Error::FlowNotFound { name: Some(name) } => format!("Flow identifier {name} not found"),
+        Error::FlowNotFound { name: None } => "Flow not found".to_owned(),
+        Error::NotFound(what) => {
+            let mut letters = what.chars();
+            let first = letters.next().into_iter().flat_map(char::to_uppercase);
+            format!("{}{} not found", first.collect::<String>(), letters.as_str())
+        }
+        Error::BodyInvalid(text) | Error::Refused(text) | Error::Conflict(text) => text.clone(),
+        Error::BodyUnreadable => "There was an error parsing the body".to_owned(),
+        Error::Duplicate("variable name") => "Variable name already exists".to_owned(),
+        Error::Duplicate("endpoint name") => "Endpoint name must be unique".to_owned(),
+        Error::Duplicate(_) => "Name must be unique".to_owned(),
+        Error::TweakConflict(text) => (*text).to_owned(),
+        Error::RunFailed { message } => exception_body(message),
+        other => flowcell::detail(other, reference).message,
+    }
+}
+
+/// Langflow's `ExceptionBody`, which it puts into `detail` as a text.
+pub(crate) fn exception_body(message: &str) -> String {
+    json!({
+        "message": message,
+        "traceback": null,
+        "description": null,
+        "code": null,
+        "suggestion": null,
+    })
+    .to_string()
+}

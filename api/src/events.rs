@@ -1,0 +1,202 @@
+//! A run's events from any position on: from the bus while the log lives there, from the archive
+//! afterwards. Who reads cannot tell the difference.
+//!
+//! The bus is not trusted to say the last word: the run's row is looked at now and then, and a
+//! log that lost its end is ended from the row.
+
+use std::time::Duration;
+
+use bus::EventReader;
+use bytes::Bytes;
+use domain::failure::{Failure, FailureKind};
+use domain::id::RunId;
+use domain::run::RunState;
+use proto::event::{RunEvent, RunEventKind};
+use serde::Deserialize;
+use store::{RunHeader, Tenant};
+
+use crate::app::App;
+use crate::clock;
+use crate::error::{Error, internal};
+
+/// How often the run's row is looked at when its log is silent.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// An ended run whose log says nothing for this many looks has lost the log's end.
+const LOOKS_MAX: u32 = 10;
+
+/// One entry of a log.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Its position, from 1.
+    pub(crate) position: u64,
+    /// The event's JSON, as stored.
+    pub(crate) body: Bytes,
+}
+
+/// A run's events, in order.
+#[derive(Debug)]
+pub(crate) struct Events {
+    app: App,
+    tenant: Tenant,
+    run: RunId,
+    position: u64,
+    source: Source,
+    looks: u32,
+}
+
+#[derive(Debug)]
+enum Source {
+    Live(EventReader),
+    /// What is left of a complete log, in order.
+    Complete(std::vec::IntoIter<Bytes>),
+    Ended,
+}
+
+/// The part of an event that says what it is; readers pass on what they do not know.
+#[derive(Debug, Deserialize)]
+struct Kind {
+    #[serde(rename = "type")]
+    name: String,
+}
+
+impl Entry {
+    /// The event's type.
+    pub(crate) fn name(&self) -> String {
+        let kind = serde_json::from_slice::<Kind>(&self.body);
+        kind.map_or_else(|_| "unknown".to_owned(), |kind| kind.name)
+    }
+
+    /// The event, if it is one that this program knows.
+    pub(crate) fn event(&self) -> Option<RunEventKind> {
+        serde_json::from_slice::<RunEvent>(&self.body).ok().map(|event| event.kind)
+    }
+
+    /// Whether it is the last one of its log.
+    pub(crate) fn is_terminal(&self) -> bool {
+        let name = self.name();
+        ["run.completed", "run.failed", "run.cancelled", "run.timed_out"].contains(&&*name)
+    }
+}
+
+impl Events {
+    /// Events of a run of this tenant after a position. A foreign run is not found.
+    pub(crate) async fn open(
+        app: &App,
+        tenant: Tenant,
+        run: RunId,
+        after: u64,
+    ) -> Result<Self, Error> {
+        let header = tenant.run_header(run).await?;
+        let (app, source) = (app.clone(), Source::Ended);
+        let mut events = Self { app, tenant, run, position: after, source, looks: 0 };
+        let complete = if header.state.is_terminal() { events.complete().await? } else { None };
+        events.source = match complete {
+            Some(log) => Source::Complete(log),
+            None => Source::Live(events.app.bus.read(run, after).await?),
+        };
+        Ok(events)
+    }
+
+    /// The next event, as soon as there is one; `None` after the last one.
+    pub(crate) async fn next(&mut self) -> Result<Option<Entry>, Error> {
+        loop {
+            match &mut self.source {
+                Source::Ended => return Ok(None),
+                Source::Complete(log) => {
+                    let Some(body) = log.next() else {
+                        self.source = Source::Ended;
+                        return Ok(None);
+                    };
+                    return Ok(Some(self.entry(self.position + 1, body)));
+                }
+                Source::Live(reader) => {
+                    match tokio::time::timeout(LOOK, reader.next()).await {
+                        Ok(Ok(Some((position, body)))) => {
+                            return Ok(Some(self.entry(position, body)));
+                        }
+                        // Closed, forgotten, or unreadable for now: the row says what is true.
+                        Ok(Ok(None)) => {
+                            self.look().await?;
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                            if matches!(self.source, Source::Live(_)) {
+                                let reader = self.app.bus.read(self.run, self.position).await?;
+                                self.source = Source::Live(reader);
+                            }
+                        }
+                        Ok(Err(error)) if !error.is_transient() => return Err(error.into()),
+                        Ok(Err(_)) | Err(_) => self.look().await?,
+                    }
+                }
+            }
+        }
+    }
+
+    fn entry(&mut self, position: u64, body: Bytes) -> Entry {
+        self.position = position;
+        self.looks = 0;
+        let entry = Entry { position, body };
+        if entry.is_terminal() {
+            self.source = Source::Ended;
+        }
+        entry
+    }
+
+    /// Looks at the row; when the run has ended, reads the rest from a complete log.
+    async fn look(&mut self) -> Result<(), Error> {
+        let header = self.tenant.run_header(self.run).await?;
+        if !header.state.is_terminal() {
+            return Ok(());
+        }
+        if let Some(log) = self.complete().await? {
+            self.source = Source::Complete(log);
+            return Ok(());
+        }
+        self.looks += 1;
+        if self.looks >= LOOKS_MAX
+            && let Some(end) = ending(&header)?
+        {
+            self.source = Source::Complete(vec![end].into_iter());
+        }
+        Ok(())
+    }
+
+    /// What follows our position in a log that has its last entry; `None` if there is no such log.
+    async fn complete(&self) -> Result<Option<std::vec::IntoIter<Bytes>>, Error> {
+        let log = match self.tenant.event_log(self.run).await? {
+            Some(archive) => lines(archive),
+            None => self.app.bus.snapshot(self.run).await?,
+        };
+        let is_end = |body: &Bytes| Entry { position: 0, body: body.clone() }.is_terminal();
+        if !log.last().is_some_and(is_end) {
+            return Ok(None);
+        }
+        let seen = usize::try_from(self.position).unwrap_or(usize::MAX);
+        Ok(Some(log.into_iter().skip(seen).collect::<Vec<_>>().into_iter()))
+    }
+}
+
+/// An archived log: one event a line.
+fn lines(archive: Vec<u8>) -> Vec<Bytes> {
+    let archive = Bytes::from(archive);
+    let lines = archive.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| archive.slice_ref(line)).collect()
+}
+
+/// The last event of a run, made from its row.
+fn ending(header: &RunHeader) -> Result<Option<Bytes>, Error> {
+    let kind = match header.state {
+        RunState::Queued | RunState::Running => return Ok(None),
+        RunState::Completed => RunEventKind::RunCompleted,
+        RunState::Cancelled => RunEventKind::RunCancelled,
+        RunState::TimedOut => RunEventKind::RunTimedOut,
+        RunState::Failed => {
+            let unknown = || Failure::new(FailureKind::Internal, "the run failed");
+            let failure = header.failure.clone().unwrap_or_else(unknown);
+            RunEventKind::RunFailed { failure }
+        }
+    };
+    let event = RunEvent { at: header.ended.unwrap_or_else(clock::now), kind };
+    let bytes = serde_json::to_vec(&event).map_err(|error| internal("writing an event", &error))?;
+    Ok(Some(Bytes::from(bytes)))
+}

@@ -1,0 +1,9 @@
+//! Our own routes under `/api/flowcell/v1`.
+
+pub(crate) mod egress;
+pub(crate) mod events;
+pub(crate) mod me;
+pub(crate) mod plan;
+pub(crate) mod runs;
+mod view;
+pub(crate) mod ws;

@@ -1,0 +1,168 @@
+//! Durable runs: start, list, look, cancel.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use domain::id::{FlowId, RunId};
+use domain::run::RunState;
+use proto::http::{RunAccepted, RunLinks, RunView, StartRun};
+use serde_json::{Value, json};
+use store::{Flow, FlowFilter, Page, RunFilter, Tenant};
+
+use super::view;
+use crate::app::App;
+use crate::auth::Principal;
+use crate::cancel;
+use crate::clock;
+use crate::error::Error;
+use crate::extract::{Params, Raw};
+use crate::start_run::{self, Ask, Terms};
+
+const KEY_HEADER: &str = "idempotency-key";
+const KEY_BYTES_MAX: usize = 255;
+
+const LIMIT: u64 = 50;
+const LIMIT_MAX: u64 = 500;
+
+/// `POST /api/flowcell/v1/runs`.
+pub(crate) async fn start(
+    State(app): State<App>,
+    principal: Principal,
+    headers: HeaderMap,
+    body: Raw,
+) -> Result<(StatusCode, Json<RunAccepted>), Error> {
+    let idempotency_key = idempotency_key(&headers)?;
+    let wanted: StartRun = body.json()?;
+    check(&wanted)?;
+    let tenant = app.tenant(&principal);
+    let flow = find(&tenant, &wanted.flow).await?;
+    let now = clock::now();
+    let deadline = now + app.config.run_deadline(wanted.deadline_ms);
+    let terms = Terms { deadline, idempotency_key, now };
+    let started = start_run::start(&app, &principal, &flow, ask(wanted), terms).await?;
+    let (status, state) = match started.existing {
+        false => (StatusCode::ACCEPTED, RunState::Queued),
+        true => (StatusCode::OK, tenant.run_header(started.run).await?.state),
+    };
+    let accepted = RunAccepted {
+        id: started.run.to_string(),
+        state: state.name().to_owned(),
+        links: RunLinks::of(started.run),
+    };
+    Ok((status, Json(accepted)))
+}
+
+/// `GET /api/flowcell/v1/runs`: newest first, without tasks and results.
+pub(crate) async fn list(
+    State(app): State<App>,
+    principal: Principal,
+    params: Params,
+) -> Result<Json<Value>, Error> {
+    let tenant = app.tenant(&principal);
+    let flow = match params.text("flow") {
+        Some(name) => Some(find(&tenant, name).await?.header.id),
+        None => None,
+    };
+    let state = match params.text("state") {
+        Some(name) => Some(RunState::named(name).ok_or_else(|| {
+            let names: Vec<&str> = RunState::ALL.into_iter().map(RunState::name).collect();
+            Error::BodyInvalid(format!("state must be one of {}", names.join(", ")))
+        })?),
+        None => None,
+    };
+    let session_id = params.text("session_id").map(str::to_owned);
+    let page = Page {
+        limit: params.number("limit")?.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
+        offset: params.number("offset")?.unwrap_or(0),
+    };
+    let listing = tenant.runs(&RunFilter { flow, state, session_id }, page).await?;
+    let flows = tenant.flows(&FlowFilter::default(), Page::all()).await?.items;
+    let names: HashMap<FlowId, String> =
+        flows.into_iter().map(|flow| (flow.id, flow.name)).collect();
+    let name = |flow| names.get(&flow).cloned().unwrap_or_default();
+    let items: Vec<RunView> =
+        listing.items.iter().map(|run| view::header(run, name(run.flow))).collect();
+    Ok(Json(json!({"items": items, "total": listing.total})))
+}
+
+/// `GET /api/flowcell/v1/runs/{id}`.
+pub(crate) async fn get(
+    State(app): State<App>,
+    principal: Principal,
+    Path(id): Path<String>,
+) -> Result<Json<RunView>, Error> {
+    let tenant = app.tenant(&principal);
+    let stored = tenant.run(run_id(&id)?).await?;
+    Ok(Json(view::whole(&app, &tenant, &stored).await?))
+}
+
+/// `POST /api/flowcell/v1/runs/{id}/cancel`: 202; on an ended run 200 and nothing happens.
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    principal: Principal,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<Value>), Error> {
+    let header = app.tenant(&principal).run_header(run_id(&id)?).await?;
+    let answer = json!({"id": header.id, "state": header.state.name()});
+    if header.state.is_terminal() {
+        return Ok((StatusCode::OK, Json(answer)));
+    }
+    cancel::cancel(&app.bus, header.id).await?;
+    Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+/// The run that a path names. What is no id names no run.
+pub(super) fn run_id(text: &str) -> Result<RunId, Error> {
+    text.parse().map_err(|_| Error::RunNotFound)
+}
+
+/// The flow of this id, endpoint name or name.
+pub(super) async fn find(tenant: &Tenant, name: &str) -> Result<Flow, Error> {
+    match tenant.find_flow(name).await {
+        Err(store::Error::NotFound { .. }) => {
+            Err(Error::FlowNotFound { name: Some(name.to_owned()) })
+        }
+        found => Ok(found?),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
+    let Some(value) = headers.get(KEY_HEADER) else { return Ok(None) };
+    let is_key = |key: &&str| (1..=KEY_BYTES_MAX).contains(&key.len());
+    match value.to_str().ok().filter(is_key) {
+        Some(key) => Ok(Some(key.to_owned())),
+        None => {
+            let text = "Idempotency-Key must be 1 to 255 visible ASCII characters";
+            Err(Error::BodyInvalid(text.to_owned()))
+        }
+    }
+}
+
+fn check(wanted: &StartRun) -> Result<(), Error> {
+    let one_of = |field: &str, value: &Option<String>, names: &[&str]| match value.as_deref() {
+        Some(name) if !names.contains(&name) => {
+            Err(Error::BodyInvalid(format!("{field} must be one of {}", names.join(", "))))
+        }
+        _ => Ok(()),
+    };
+    one_of("input_type", &wanted.input_type, &["chat", "text", "any"])?;
+    one_of("output_type", &wanted.output_type, &["chat", "text", "any", "debug"])?;
+    if wanted.deadline_ms == Some(0) {
+        return Err(Error::BodyInvalid("deadline_ms must be at least 1".to_owned()));
+    }
+    Ok(())
+}
+
+fn ask(wanted: StartRun) -> Ask {
+    Ask {
+        input_value: wanted.input_value,
+        input_type: wanted.input_type,
+        output_type: wanted.output_type,
+        output_component: wanted.output_component,
+        tweaks: wanted.tweaks,
+        session_id: wanted.session_id,
+        stream: wanted.stream,
+    }
+}

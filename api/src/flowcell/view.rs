@@ -1,0 +1,73 @@
+//! Runs as our routes show them.
+
+use domain::run::RunState;
+use proto::http::{RunView, TaskView};
+use serde_json::Value;
+use store::{RunHeader, Tenant};
+
+use crate::app::App;
+use crate::clock;
+use crate::error::Error;
+use crate::result;
+
+/// Most characters of a container's id that are shown, as Docker does.
+const CONTAINER_CHARS: usize = 12;
+
+/// A run with its tasks, and its result once it is completed.
+pub(super) async fn whole(
+    app: &App,
+    tenant: &Tenant,
+    view: &store::RunView,
+) -> Result<RunView, Error> {
+    let flow_name = tenant.flow(view.header.flow).await?.header.name;
+    let result = match view.header.state {
+        RunState::Completed => Some(result::of(app, tenant, view).await?),
+        RunState::Queued
+        | RunState::Running
+        | RunState::Failed
+        | RunState::Cancelled
+        | RunState::TimedOut => None,
+    };
+    let tasks = view.tasks.iter().map(task).collect();
+    Ok(run(&view.header, flow_name, tasks, result))
+}
+
+/// A run without its tasks and result, for lists.
+pub(super) fn header(header: &RunHeader, flow_name: String) -> RunView {
+    run(header, flow_name, Vec::new(), None)
+}
+
+fn run(
+    header: &RunHeader,
+    flow_name: String,
+    tasks: Vec<TaskView>,
+    result: Option<Value>,
+) -> RunView {
+    RunView {
+        id: header.id.to_string(),
+        flow_id: header.flow.to_string(),
+        flow_name,
+        version_id: header.version.to_string(),
+        state: header.state.name().to_owned(),
+        session_id: header.session_id.clone(),
+        created_at: clock::rfc3339(header.created),
+        started_at: header.started.map(clock::rfc3339),
+        ended_at: header.ended.map(clock::rfc3339),
+        failure: header.failure.clone(),
+        tasks,
+        result,
+    }
+}
+
+fn task(task: &store::TaskView) -> TaskView {
+    let last = task.attempts.last();
+    let container = last.and_then(|attempt| attempt.container.as_deref());
+    TaskView {
+        cell: task.cell.clone(),
+        state: task.state.name().to_owned(),
+        attempt: task.attempt,
+        container: container.map(|id| id.chars().take(CONTAINER_CHARS).collect()),
+        duration_ms: last.and_then(|attempt| attempt.figures.as_ref()).map(|f| f.run_ms),
+        failure: task.failure.clone(),
+    }
+}

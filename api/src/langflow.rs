@@ -1,0 +1,15 @@
+//! Langflow's routes, answered as Langflow answers.
+
+pub(crate) mod api_keys;
+mod archive;
+mod flow_body;
+pub(crate) mod flows;
+pub(crate) mod login;
+pub(crate) mod messages;
+pub(crate) mod meta;
+pub(crate) mod projects;
+pub(crate) mod run;
+mod run_body;
+mod run_stream;
+pub(crate) mod upload;
+pub(crate) mod variables;

@@ -1,0 +1,169 @@
+//! `POST /api/v1/run/{id or endpoint name}`: run a flow and wait for it.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::failure::Failure;
+use domain::id::RunId;
+use domain::run::RunState;
+use serde_json::json;
+use store::{Flow, RunHeader, Tenant};
+
+use super::{run_body, run_stream};
+use crate::app::App;
+use crate::auth::Principal;
+use crate::cancel::Guard;
+use crate::clock;
+use crate::error::Error;
+use crate::events::Events;
+use crate::extract::Params;
+use crate::python;
+use crate::result;
+use crate::start_run::{self, Started, Terms};
+
+/// The route.
+pub(crate) async fn run(
+    State(app): State<App>,
+    principal: Principal,
+    Path(name): Path<String>,
+    params: Params,
+    request: Request,
+) -> Result<Response, Error> {
+    let tenant = app.tenant(&principal);
+    let flow = find(&tenant, &name).await?;
+    let is_stream = params.flag("stream", false)?;
+    let mut ask = run_body::read(request).await?;
+    ask.stream = is_stream;
+    let now = clock::now();
+    let deadline = now + app.config.sync_run_max();
+    let terms = Terms { deadline, idempotency_key: None, now };
+    let started = start_run::start(&app, &principal, &flow, ask, terms).await;
+    if !is_stream {
+        return plain(&app, &tenant, started?.run).await;
+    }
+    match started {
+        Ok(Started { run, .. }) => Ok(run_stream::follow(&app, tenant, run).await?),
+        // Langflow finds these out when its answer has begun.
+        Err(Error::TweakConflict(text)) => Ok(single_error(text)),
+        Err(Error::TweaksRefused { message, fields }) => {
+            let fields = python::repr_list(&fields);
+            Ok(single_error(&format!("Refused tweak keys {fields}: {message}")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `POST /api/v1/run/{name}/`: Langflow's router leads to the path without the slash.
+pub(crate) async fn redirect(
+    _: Principal,
+    Path(_name): Path<String>,
+    uri: axum::http::Uri,
+) -> Redirect {
+    let path = uri.path().trim_end_matches('/');
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Redirect::temporary(&format!("{path}{query}"))
+}
+
+/// Langflow's ways to name a flow: its id or its endpoint name, not its plain name.
+async fn find(tenant: &Tenant, name: &str) -> Result<Flow, Error> {
+    let not_found = || Error::FlowNotFound { name: Some(name.to_owned()) };
+    let flow = match tenant.find_flow(name).await {
+        Err(store::Error::NotFound { .. }) => return Err(not_found()),
+        found => found?,
+    };
+    let is_id = name.parse() == Ok(flow.header.id);
+    if is_id || flow.header.endpoint_name.as_deref() == Some(name) {
+        return Ok(flow);
+    }
+    Err(not_found())
+}
+
+async fn plain(app: &App, tenant: &Tenant, run: RunId) -> Result<Response, Error> {
+    let mut guard = Guard::new(app, run);
+    if !app.config.cancel_abandoned_runs {
+        guard.release();
+    }
+    let header = ended(app, tenant, run).await?;
+    guard.release();
+    match outcome(&header) {
+        Outcome::Completed => Ok(Json(result::response(app, tenant, run).await?).into_response()),
+        Outcome::TimedOut => Err(Error::RunTimedOut),
+        Outcome::Failed { message } | Outcome::NotBuilt { message } => {
+            Err(Error::RunFailed { message })
+        }
+    }
+}
+
+/// Waits for a run's end.
+pub(super) async fn ended(app: &App, tenant: &Tenant, run: RunId) -> Result<RunHeader, Error> {
+    let mut events = Events::open(app, tenant.clone(), run, 0).await?;
+    loop {
+        let entry = tokio::select! {
+            entry = events.next() => entry?,
+            () = app.stop.cancelled() => {
+                return Err(Error::Unavailable("the server stops".to_owned()));
+            }
+        };
+        if entry.is_none_or(|entry| entry.is_terminal()) {
+            return settled(tenant, run).await;
+        }
+    }
+}
+
+/// The row of a run of which the log says that it ended. The row is written first, so it agrees,
+/// unless a replica of the database lags.
+pub(super) async fn settled(tenant: &Tenant, run: RunId) -> Result<RunHeader, Error> {
+    const LOOKS: u32 = 50;
+    for _ in 0..LOOKS {
+        let header = tenant.run_header(run).await?;
+        if header.state.is_terminal() {
+            return Ok(header);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    Err(Error::Unavailable("the run's row lags behind its log".to_owned()))
+}
+
+/// How a run ended, in the terms of Langflow's answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Completed,
+    /// While running.
+    Failed {
+        message: String,
+    },
+    /// Before anything ran: a component's class could not be made.
+    NotBuilt {
+        message: String,
+    },
+    TimedOut,
+}
+
+pub(super) fn outcome(header: &RunHeader) -> Outcome {
+    match header.state {
+        RunState::Completed => Outcome::Completed,
+        RunState::TimedOut => Outcome::TimedOut,
+        RunState::Cancelled => {
+            Outcome::Failed { message: "Error running graph: the run was cancelled".to_owned() }
+        }
+        RunState::Failed | RunState::Queued | RunState::Running => {
+            let unknown = "the run failed";
+            let words = |failure: &Failure| failure.message.clone();
+            let words = header.failure.as_ref().map_or_else(|| unknown.to_owned(), words);
+            if words.starts_with("Error creating class") {
+                return Outcome::NotBuilt { message: words };
+            }
+            if words.starts_with("Error running graph: ") {
+                return Outcome::Failed { message: words };
+            }
+            Outcome::Failed { message: format!("Error running graph: {words}") }
+        }
+    }
+}
+
+fn single_error(text: &str) -> Response {
+    let event = json!({"event": "error", "data": {"error": text}});
+    let headers = [(CONTENT_TYPE, run_stream::CONTENT)];
+    (headers, run_stream::event_text(&event)).into_response()
+}

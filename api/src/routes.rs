@@ -1,0 +1,144 @@
+//! Every route, as data: what is served is this table and nothing else, and the test of
+//! authentication walks it.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use crate::app::App;
+use crate::config::Config;
+use crate::error::Error;
+use crate::flowcell::{egress, events, me, plan, runs, ws};
+use crate::langflow::{api_keys, flows, login, messages, meta, projects, run, upload, variables};
+
+/// How large a body a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyMax {
+    /// A form of two fields.
+    Form,
+    /// [`Config::request_bytes_max`].
+    Request,
+    /// [`Config::flow_bytes_max`].
+    Flow,
+}
+
+/// One route.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    body: BodyMax,
+    handler: MethodRouter<App>,
+}
+
+/// The table. A path that ends in `/` is also served without.
+pub(crate) fn table() -> Vec<Route> {
+    let mut table = langflow();
+    table.extend(flowcell());
+    table
+}
+
+fn langflow() -> Vec<Route> {
+    vec![
+        get("/health", meta::health),
+        get("/healthz", meta::health),
+        get("/health_check", meta::health_check),
+        get("/readyz", meta::health_check),
+        get("/api/v1/version", meta::version),
+        post("/api/v1/login", login::login).takes(BodyMax::Form),
+        post("/api/v1/logout", login::logout),
+        get("/api/v1/users/whoami", login::whoami),
+        post("/api/v1/run/{flow}", run::run),
+        post("/api/v1/run/{flow}/", run::redirect),
+        post("/api/v1/flows/", flows::create).takes(BodyMax::Flow),
+        get("/api/v1/flows/", flows::list),
+        post("/api/v1/flows/upload/", upload::upload).takes(BodyMax::Flow),
+        get("/api/v1/flows/{id}", flows::get),
+        patch("/api/v1/flows/{id}", flows::update).takes(BodyMax::Flow),
+        delete("/api/v1/flows/{id}", flows::delete),
+        get("/api/v1/projects/", projects::list),
+        post("/api/v1/projects/", projects::create),
+        get("/api/v1/folders/", projects::redirect),
+        post("/api/v1/folders/", projects::redirect),
+        get("/api/v1/variables/", variables::list),
+        post("/api/v1/variables/", variables::create),
+        patch("/api/v1/variables/{id}", variables::update),
+        delete("/api/v1/variables/{id}", variables::delete),
+        get("/api/v1/api_key/", api_keys::list),
+        post("/api/v1/api_key/", api_keys::create),
+        delete("/api/v1/api_key/{id}", api_keys::delete),
+        get("/api/v1/monitor/messages", messages::list),
+        delete("/api/v1/monitor/messages", messages::delete),
+        get("/api/v1/monitor/messages/sessions", messages::sessions),
+        delete("/api/v1/monitor/messages/session/{session}", messages::delete_session),
+    ]
+}
+
+fn flowcell() -> Vec<Route> {
+    vec![
+        get("/api/flowcell/v1/me", me::get),
+        get("/api/flowcell/v1/runs", runs::list),
+        post("/api/flowcell/v1/runs", runs::start),
+        get("/api/flowcell/v1/runs/{id}", runs::get),
+        post("/api/flowcell/v1/runs/{id}/cancel", runs::cancel),
+        get("/api/flowcell/v1/runs/{id}/events", events::get),
+        get("/api/flowcell/v1/runs/{id}/ws", ws::get),
+        get("/api/flowcell/v1/flows/{flow}/plan", plan::get),
+        get("/api/flowcell/v1/egress", egress::list),
+        post("/api/flowcell/v1/egress", egress::allow),
+        delete("/api/flowcell/v1/egress", egress::forbid),
+    ]
+}
+
+/// The router of the table, without what surrounds it.
+pub(crate) fn router(config: &Config) -> Router<App> {
+    let mut router = Router::new();
+    for route in table() {
+        let bytes_max = match route.body {
+            BodyMax::Form => 16 * 1024,
+            BodyMax::Request => config.request_bytes_max,
+            BodyMax::Flow => config.flow_bytes_max,
+        };
+        let handler = route.handler.layer(DefaultBodyLimit::max(bytes_max));
+        if let Some(short) = route.path.strip_suffix('/').filter(|path| !path.ends_with('}')) {
+            router = router.route(short, handler.clone());
+        }
+        router = router.route(route.path, handler);
+    }
+    router
+        .fallback(async || Error::RouteNotFound)
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+}
+
+impl Route {
+    fn new<H, T>(method: Method, filter: MethodFilter, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        Self { method, path, body: BodyMax::Request, handler: on(filter, handler) }
+    }
+
+    fn takes(mut self, body: BodyMax) -> Self {
+        self.body = body;
+        self
+    }
+}
+
+fn get<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route::new(Method::GET, MethodFilter::GET, path, handler)
+}
+
+fn post<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route::new(Method::POST, MethodFilter::POST, path, handler)
+}
+
+fn patch<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route::new(Method::PATCH, MethodFilter::PATCH, path, handler)
+}
+
+fn delete<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route::new(Method::DELETE, MethodFilter::DELETE, path, handler)
+}

@@ -1,0 +1,130 @@
+//! Starting a run: the one use-case behind every protocol.
+//!
+//! ```text
+//! flow ─▶ current version (planned when new) ─▶ tweaks tried on a copy ─▶ row + outbox, one
+//!         transaction ─▶ the message at once; the scheduler's relay repeats it if we die here
+//! ```
+
+use bus::Queue;
+use bytes::Bytes;
+use domain::id::RunId;
+use domain::input::{self, InputType};
+use domain::time::Timestamp;
+use domain::tweaks;
+use proto::message::{RunSubmitted, VERSION};
+use proto::run::RunRequest;
+use serde_json::{Map, Value};
+use store::{Flow, NewRun, NewTask, Tenant};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::Principal;
+use crate::error::{Error, internal};
+
+/// What a caller asks for, not yet resolved.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ask {
+    pub(crate) input_value: Option<String>,
+    pub(crate) input_type: Option<String>,
+    pub(crate) output_type: Option<String>,
+    pub(crate) output_component: Option<String>,
+    pub(crate) tweaks: Map<String, Value>,
+    pub(crate) session_id: Option<String>,
+    pub(crate) stream: bool,
+}
+
+/// An accepted run.
+#[derive(Clone, Debug)]
+pub(crate) struct Started {
+    pub(crate) run: RunId,
+    /// Whether an idempotency key named an earlier run.
+    pub(crate) existing: bool,
+}
+
+/// How the run is accepted.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) deadline: Timestamp,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) now: Timestamp,
+}
+
+/// Accepts a run of a flow and tells the schedulers.
+pub(crate) async fn start(
+    app: &App,
+    principal: &Principal,
+    flow: &Flow,
+    ask: Ask,
+    terms: Terms,
+) -> Result<Started, Error> {
+    let tenant = app.tenant(principal);
+    let version = app.versions.current(&tenant, flow).await?;
+    let request = resolve(flow, ask);
+    let input_type = input_type(&request.input_type);
+    tweaks::check_input(&request.tweaks, request.input_value.is_some(), input_type)?;
+    // The engine applies them again when it sends a cell out; here they are only tried.
+    tweaks::apply(&mut version.graph.clone(), &request.tweaks, request.stream)?;
+    let run = RunId(Uuid::now_v7());
+    let task = |cell: &domain::plan::Cell| NewTask {
+        cell: cell.id.clone(),
+        depends_on: cell.depends_on.clone(),
+    };
+    let new = NewRun {
+        id: run,
+        flow: flow.header.id,
+        version: version.id,
+        tasks: version.plan.cells.iter().map(task).collect(),
+        session_id: request.session_id.clone(),
+        request: serde_json::to_value(&request)
+            .map_err(|error| internal("writing a run request", &error))?,
+        deadline: terms.deadline,
+        retry: app.config.retry.clone(),
+        limits: app.config.cell.clone(),
+        isolation: app.config.isolation.name().to_owned(),
+        idempotency_key: terms.idempotency_key,
+        submitted_by: Some(principal.user),
+        now: terms.now,
+    };
+    submit(app, &tenant, new).await
+}
+
+async fn submit(app: &App, tenant: &Tenant, new: NewRun) -> Result<Started, Error> {
+    let submitted = tenant.submit(new).await?;
+    if !submitted.existing {
+        announce(app, submitted.run).await;
+    }
+    Ok(Started { run: submitted.run, existing: submitted.existing })
+}
+
+/// Tells the schedulers at once. A failure is no failure of the run: it is committed, and the
+/// relay sends the same message from the outbox.
+async fn announce(app: &App, run: RunId) {
+    let Ok(body) = serde_json::to_vec(&RunSubmitted { v: VERSION, run }) else { return };
+    let sent = app.bus.enqueue(&Queue::Runs, &format!("run:{run}"), Bytes::from(body)).await;
+    if let Err(error) = sent {
+        tracing::warn!(run.id = %run, error = %error, "a new run waits for the outbox relay");
+    }
+}
+
+fn resolve(flow: &Flow, ask: Ask) -> RunRequest {
+    let flow_id = flow.header.id.to_string();
+    let chat = || "chat".to_owned();
+    RunRequest {
+        session_id: input::session(ask.session_id.as_deref(), &flow_id).to_owned(),
+        input_value: ask.input_value,
+        input_type: ask.input_type.unwrap_or_else(chat),
+        output_type: ask.output_type.unwrap_or_else(chat),
+        output_component: ask.output_component.unwrap_or_default(),
+        tweaks: ask.tweaks,
+        stream: ask.stream,
+    }
+}
+
+/// The input type of this name. Names are checked where requests are read.
+fn input_type(name: &str) -> InputType {
+    match name {
+        "text" => InputType::Text,
+        "any" => InputType::Any,
+        _ => InputType::Chat,
+    }
+}

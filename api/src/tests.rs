@@ -1,0 +1,15 @@
+//! The API through its router, on a real SQLite store and the in-process bus, with a scripted
+//! scheduler behind it. Bodies are compared with what a live Langflow 1.13.0 answered
+//! (`tests/captures`).
+
+mod auth;
+mod crud;
+mod egress;
+mod events;
+mod run;
+mod runs;
+mod scheduler;
+mod stream;
+mod upload;
+mod websocket;
+mod world;

@@ -1,0 +1,194 @@
+//! `/api/v1/run`: answers byte for byte as captured, and the ways to read a body.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use super::scheduler::{Script, boom, results_of};
+use super::world::World;
+use crate::Config;
+
+const ECHO: &str = include_str!("captures/run_echo.txt");
+const DEBUG: &str = include_str!("captures/run_debug.txt");
+const BOOM: &str = include_str!("captures/run_boom.txt");
+
+fn captured(text: &str) -> Script {
+    let results = results_of(&serde_json::from_str(text).unwrap());
+    Script { results, ..Script::default() }
+}
+
+#[tokio::test]
+async fn answers_as_captured() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let _player = captured(ECHO).play(&world);
+    let body = json!({"input_value": "Bob", "session_id": "s1"});
+    let answer = world.post("/api/v1/run/echo-ep", &body).await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, ECHO.trim_end()));
+    assert_eq!(answer.headers["content-type"], "application/json");
+}
+
+#[tokio::test]
+async fn debug_answers_with_every_node_in_the_flows_order() {
+    let world = World::new().await;
+    let flow = world.echo_flow().await;
+    let _player = captured(DEBUG).play(&world);
+    let body = json!({"input_value": "Bob", "output_type": "debug"});
+    let answer = world.post(&format!("/api/v1/run/{flow}"), &body).await.json();
+    assert_eq!(answer["session_id"], flow.to_string());
+    let ids: Vec<String> = results_of(&answer).into_iter().map(|(node, _)| node).collect();
+    assert_eq!(ids, ["ChatInput-aaaaa", "Prompt-bbbbb", "ChatOutput-ccccc"]);
+}
+
+#[tokio::test]
+async fn a_component_error_is_a_500_with_json_in_its_detail() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let _player = Script { failure: Some(boom()), ..Script::default() }.play(&world);
+    let answer = world.post("/api/v1/run/echo-ep", &json!({"input_value": "Bob"})).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(answer.body, BOOM.trim_end());
+}
+
+#[tokio::test]
+async fn flows_are_found_by_id_and_endpoint_name_only() {
+    let world = World::new().await;
+    let flow = world.echo_flow().await;
+    let _player = captured(ECHO).play(&world);
+    for name in
+        [flow.to_string(), flow.uuid().simple().to_string().to_uppercase(), "echo-ep".into()]
+    {
+        let answer = world.post(&format!("/api/v1/run/{name}"), &json!({})).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}");
+        assert_eq!(answer.json()["outputs"][0]["inputs"], json!({}));
+    }
+    let answer = world.post("/api/v1/run/echo", &json!({})).await;
+    insta::assert_snapshot!(answer.text(), @r#"404 {"detail":"Flow identifier echo not found"}"#);
+    let answer = world.post("/api/v1/run/nope", &json!({})).await;
+    insta::assert_snapshot!(answer.text(), @r#"404 {"detail":"Flow identifier nope not found"}"#);
+    let answer = world.post("/api/v1/run/echo-ep/?stream=true", &json!({})).await;
+    assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(answer.headers["location"], "/api/v1/run/echo-ep?stream=true");
+}
+
+#[tokio::test]
+async fn tweaks_are_refused_before_anything_runs() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let body = json!({"input_value": "Bob", "tweaks": {"ChatInput-aaaaa": {"input_value": "x"}}});
+    let conflict = world.post("/api/v1/run/echo-ep", &body).await;
+    insta::assert_snapshot!(conflict.text(), @r#"400 {"detail":"If you pass an input_value to the chat input, you cannot pass a tweak with the same name."}"#);
+    let streamed = world.post("/api/v1/run/echo-ep?stream=true", &body).await;
+    insta::assert_snapshot!(streamed.text(), @r#"200 {"event": "error", "data": {"error": "If you pass an input_value to the chat input, you cannot pass a tweak with the same name."}}"#);
+    let body = json!({"tweaks": {"Prompt-bbbbb": {"code": "import os"}}});
+    let refused = world.post("/api/v1/run/echo-ep", &body).await;
+    insta::assert_snapshot!(refused.text(), @r#"422 {"detail":{"error":"Refused tweaks","code":"TWEAKS_REFUSED","message":"The field is protected and keeps the value set by the flow author.","fields":["code"]}}"#);
+    let streamed = world.post("/api/v1/run/echo-ep?stream=true", &body).await;
+    insta::assert_snapshot!(streamed.text(), @r#"200 {"event": "error", "data": {"error": "Refused tweak keys ['code']: The field is protected and keeps the value set by the flow author."}}"#);
+    let banana = world.post("/api/v1/run/echo-ep?stream=banana", &json!({})).await;
+    insta::assert_snapshot!(banana.text(), @r#"422 {"detail":[{"type":"bool_parsing","loc":["query","stream"],"msg":"Input should be a valid boolean, unable to interpret input"}]}"#);
+    assert!(world.store.engine().unpublished(9, crate::clock::now()).await.unwrap().is_empty());
+}
+
+/// `inputs` and `session_id` tell how a body was read.
+async fn read(world: &World, content: &str, body: impl Into<Body>) -> String {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/api/v1/run/echo-ep")
+        .header("x-api-key", &world.admin.key)
+        .header("content-type", content)
+        .body(body.into())
+        .unwrap();
+    let answer = world.send(request).await;
+    if answer.status != StatusCode::OK {
+        return answer.text();
+    }
+    let answer = answer.json();
+    let session = answer["session_id"].as_str().unwrap();
+    let session = if session.len() == 36 { "default" } else { session };
+    format!("{} {session}", answer["outputs"][0]["inputs"])
+}
+
+#[tokio::test]
+async fn bodies_are_read_as_langflow_reads_them() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let _player = captured(ECHO).play(&world);
+    let given = r#"{"input_value":"Bob"} s"#;
+    let empty = "{} default";
+    let json = "application/json";
+    for (content, body, expected) in [
+        (json, r#"{"input_value": "Bob", "session_id": "s", "extra": 1}"#, given),
+        (
+            json,
+            r#"{"input_request": {"input_value": "Bob", "session_id": "s"}, "context": {}}"#,
+            given,
+        ),
+        ("text/plain", r#"{"input_value": "Bob", "session_id": "s"}"#, given),
+        (json, "{}", empty),
+        (json, "", empty),
+        (json, r#"{"input_request": null}"#, empty),
+        (json, r#"{"input_value": 7, "session_id": "s"}"#, empty),
+        (json, r#"{"input_value": "Bob", "tweaks": [1]}"#, empty),
+        (json, r#"{"input_value": "Bob", "output_type": "nonsense"}"#, empty),
+        (json, r#"{"input_value": "Bob", "x": NaN}"#, empty),
+        (json, r#"{"input_value": "", "session_id": ""}"#, r#"{"input_value":""} default"#),
+        ("application/x-www-form-urlencoded", "input_value=Bob", empty),
+    ] {
+        assert_eq!(read(&world, content, body).await, expected, "{content} {body}");
+    }
+    let form = "--B\r\ncontent-disposition: form-data; name=\"input_value\"\r\n\r\nBob\r\n\
+                --B\r\ncontent-disposition: form-data; name=\"session_id\"\r\n\r\ns\r\n--B--\r\n";
+    assert_eq!(read(&world, "multipart/form-data; boundary=B", form).await, given);
+}
+
+#[tokio::test]
+async fn bodies_are_refused_as_langflow_refuses_them() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let json = "application/json";
+    insta::assert_snapshot!(read(&world, json, r#"{"input_value":"#).await, @r#"422 {"detail":[{"type":"json_invalid","loc":["body",15],"msg":"JSON decode error"}]}"#);
+    insta::assert_snapshot!(read(&world, json, "[1,2]").await, @r#"422 {"detail":[{"type":"missing","loc":["body","input_request"],"msg":"Field required"},{"type":"missing","loc":["body","context"],"msg":"Field required"}]}"#);
+    insta::assert_snapshot!(read(&world, json, r#"{"input_request":{"input_value":7}}"#).await, @r#"422 {"detail":[{"type":"string_type","loc":["body","input_request","input_value"],"msg":"Input should be a valid string"}]}"#);
+    insta::assert_snapshot!(read(&world, json, r#"{"input_request":{"output_type":"x"},"context":3}"#).await, @r#"422 {"detail":[{"type":"literal_error","loc":["body","input_request","output_type"],"msg":"Input should be 'chat', 'text', 'any' or 'debug'","ctx":{"expected":"'chat', 'text', 'any' or 'debug'"}},{"type":"dict_type","loc":["body","context"],"msg":"Input should be a valid dictionary"}]}"#);
+    insta::assert_snapshot!(read(&world, json, vec![0xff]).await, @r#"400 {"detail":"There was an error parsing the body"}"#);
+}
+
+#[tokio::test]
+async fn a_body_has_a_limit() {
+    let world = World::with(Config { request_bytes_max: 100, ..Config::default() }).await;
+    world.echo_flow().await;
+    let big = json!({"input_value": "x".repeat(200)});
+    let answer = world.post("/api/v1/run/echo-ep", &big).await;
+    insta::assert_snapshot!(answer.text(), @r#"413 {"detail":"the body is too large"}"#);
+    let answer = world.post("/api/flowcell/v1/runs", &big).await;
+    assert_eq!(answer.json()["error"]["code"], "body_too_large");
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_end_is_ended_from_the_row() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let mut script = captured(ECHO);
+    script.loses_end = true;
+    let _player = script.play(&world);
+    let answer = world.post("/api/v1/run/echo-ep", &json!({"input_value": "Bob"})).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.json()["outputs"][0]["outputs"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_flow_of_somebody_else_does_not_exist() {
+    let world = World::new().await;
+    let flow = world.echo_flow().await;
+    let request = super::world::as_caller(
+        &world.other,
+        Method::POST,
+        &format!("/api/v1/run/{flow}"),
+        Body::from("{}"),
+    );
+    let answer = world.send(request).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    let detail = Value::from(format!("Flow identifier {flow} not found"));
+    assert_eq!(answer.json()["detail"], detail);
+}

@@ -1,0 +1,147 @@
+//! Durable runs: started, looked at, repeated, cancelled; and never seen by another tenant.
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use proto::http::{RunAccepted, RunView};
+use serde_json::{Value, json};
+
+use super::scheduler::{Script, boom, results_of};
+use super::world::{World, as_caller};
+
+const ECHO: &str = include_str!("captures/run_echo.txt");
+const RUNS: &str = "/api/flowcell/v1/runs";
+
+fn captured() -> Script {
+    let results = results_of(&serde_json::from_str(ECHO).unwrap());
+    Script { results, ..Script::default() }
+}
+
+/// Follows the run to its end.
+async fn finish(world: &World, id: &str) -> RunView {
+    let events = world.get(&format!("{RUNS}/{id}/events")).await;
+    assert!(events.body.contains("event: run."), "{}", events.body);
+    serde_json::from_value(world.get(&format!("{RUNS}/{id}")).await.json()).unwrap()
+}
+
+#[tokio::test]
+async fn a_run_is_accepted_followed_and_read() {
+    let world = World::new().await;
+    let flow = world.echo_flow().await;
+    let _player = captured().play(&world);
+    let body = json!({"flow": "echo", "input_value": "Bob", "session_id": "s1"});
+    let answer = world.post(RUNS, &body).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    let accepted: RunAccepted = serde_json::from_value(answer.json()).unwrap();
+    assert_eq!(accepted.state, "queued");
+    assert_eq!(accepted.links.events, format!("{RUNS}/{}/events", accepted.id));
+    let view = finish(&world, &accepted.id).await;
+    assert_eq!((view.state.as_str(), view.flow_name.as_str()), ("completed", "echo"));
+    assert_eq!(view.flow_id, flow.to_string());
+    let cells: Vec<&str> = view.tasks.iter().map(|task| task.cell.as_str()).collect();
+    assert_eq!(cells, ["ChatInput-aaaaa", "Prompt-bbbbb", "ChatOutput-ccccc"]);
+    assert_eq!(view.result.unwrap(), serde_json::from_str::<Value>(ECHO).unwrap());
+    let list = world.get(&format!("{RUNS}?flow=echo&state=completed")).await.json();
+    assert_eq!((&list["total"], &list["items"][0]["id"]), (&json!(1), &json!(accepted.id)));
+    let none = world.get(&format!("{RUNS}?state=failed")).await.json();
+    assert_eq!(none, json!({"items": [], "total": 0}));
+    let wrong = world.get(&format!("{RUNS}?state=lost")).await;
+    assert_eq!(wrong.json()["error"]["code"], "body_invalid");
+}
+
+#[tokio::test]
+async fn a_failed_run_says_why() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let _player = Script { failure: Some(boom()), ..Script::default() }.play(&world);
+    let run = world.start("echo").await;
+    let view = finish(&world, &run.to_string()).await;
+    assert_eq!((view.state.as_str(), view.result.as_ref()), ("failed", None));
+    assert_eq!(view.failure.unwrap(), boom());
+}
+
+#[tokio::test]
+async fn an_idempotency_key_names_one_run() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let start = |input: &str| {
+        let body = Body::from(json!({"flow": "echo", "input_value": input}).to_string());
+        let mut request = world.request(Method::POST, RUNS, body);
+        request.headers_mut().insert("idempotency-key", "k1".parse().unwrap());
+        world.send(request)
+    };
+    let (first, again) = (start("a").await, start("a").await);
+    assert_eq!((first.status, again.status), (StatusCode::ACCEPTED, StatusCode::OK));
+    assert_eq!(first.json()["id"], again.json()["id"]);
+    let other = start("b").await;
+    assert_eq!(other.status, StatusCode::CONFLICT, "{}", other.body);
+    assert_eq!(other.json()["error"]["code"], "conflict");
+}
+
+#[tokio::test]
+async fn a_run_can_be_cancelled() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let mut player = Script { hangs: true, ..Script::default() }.play(&world);
+    let run = world.start("echo").await;
+    let cancel = format!("{RUNS}/{run}/cancel");
+    assert_eq!(world.post(&cancel, &json!({})).await.status, StatusCode::ACCEPTED);
+    assert_eq!(player.cancelled.recv().await, Some(run));
+    assert_eq!(finish(&world, &run.to_string()).await.state, "cancelled");
+    assert_eq!(world.post(&cancel, &json!({})).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_said() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let nothing = world.post(RUNS, &json!({"flow": "nope"})).await;
+    insta::assert_snapshot!(nothing.text(), @r#"404 {"error":{"code":"flow_not_found","message":"there is no flow \"nope\"","action":"list the flows with GET /api/v1/flows/"}}"#);
+    for body in [
+        json!({"flow": "echo", "inputs": 1}),
+        json!({}),
+        json!({"flow": "echo", "output_type": "all"}),
+        json!({"flow": "echo", "deadline_ms": 0}),
+    ] {
+        let answer = world.post(RUNS, &body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert_eq!(answer.json()["error"]["code"], "body_invalid");
+    }
+    let tweaks = json!({"flow": "echo", "tweaks": {"Prompt-bbbbb": {"code": "x"}}});
+    let refused = world.post(RUNS, &tweaks).await;
+    assert_eq!(refused.json()["error"]["code"], "tweaks_refused");
+    assert_eq!(world.get(&format!("{RUNS}/nonsense")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn another_tenant_sees_no_run() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let run = world.start("echo").await;
+    for (method, path) in [
+        (Method::GET, format!("{RUNS}/{run}")),
+        (Method::GET, format!("{RUNS}/{run}/events")),
+        (Method::GET, format!("{RUNS}/{run}/ws")),
+        (Method::POST, format!("{RUNS}/{run}/cancel")),
+        (Method::GET, "/api/flowcell/v1/flows/echo/plan".to_owned()),
+    ] {
+        let answer = world.send(as_caller(&world.other, method, &path, Body::from("{}"))).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}: {}", answer.body);
+    }
+    let list = world.send(as_caller(&world.other, Method::GET, RUNS, Body::empty())).await;
+    assert_eq!(list.json()["total"], 0);
+    let start = Body::from(json!({"flow": "echo"}).to_string());
+    let start = world.send(as_caller(&world.other, Method::POST, RUNS, start)).await;
+    assert_eq!(start.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_plan_explains_itself() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let plan = world.get("/api/flowcell/v1/flows/echo-ep/plan").await.json();
+    assert_eq!(plan["flow_name"], "echo");
+    assert_eq!(plan["cells"].as_array().map(Vec::len), Some(3));
+    assert_eq!(plan["edges"][0]["from"], "ChatInput-aaaaa.message");
+    let me = world.get("/api/flowcell/v1/me").await.json();
+    assert_eq!((&me["username"], &me["is_superuser"]), (&json!("admin"), &json!(true)));
+}

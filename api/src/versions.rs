@@ -1,0 +1,91 @@
+//! From a flow to the version that runs: read, planned, stored when the content is new, and kept
+//! in memory because a version never changes.
+
+use std::sync::Arc;
+
+use domain::flow::Graph;
+use domain::id::{FlowId, TenantId, VersionId};
+use domain::plan::{PLAN_VERSION, Plan};
+use moka::future::Cache;
+use serde_json::Value;
+use store::{Flow, Tenant};
+
+use crate::error::{Error, internal};
+
+/// Most versions that are kept in memory: at about a megabyte each, a few hundred megabytes.
+const VERSIONS_MAX: u64 = 256;
+
+/// A version ready to run.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) id: VersionId,
+    pub(crate) graph: Graph,
+    pub(crate) plan: Plan,
+}
+
+/// The versions in use. The key names the tenant, so none is ever served to another.
+#[derive(Clone, Debug)]
+pub(crate) struct Versions(Cache<(TenantId, VersionId), Arc<Version>>);
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self(Cache::new(VERSIONS_MAX))
+    }
+}
+
+impl Versions {
+    /// The version of this id.
+    pub(crate) async fn get(&self, tenant: &Tenant, id: VersionId) -> Result<Arc<Version>, Error> {
+        if let Some(version) = self.0.get(&(tenant.id(), id)).await {
+            return Ok(version);
+        }
+        let stored = tenant.version(id).await?;
+        let graph = Graph::read(&stored.data)?;
+        let plan = serde_json::from_value(stored.plan)
+            .map_err(|error| internal("reading a stored plan", &error))?;
+        Ok(self.keep(tenant, Version { id, graph, plan }).await)
+    }
+
+    /// The version of a flow that runs now. A flow whose graph changed since is planned first.
+    pub(crate) async fn current(
+        &self,
+        tenant: &Tenant,
+        flow: &Flow,
+    ) -> Result<Arc<Version>, Error> {
+        if let Some(id) = flow.header.current_version {
+            let version = self.get(tenant, id).await?;
+            // A plan that an older program wrote may mean something else by now.
+            if version.plan.version == PLAN_VERSION {
+                return Ok(version);
+            }
+        }
+        self.put(tenant, flow.header.id, &flow.data, planned(&flow.data)?).await
+    }
+
+    /// Stores a planned graph as the flow's current version.
+    pub(crate) async fn put(
+        &self,
+        tenant: &Tenant,
+        flow: FlowId,
+        data: &Value,
+        (graph, plan): (Graph, Plan),
+    ) -> Result<Arc<Version>, Error> {
+        let stored =
+            serde_json::to_value(&plan).map_err(|error| internal("writing a plan", &error))?;
+        let id = tenant.put_version(flow, data, &stored).await?;
+        Ok(self.keep(tenant, Version { id, graph, plan }).await)
+    }
+
+    async fn keep(&self, tenant: &Tenant, version: Version) -> Arc<Version> {
+        let version = Arc::new(version);
+        self.0.insert((tenant.id(), version.id), Arc::clone(&version)).await;
+        version
+    }
+}
+
+/// Reads and plans a graph, or says everything that is wrong with it.
+pub(crate) fn planned(data: &Value) -> Result<(Graph, Plan), Error> {
+    let graph = Graph::read(data)?;
+    let plan = Plan::of(&graph)?;
+    Ok((graph, plan))
+}

@@ -1,0 +1,214 @@
+//! Flows, versions and projects.
+
+use domain::id::FlowId;
+use domain::run::Command;
+use serde_json::json;
+use store::{
+    Error, Flow, FlowFilter, FlowPatch, NewEgressRule, NewFlow, NewProject, Page, ProjectPatch,
+    STARTER_PROJECT, Tenant,
+};
+use uuid::Uuid;
+
+use crate::fixture::{Fixture, T0, assert_duplicate, assert_not_found, graph};
+
+on_both! {
+    taken_names_are_numbered,
+    concurrent_flows_of_one_name_get_different_names,
+    an_export_comes_back_verbatim,
+    flows_are_found_as_langflow_finds_them,
+    flows_are_changed,
+    flows_with_open_runs_are_not_deleted,
+    the_same_content_is_the_same_version,
+    projects_hold_flows,
+    egress_rules_apply_to_flows,
+}
+
+async fn create(tenant: &Tenant, name: &str, endpoint: Option<&str>) -> Flow {
+    let new = NewFlow {
+        name: name.into(),
+        endpoint_name: endpoint.map(Into::into),
+        data: graph(),
+        ..NewFlow::default()
+    };
+    tenant.create_flow(new).await.unwrap()
+}
+
+async fn taken_names_are_numbered(f: &Fixture) {
+    let (a, b) = (f.owner("a").await, f.owner("b").await);
+    let mut names = Vec::new();
+    for name in ["X%", "X%", "X%", "X% (1)", "x%", "X%"] {
+        names.push(create(&a.tenant, name, None).await.header.name);
+    }
+    assert_eq!(names, ["X%", "X% (1)", "X% (2)", "X% (1) (1)", "x%", "X% (3)"]);
+    let mut endpoints = Vec::new();
+    for _ in 0..3 {
+        endpoints.push(create(&a.tenant, "E", Some("e_e")).await.header.endpoint_name.unwrap());
+    }
+    assert_eq!(endpoints, ["e_e", "e_e-1", "e_e-2"]);
+    assert_eq!(create(&b.tenant, "X%", Some("e_e")).await.header.name, "X%", "of another tenant");
+}
+
+async fn concurrent_flows_of_one_name_get_different_names(f: &Fixture) {
+    let tenant = f.owner("a").await.tenant;
+    let flows = (0..6).map(|_| create(&tenant, "Same", Some("same")));
+    let flows = futures::future::join_all(flows).await;
+    let mut names: Vec<_> = flows.into_iter().map(|flow| flow.header.name).collect();
+    names.sort();
+    assert_eq!(names, ["Same", "Same (1)", "Same (2)", "Same (3)", "Same (4)", "Same (5)"]);
+}
+
+async fn an_export_comes_back_verbatim(f: &Fixture) {
+    let tenant = f.owner("a").await.tenant;
+    let text = r#"{"z":1,"a":{"œ":"\u0000é","n":1e2,"big":12345678901234567890},"m":[null,true]}"#;
+    let export: serde_json::Value = serde_json::from_str(text).unwrap();
+    let id = FlowId(Uuid::new_v4());
+    let new = NewFlow {
+        id: Some(id),
+        name: "F".into(),
+        tags: vec!["t".into()],
+        data: export["a"].clone(),
+        export: export.clone(),
+        ..NewFlow::default()
+    };
+    let created = tenant.create_flow(new.clone()).await.unwrap();
+    let read = tenant.flow(id).await.unwrap();
+    assert_eq!(read, created);
+    assert_eq!(serde_json::to_string(&read.export).unwrap(), export.to_string());
+    assert_eq!(read.header.tags, ["t"]);
+    assert_duplicate(tenant.create_flow(new).await, "flow id");
+}
+
+async fn flows_are_found_as_langflow_finds_them(f: &Fixture) {
+    let tenant = f.owner("a").await.tenant;
+    let first = create(&tenant, "First", Some("second")).await.header.id;
+    let second = create(&tenant, "second", None).await.header.id;
+    let find = async |name: &str| tenant.find_flow(name).await.map(|flow| flow.header.id);
+    assert_eq!(find(&second.to_string()).await.unwrap(), second);
+    assert_eq!(find("second").await.unwrap(), first, "the endpoint name comes first");
+    assert_eq!(find("First").await.unwrap(), first);
+    assert_not_found(find(&Uuid::new_v4().to_string()).await);
+    assert_not_found(find("nope").await);
+    assert_not_found(find("nul\0").await);
+}
+
+async fn flows_are_changed(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let tenant = &owner.tenant;
+    let other = create(tenant, "Other", Some("other")).await.header.id;
+    let rename = |name: &str| FlowPatch { name: Some(name.into()), ..FlowPatch::default() };
+    assert_duplicate(tenant.update_flow(other, rename("Echo")).await, "name");
+    let endpoint = |name: Option<&str>| FlowPatch {
+        endpoint_name: Some(name.map(Into::into)),
+        ..FlowPatch::default()
+    };
+    assert_duplicate(
+        tenant.update_flow(owner.flow, endpoint(Some("other"))).await,
+        "endpoint name",
+    );
+    tenant.update_flow(other, rename("Other")).await.unwrap();
+    let changed = tenant.update_flow(other, endpoint(None)).await.unwrap();
+    assert_eq!((changed.header.name.as_str(), changed.header.endpoint_name), ("Other", None));
+
+    let before = tenant.flow(owner.flow).await.unwrap();
+    assert_eq!(before.header.current_version, Some(owner.version));
+    let patch = FlowPatch {
+        description: Some(Some("d".into())),
+        tags: Some(vec!["x".into()]),
+        data: Some(json!({"nodes": [1]})),
+        ..FlowPatch::default()
+    };
+    let after = tenant.update_flow(owner.flow, patch).await.unwrap();
+    assert_eq!(after, tenant.flow(owner.flow).await.unwrap());
+    assert_eq!(after.header.current_version, None, "it was of the old graph");
+    assert_eq!(after.header.description.as_deref(), Some("d"));
+    assert_eq!((after.data, after.export), (json!({"nodes": [1]}), before.export));
+    let listed = tenant.flows(&FlowFilter::default(), Page::first(1)).await.unwrap();
+    assert_eq!((listed.items[0].name.as_str(), listed.total), ("Echo", 2));
+    let whole = tenant.whole_flows(&FlowFilter::default(), Page::all()).await.unwrap();
+    assert_eq!(whole.items[0].header, listed.items[0]);
+}
+
+async fn flows_with_open_runs_are_not_deleted(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let run = owner.submit().await;
+    let refused = owner.tenant.delete_flow(owner.flow).await;
+    assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    f.step(run, Command::Cancel, T0).await;
+    owner.tenant.delete_flow(owner.flow).await.unwrap();
+    assert_not_found(owner.tenant.flow(owner.flow).await);
+    assert_not_found(owner.tenant.version(owner.version).await);
+    assert_not_found(owner.tenant.run(run).await);
+    assert_eq!(f.store.engine().load(run).await.unwrap(), None);
+}
+
+async fn the_same_content_is_the_same_version(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let (tenant, flow) = (&owner.tenant, owner.flow);
+    let reordered = json!({"viewport": {"x": 0}, "edges": [], "nodes": []});
+    let plan = json!({"cells": []});
+    let again = tenant.put_version(flow, &reordered, &plan).await.unwrap();
+    assert_eq!(again, owner.version);
+    let replanned = tenant.put_version(flow, &graph(), &json!({"cells": [1]})).await.unwrap();
+    assert_ne!(replanned, owner.version, "another plan is another version");
+    assert_eq!(tenant.flow(flow).await.unwrap().header.current_version, Some(replanned));
+    let listed: Vec<_> =
+        tenant.versions(flow).await.unwrap().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(listed, [replanned, owner.version]);
+    let version = tenant.version(replanned).await.unwrap();
+    assert_eq!((version.flow, version.data, version.sha256.len()), (flow, graph(), 64));
+    let (data, stored) = f.store.engine().version_data(owner.version).await.unwrap();
+    assert_eq!((data, stored), (graph(), plan));
+    let same = (0..4).map(|n| {
+        let tenant = tenant.clone();
+        async move { tenant.put_version(flow, &json!({"n": n % 2}), &json!(null)).await.unwrap() }
+    });
+    let ids = futures::future::join_all(same).await;
+    assert!(ids[0] == ids[2] && ids[1] == ids[3] && ids[0] != ids[1], "{ids:?}");
+}
+
+async fn projects_hold_flows(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let tenant = &owner.tenant;
+    let starter = tenant.starter_project().await.unwrap();
+    assert_eq!(starter.name, STARTER_PROJECT);
+    assert_eq!(tenant.flow(owner.flow).await.unwrap().header.project, starter.id);
+    let new = || NewProject { name: "P".into(), description: None };
+    let project = tenant.create_project(new()).await.unwrap();
+    assert_eq!(tenant.create_project(new()).await.unwrap().name, "P (1)");
+    let rename = |name: &str| ProjectPatch { name: Some(name.into()), description: None };
+    assert_duplicate(tenant.update_project(project.id, rename("P (1)")).await, "name");
+    let renamed = tenant.update_project(project.id, rename("Q")).await.unwrap();
+    assert_eq!(tenant.project(project.id).await.unwrap(), renamed);
+
+    let patch = FlowPatch { project: Some(project.id), ..FlowPatch::default() };
+    tenant.update_flow(owner.flow, patch).await.unwrap();
+    let filter = FlowFilter { project: Some(project.id) };
+    assert_eq!(tenant.flows(&filter, Page::all()).await.unwrap().total, 1);
+    let refused = tenant.delete_project(project.id).await;
+    assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    tenant.delete_project(starter.id).await.unwrap();
+    let again = tenant.starter_project().await.unwrap();
+    assert_ne!(again.id, starter.id, "made anew when it is missing");
+    assert_eq!(tenant.projects().await.unwrap().len(), 3);
+}
+
+async fn egress_rules_apply_to_flows(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let tenant = &owner.tenant;
+    let rule =
+        |host: &str| proto::message::EgressRule { host: host.into(), port: 443, private: false };
+    let new = |flow, host| NewEgressRule { flow, rule: rule(host) };
+    let for_all = tenant.create_egress_rule(new(None, "API.example.com")).await.unwrap();
+    assert_eq!(for_all.rule.host, "api.example.com");
+    let for_flow = tenant.create_egress_rule(new(Some(owner.flow), "b.example")).await.unwrap();
+    assert_duplicate(tenant.create_egress_rule(new(None, "api.example.com")).await, "destination");
+    assert_eq!(tenant.egress_rules().await.unwrap(), [for_all.clone(), for_flow.clone()]);
+    assert_eq!(tenant.egress_for(owner.flow).await.unwrap().len(), 2);
+    let other = create(tenant, "Other", None).await.header.id;
+    assert_eq!(tenant.egress_for(other).await.unwrap(), [rule("api.example.com")]);
+    tenant.update_egress_rule(for_all.id, rule("c.example")).await.unwrap();
+    tenant.update_egress_rule(for_all.id, rule("c.example")).await.unwrap();
+    assert_eq!(tenant.egress_for(other).await.unwrap(), [rule("c.example")]);
+    tenant.delete_egress_rule(for_flow.id).await.unwrap();
+    assert_not_found(tenant.delete_egress_rule(for_flow.id).await);
+}

@@ -1,0 +1,291 @@
+//! A tenant sees nothing of another: every method, one row each.
+
+use std::collections::BTreeSet;
+
+use domain::id::{KeyId, MessageId, ProjectId, RunId, UserId, VariableId};
+use domain::run::Command;
+use proto::message::EgressRule;
+use serde_json::json;
+use store::{
+    Error, FlowFilter, FlowPatch, MessageFilter, MessagePatch, NewApiKey, NewEgressRule, NewFlow,
+    NewMessage, NewProject, NewUser, NewVariable, Page, ProjectPatch, RunFilter, STARTER_PROJECT,
+    Secret, Tenant, VariableKind, VariablePatch,
+};
+use uuid::Uuid;
+
+use crate::fixture::{Fixture, Owner, T0, claim, finish, graph, result, transition, worker};
+
+on_both! { a_foreign_tenant_sees_nothing }
+
+/// Everything that one tenant can have.
+struct Rows {
+    owner: Owner,
+    project: ProjectId,
+    user: UserId,
+    key: KeyId,
+    variable: VariableId,
+    message: MessageId,
+    rule: Uuid,
+    run: RunId,
+}
+
+/// What a method gave to the stranger.
+#[derive(Debug, PartialEq)]
+enum Saw {
+    /// As if there were no such row.
+    NotFound,
+    /// A list without the owner's rows.
+    Nothing,
+    /// The stranger's own new row, which the owner's rows had no influence on.
+    Own,
+    Something(String),
+}
+
+trait Look {
+    fn look(self) -> Saw;
+}
+
+impl<T: std::fmt::Debug> Look for Result<T, Error> {
+    fn look(self) -> Saw {
+        match self {
+            Err(Error::NotFound { .. }) => Saw::NotFound,
+            other => Saw::Something(format!("{other:?}")),
+        }
+    }
+}
+
+/// For lists: whether nothing is in it.
+fn list<T: std::fmt::Debug>(listed: Result<Vec<T>, Error>) -> Saw {
+    match listed {
+        Ok(items) if items.is_empty() => Saw::Nothing,
+        other => Saw::Something(format!("{other:?}")),
+    }
+}
+
+/// For what the stranger may make: whether it is as if the owner had made nothing.
+fn own(as_wished: bool) -> Saw {
+    if as_wished { Saw::Own } else { Saw::Something("influenced by the owner's rows".into()) }
+}
+
+async fn rows(f: &Fixture) -> Rows {
+    let owner = f.owner("owner").await;
+    let tenant = &owner.tenant;
+    let project = NewProject { name: "P".into(), description: None };
+    let project = tenant.create_project(project).await.unwrap().id;
+    let user = NewUser { username: "u".into(), password: Secret::new("p"), is_superuser: false };
+    let user = tenant.create_user(user).await.unwrap().id;
+    let key = tenant.create_api_key(new_key(user)).await.unwrap().key.id;
+    let variable = tenant.create_variable(new_variable()).await.unwrap().id;
+    let message = tenant.store_message(new_message(&owner)).await.unwrap().id;
+    let rule = tenant.create_egress_rule(new_rule(&owner)).await.unwrap().id;
+    let mut new = owner.new_run();
+    new.idempotency_key = Some("key".into());
+    let run = tenant.submit(new).await.unwrap().run;
+    f.step(run, Command::Start { skip: vec![] }, T0).await;
+    f.step(run, claim(0, worker(1)), T0).await;
+    let record = f.load(run).await;
+    let decision = domain::run::decide(&record.run, &finish(0, worker(1)), T0).unwrap();
+    let mut change = transition(&record, &decision, T0);
+    change.results = vec![result(0, 100_000)];
+    f.store.engine().commit(change).await.unwrap();
+    f.store.engine().archive_event_log(run, b"log").await.unwrap();
+    Rows { owner, project, user, key, variable, message, rule, run }
+}
+
+fn new_key(user: UserId) -> NewApiKey {
+    NewApiKey { user, name: "k".into(), scopes: vec![], expires: None }
+}
+
+fn new_variable() -> NewVariable {
+    let (kind, value) = (VariableKind::Generic, Secret::new("v"));
+    NewVariable { name: "V".into(), kind, value, default_fields: vec![] }
+}
+
+fn new_message(owner: &Owner) -> NewMessage {
+    NewMessage {
+        id: None,
+        flow: owner.flow,
+        session_id: "s".into(),
+        run: None,
+        sender: "User".into(),
+        sender_name: "User".into(),
+        timestamp: T0,
+        data: json!({}),
+    }
+}
+
+fn new_rule(owner: &Owner) -> NewEgressRule {
+    let rule = EgressRule { host: "h".into(), port: 1, private: false };
+    NewEgressRule { flow: Some(owner.flow), rule }
+}
+
+async fn a_foreign_tenant_sees_nothing(f: &Fixture) {
+    let rows = rows(f).await;
+    let before = snapshot(&rows).await;
+    let stranger = f.store.tenant(f.store.create_tenant("stranger").await.unwrap());
+    // And a tenant that does not exist at all sees no more.
+    let nobody = f.store.tenant(domain::id::TenantId(Uuid::new_v4()));
+    let mut tried = BTreeSet::new();
+    for (tenant, exists) in [(&stranger, true), (&nobody, false)] {
+        let mut table = flows_table(tenant, &rows).await;
+        table.extend(runs_table(tenant, &rows).await);
+        table.extend(people_table(tenant, &rows).await);
+        if exists {
+            table.extend(making_table(tenant, &rows).await);
+        }
+        for (method, saw) in table {
+            assert!(!matches!(saw, Saw::Something(_)), "{method}: {saw:?}");
+            tried.insert(method);
+        }
+    }
+    assert_eq!(snapshot(&rows).await, before, "nothing of the owner's was changed");
+    assert_eq!(tried, methods(), "every method of `Tenant` has a row in a table");
+}
+
+async fn flows_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
+    let (flow, version) = (rows.owner.flow, rows.owner.version);
+    let all = FlowFilter { project: Some(rows.project) };
+    let patch = FlowPatch { name: Some("mine".into()), ..FlowPatch::default() };
+    let rename = ProjectPatch { name: Some("mine".into()), description: None };
+    let rule = new_rule(&rows.owner).rule;
+    vec![
+        ("create_flow", {
+            let project = Some(rows.project);
+            t.create_flow(NewFlow { name: "F".into(), project, ..NewFlow::default() }).await.look()
+        }),
+        ("flows", list(t.flows(&all, Page::all()).await.map(|found| found.items))),
+        (
+            "flows",
+            list(t.flows(&FlowFilter::default(), Page::all()).await.map(|found| found.items)),
+        ),
+        ("whole_flows", {
+            let found = t.whole_flows(&FlowFilter::default(), Page::all()).await;
+            list(found.map(|found| found.items))
+        }),
+        ("flow", t.flow(flow).await.look()),
+        ("find_flow", t.find_flow(&flow.to_string()).await.look()),
+        ("find_flow", t.find_flow("Echo").await.look()),
+        ("update_flow", t.update_flow(flow, patch).await.look()),
+        ("delete_flow", t.delete_flow(flow).await.look()),
+        ("put_version", t.put_version(flow, &graph(), &json!(1)).await.look()),
+        ("version", t.version(version).await.look()),
+        ("versions", t.versions(flow).await.look()),
+        ("projects", {
+            let found = t.projects().await.unwrap();
+            list(Ok(found.into_iter().filter(|p| p.name != STARTER_PROJECT).collect()))
+        }),
+        ("project", t.project(rows.project).await.look()),
+        ("update_project", t.update_project(rows.project, rename).await.look()),
+        ("delete_project", t.delete_project(rows.project).await.look()),
+        ("create_egress_rule", t.create_egress_rule(new_rule(&rows.owner)).await.look()),
+        ("egress_rules", list(t.egress_rules().await)),
+        ("egress_for", list(t.egress_for(flow).await)),
+        ("update_egress_rule", t.update_egress_rule(rows.rule, rule).await.look()),
+        ("delete_egress_rule", t.delete_egress_rule(rows.rule).await.look()),
+    ]
+}
+
+async fn runs_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
+    let cells = ["A".to_owned()];
+    let all = MessageFilter::default();
+    let ids = MessageFilter { ids: Some(vec![rows.message]), ..MessageFilter::default() };
+    let mut new = rows.owner.new_run();
+    new.idempotency_key = Some("key".into());
+    vec![
+        ("submit", t.submit(new).await.look()),
+        ("run", t.run(rows.run).await.look()),
+        ("run_header", t.run_header(rows.run).await.look()),
+        ("runs", {
+            let found = t.runs(&RunFilter::default(), Page::all()).await.unwrap();
+            assert_eq!(found.total, 0);
+            list(Ok(found.items))
+        }),
+        ("results", t.results(rows.run, &cells).await.look()),
+        ("event_log", t.event_log(rows.run).await.look()),
+        ("store_message", t.store_message(new_message(&rows.owner)).await.look()),
+        ("update_message", t.update_message(rows.message, MessagePatch::default()).await.look()),
+        ("messages", list(t.messages(&all).await)),
+        ("messages", list(t.messages(&ids).await)),
+        (
+            "delete_messages",
+            list(t.delete_messages(&ids).await.map(|n| vec![(); usize::try_from(n).unwrap()])),
+        ),
+        ("sessions", list(t.sessions(Some(rows.owner.flow)).await)),
+        ("sessions", list(t.sessions(None).await)),
+        ("rename_session", t.rename_session("s", "mine").await.look()),
+    ]
+}
+
+async fn people_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
+    let rename = VariablePatch { name: Some("mine".into()), ..VariablePatch::default() };
+    let names = ["V".to_owned()];
+    vec![
+        ("variables", list(t.variables().await)),
+        ("update_variable", t.update_variable(rows.variable, rename).await.look()),
+        ("delete_variable", t.delete_variable(rows.variable).await.look()),
+        ("reveal", list(t.reveal(&names).await.map(|found| found.into_keys().collect()))),
+        ("create_api_key", t.create_api_key(new_key(rows.user)).await.look()),
+        ("api_keys", list(t.api_keys(None).await)),
+        ("api_keys", list(t.api_keys(Some(rows.user)).await)),
+        ("revoke_api_key", t.revoke_api_key(rows.key).await.look()),
+        ("user", t.user(rows.user).await.look()),
+        ("users", list(t.users().await)),
+        ("change_password", t.change_password(rows.user, &Secret::new("mine")).await.look()),
+        ("set_active", t.set_active(rows.user, false).await.look()),
+    ]
+}
+
+/// What takes no id of the owner's: the stranger gets what an only tenant would get.
+async fn making_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
+    let project =
+        t.create_project(NewProject { name: "P".into(), description: None }).await.unwrap();
+    let starter = t.starter_project().await.unwrap();
+    let flow = NewFlow { name: "Echo".into(), ..NewFlow::default() };
+    let flow = t.create_flow(flow).await.unwrap();
+    let theirs = NewFlow { name: "F".into(), owner: Some(rows.user), ..NewFlow::default() };
+    let variable = t.create_variable(new_variable()).await;
+    let user = NewUser { username: "v".into(), password: Secret::new("p"), is_superuser: false };
+    let user = t.create_user(user).await.unwrap();
+    vec![
+        ("create_project", own(project.name == "P")),
+        ("starter_project", own(t.projects().await.unwrap().contains(&starter))),
+        ("create_flow", own(flow.header.name == "Echo")),
+        ("create_flow", t.create_flow(theirs).await.look()),
+        ("create_variable", own(variable.is_ok())),
+        ("put_variable", own(t.put_variable(new_variable()).await.is_ok())),
+        ("create_user", own(t.users().await.unwrap() == [user])),
+    ]
+}
+
+/// All that the owner can see.
+async fn snapshot(rows: &Rows) -> String {
+    let t = &rows.owner.tenant;
+    let flows = t.whole_flows(&FlowFilter::default(), Page::all()).await.unwrap();
+    let names = ["V".to_owned()];
+    let revealed = t.reveal(&names).await.unwrap()["V"].expose().to_owned();
+    let cells = ["A".to_owned()];
+    let results = t.results(rows.run, &cells).await.unwrap();
+    let seen = (t.projects().await.unwrap(), flows, t.versions(rows.owner.flow).await.unwrap());
+    let people = (t.users().await.unwrap(), t.api_keys(None).await.unwrap(), revealed);
+    let chat = t.messages(&MessageFilter::default()).await.unwrap();
+    let runs = (t.run(rows.run).await.unwrap(), results, t.egress_rules().await.unwrap());
+    let log = t.event_log(rows.run).await.unwrap();
+    format!("{seen:?} {people:?} {chat:?} {runs:?} {log:?} {:?}", t.variables().await.unwrap())
+}
+
+/// The public methods of `Tenant`, read from the source.
+fn methods() -> BTreeSet<&'static str> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tenant");
+    let mut found = BTreeSet::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap().leak();
+        found.extend(text.split("pub async fn ").skip(1).filter_map(|rest| rest.split('(').next()));
+    }
+    assert!(found.len() > 40, "the source is where it is looked for: {found:?}");
+    found
+}
+
+#[test]
+fn the_list_of_methods_is_read_from_the_source() {
+    assert!(methods().contains("put_version"));
+}
