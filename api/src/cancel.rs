@@ -3,15 +3,15 @@
 use bus::{Bus, Queue};
 use bytes::Bytes;
 use domain::id::RunId;
-use proto::message::VERSION;
-use serde_json::json;
+use proto::message::{RunOrder, VERSION};
 
 use crate::app::App;
-use crate::error::Error;
+use crate::error::{Error, internal};
 
 /// Asks the schedulers to end a run.
 pub(crate) async fn cancel(bus: &Bus, run: RunId) -> Result<(), Error> {
-    let body = json!({"v": VERSION, "run": run, "cancel": true}).to_string();
+    let body = serde_json::to_vec(&RunOrder { v: VERSION, run, cancel: true })
+        .map_err(|error| internal("writing a cancel order", &error))?;
     Ok(bus.enqueue(&Queue::Runs, &format!("cancel:{run}"), Bytes::from(body)).await?)
 }
 

@@ -93,7 +93,7 @@ pub(crate) enum Error {
     #[error("refused tweaks of {}", fields.join(", "))]
     TweaksRefused { message: String, fields: Vec<String> },
     #[error("the run failed: {message}")]
-    RunFailed { message: String },
+    RunFailed { message: String, outdated: Vec<String> },
     #[error("the run took too long")]
     RunTimedOut,
     #[error("unavailable: {0}")]

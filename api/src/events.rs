@@ -5,6 +5,7 @@
 //! log that lost its end is ended from the row.
 
 use std::time::Duration;
+use std::vec::IntoIter;
 
 use bus::EventReader;
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use crate::error::{Error, internal};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// An ended run whose log says nothing for this many looks has lost the log's end.
-const LOOKS_MAX: u32 = 10;
+const LOOKS_MAX: u32 = 5;
 
 /// One entry of a log.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ pub(crate) struct Events {
 enum Source {
     Live(EventReader),
     /// What is left of a complete log, in order.
-    Complete(std::vec::IntoIter<Bytes>),
+    Complete(IntoIter<Bytes>),
     Ended,
 }
 
@@ -90,7 +91,8 @@ impl Events {
         let header = tenant.run_header(run).await?;
         let (app, source) = (app.clone(), Source::Ended);
         let mut events = Self { app, tenant, run, position: after, source, looks: 0 };
-        let complete = if header.state.is_terminal() { events.complete().await? } else { None };
+        let ended = header.state.is_terminal();
+        let complete = if ended { events.complete(&header).await? } else { None };
         events.source = match complete {
             Some(log) => Source::Complete(log),
             None => Source::Live(events.app.bus.read(run, after).await?),
@@ -148,7 +150,7 @@ impl Events {
         if !header.state.is_terminal() {
             return Ok(());
         }
-        if let Some(log) = self.complete().await? {
+        if let Some(log) = self.complete(&header).await? {
             self.source = Source::Complete(log);
             return Ok(());
         }
@@ -161,15 +163,19 @@ impl Events {
         Ok(())
     }
 
-    /// What follows our position in a log that has its last entry; `None` if there is no such log.
-    async fn complete(&self) -> Result<Option<std::vec::IntoIter<Bytes>>, Error> {
-        let log = match self.tenant.event_log(self.run).await? {
-            Some(archive) => lines(archive),
-            None => self.app.bus.snapshot(self.run).await?,
-        };
+    /// What follows our position in a log that has its last entry; `None` if there is no such log
+    /// yet. An archive never grows, so one without an end gets it from the row.
+    async fn complete(&self, header: &RunHeader) -> Result<Option<IntoIter<Bytes>>, Error> {
         let is_end = |body: &Bytes| Entry { position: 0, body: body.clone() }.is_terminal();
+        let (mut log, is_archive) = match self.tenant.event_log(self.run).await? {
+            Some(archive) => (lines(archive), true),
+            None => (self.app.bus.snapshot(self.run).await?, false),
+        };
         if !log.last().is_some_and(is_end) {
-            return Ok(None);
+            if !is_archive {
+                return Ok(None);
+            }
+            log.extend(ending(header)?);
         }
         let seen = usize::try_from(self.position).unwrap_or(usize::MAX);
         Ok(Some(log.into_iter().skip(seen).collect::<Vec<_>>().into_iter()))

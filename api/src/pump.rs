@@ -47,3 +47,19 @@ pub(crate) fn stream() -> (Sink, Body) {
     let pieces = ReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>);
     (Sink(sender), Body::from_stream(pieces))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_dropped() {
+        let (sink, body) = stream();
+        for _ in 0..CHANNEL_PIECES {
+            assert_eq!(sink.send("x").await, Ok(()));
+        }
+        assert_eq!(sink.send("x").await, Err(Gone));
+        drop(body);
+        sink.closed().await;
+    }
+}

@@ -62,8 +62,10 @@ pub(crate) async fn start(
     let request = resolve(flow, ask);
     let input_type = input_type(&request.input_type);
     tweaks::check_input(&request.tweaks, request.input_value.is_some(), input_type)?;
-    // The engine applies them again when it sends a cell out; here they are only tried.
-    tweaks::apply(&mut version.graph.clone(), &request.tweaks, request.stream)?;
+    if !request.tweaks.is_empty() {
+        // The engine applies them again when it sends a cell out; here they are only tried.
+        tweaks::apply(&mut version.graph.clone(), &request.tweaks, request.stream)?;
+    }
     let run = RunId(Uuid::now_v7());
     let task = |cell: &domain::plan::Cell| NewTask {
         cell: cell.id.clone(),

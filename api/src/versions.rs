@@ -21,7 +21,12 @@ pub(crate) struct Version {
     pub(crate) id: VersionId,
     pub(crate) graph: Graph,
     pub(crate) plan: Plan,
+    /// Nodes that another version of Langflow wrote, by its own reckoning.
+    pub(crate) outdated: Vec<String>,
 }
+
+/// The version of Langflow whose answers these are; clients look at it.
+pub(crate) const LANGFLOW_VERSION: &str = "1.13.0";
 
 /// The versions in use. The key names the tenant, so none is ever served to another.
 #[derive(Clone, Debug)]
@@ -43,7 +48,8 @@ impl Versions {
         let graph = Graph::read(&stored.data)?;
         let plan = serde_json::from_value(stored.plan)
             .map_err(|error| internal("reading a stored plan", &error))?;
-        Ok(self.keep(tenant, Version { id, graph, plan }).await)
+        let outdated = outdated(&stored.data);
+        Ok(self.keep(tenant, Version { id, graph, plan, outdated }).await)
     }
 
     /// The version of a flow that runs now. A flow whose graph changed since is planned first.
@@ -73,7 +79,8 @@ impl Versions {
         let stored =
             serde_json::to_value(&plan).map_err(|error| internal("writing a plan", &error))?;
         let id = tenant.put_version(flow, data, &stored).await?;
-        Ok(self.keep(tenant, Version { id, graph, plan }).await)
+        let outdated = outdated(data);
+        Ok(self.keep(tenant, Version { id, graph, plan, outdated }).await)
     }
 
     async fn keep(&self, tenant: &Tenant, version: Version) -> Arc<Version> {
@@ -88,4 +95,15 @@ pub(crate) fn planned(data: &Value) -> Result<(Graph, Plan), Error> {
     let graph = Graph::read(data)?;
     let plan = Plan::of(&graph)?;
     Ok((graph, plan))
+}
+
+/// Nodes that name a version and not the current one, in the export's order.
+fn outdated(data: &Value) -> Vec<String> {
+    let nodes = data.get("nodes").and_then(Value::as_array);
+    let is_outdated = |node: &&Value| {
+        let version = node.pointer("/data/node").and_then(|node| node.get("lf_version"));
+        version.is_some_and(|version| version != LANGFLOW_VERSION)
+    };
+    let id = |node: &Value| node.get("id").and_then(Value::as_str).map(str::to_owned);
+    nodes.into_iter().flatten().filter(is_outdated).filter_map(id).collect()
 }

@@ -17,15 +17,15 @@ use clap_complete::Shell;
 
 Exit codes: 0 done, 1 the run or command failed, 2 wrong usage, 3 server not reachable or access
 refused, 64 configuration invalid.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run everything in one process: SQLite, in-process bus, Docker.
     #[command(after_help = "Examples:
   flowcell up
@@ -39,6 +39,10 @@ pub enum Command {
     Worker(ServiceArguments),
     /// Bring the database to this version's schema; safe to run twice and from several hosts.
     Migrate(ServiceArguments),
+    /// Write the settings and generated secrets of a cluster.
+    #[command(after_help = "Example:
+  flowcell init ./cluster --workers 2 && flowcell migrate --config cluster/control/flowcell.toml")]
+    Init(InitArguments),
     /// Import and list flows.
     #[command(subcommand)]
     Flow(FlowCommand),
@@ -73,15 +77,15 @@ pub enum Command {
 
 /// Where an embedded server keeps everything.
 #[derive(Clone, Debug, Args)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     /// Folder of the embedded server: database, keys, credentials, logs of runs.
     #[arg(long, env = "FLOWCELL_DATA_DIR", value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 impl DataDir {
     /// The folder: as given, else `$XDG_DATA_HOME/flowcell`, else `~/.local/share/flowcell`.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.data_dir.clone().unwrap_or_else(|| {
             let xdg = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
             let home = || std::env::home_dir().map(|home| home.join(".local/share"));
@@ -92,44 +96,78 @@ impl DataDir {
 
 /// `flowcell up`.
 #[derive(Debug, Args)]
-pub struct UpArguments {
+pub(crate) struct UpArguments {
     #[command(flatten)]
-    pub data: DataDir,
+    pub(crate) data: DataDir,
     /// Address of the API. Port 0 picks a free one.
     #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<SocketAddr>,
+    pub(crate) listen: Option<SocketAddr>,
     /// Cells that run at the same time.
     #[arg(long, value_name = "N")]
-    pub slots: Option<u32>,
+    pub(crate) slots: Option<u32>,
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// `flowcell api|scheduler|worker|migrate`.
 #[derive(Debug, Args)]
-pub struct ServiceArguments {
+pub(crate) struct ServiceArguments {
     /// Configuration file (TOML); environment variables FLOWCELL_CONFIG__SECTION__KEY override it.
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// `flowcell init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// The folder to write; left alone when it exists.
+    pub(crate) dir: PathBuf,
+    /// How many workers get a user and a folder of their own.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) workers: u32,
+    /// Cells that run at the same time on one worker.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) slots: u32,
+    /// The database; its password is generated.
+    #[arg(long, default_value = "postgres://flowcell@127.0.0.1:5432/flowcell")]
+    pub(crate) postgres: String,
+    /// The NATS server, as the processes reach it.
+    #[arg(long, default_value = "nats://127.0.0.1:4222")]
+    pub(crate) nats: String,
+    /// Where the NATS server listens.
+    #[arg(long, default_value = "127.0.0.1:4222")]
+    pub(crate) nats_listen: SocketAddr,
+    /// Where the NATS server keeps its streams.
+    #[arg(long, default_value = "/var/lib/nats")]
+    pub(crate) nats_store: PathBuf,
+    /// Where the API listens.
+    #[arg(long, default_value = "127.0.0.1:7860")]
+    pub(crate) listen: SocketAddr,
+    /// A folder on every worker's host for the sockets of its cells.
+    #[arg(long, default_value = "/run/flowcell")]
+    pub(crate) socket_dir: PathBuf,
+    /// Where a process sees its own folder, when that is not where it is written (a mount).
+    #[arg(long)]
+    pub(crate) seen_as: Option<PathBuf>,
 }
 
 /// Which server a client command talks to.
 #[derive(Clone, Debug, Args)]
-pub struct ClientArguments {
+pub(crate) struct ClientArguments {
     /// Base URL of the server; default: the local `flowcell up`.
     #[arg(long, env = "FLOWCELL_URL", value_name = "URL")]
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// API key; default: the local `flowcell up`'s.
     #[arg(long, env = "FLOWCELL_API_KEY", value_name = "KEY", hide_env_values = true)]
-    pub api_key: Option<String>,
+    pub(crate) api_key: Option<String>,
     #[command(flatten)]
-    pub data: DataDir,
+    pub(crate) data: DataDir,
 }
 
 /// `flowcell flow`.
 #[derive(Debug, Subcommand)]
-pub enum FlowCommand {
+pub(crate) enum FlowCommand {
     /// Upload a Langflow export: one flow, several, or a zip.
     #[command(after_help = "Example: flowcell flow import 'Basic Prompting.json'")]
     Import {
@@ -153,38 +191,38 @@ pub enum FlowCommand {
 
 /// `flowcell run`.
 #[derive(Debug, Args)]
-pub struct RunArguments {
+pub(crate) struct RunArguments {
     /// Id, endpoint name or name of the flow.
-    pub flow: String,
+    pub(crate) flow: String,
     /// The text for the flow's input.
     #[arg(long, short, default_value = "")]
-    pub input: String,
+    pub(crate) input: String,
     /// Ask models to stream their tokens.
     #[arg(long)]
-    pub stream: bool,
+    pub(crate) stream: bool,
     /// Change a field for this run: `NODE.FIELD=VALUE` (node id or display name; VALUE is JSON, or
     /// text when it is not). May be repeated.
     #[arg(long = "tweak", value_name = "NODE.FIELD=VALUE")]
-    pub tweaks: Vec<String>,
+    pub(crate) tweaks: Vec<String>,
     /// Chat session; default: the flow's own.
     #[arg(long, value_name = "ID")]
-    pub session: Option<String>,
+    pub(crate) session: Option<String>,
     /// What to return.
     #[arg(long, value_enum, default_value_t = OutputType::Chat)]
-    pub output: OutputType,
+    pub(crate) output: OutputType,
     /// Do not wait: print the run's id and return.
     #[arg(long)]
-    pub detach: bool,
+    pub(crate) detach: bool,
     /// Print every event and the final state as JSON lines.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub client: ClientArguments,
+    pub(crate) client: ClientArguments,
 }
 
 /// Which outputs a run returns.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum OutputType {
+pub(crate) enum OutputType {
     /// Chat outputs.
     Chat,
     /// Text outputs.
@@ -197,7 +235,7 @@ pub enum OutputType {
 
 impl OutputType {
     /// The name that the API uses.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Chat => "chat",
             Self::Text => "text",
@@ -209,19 +247,19 @@ impl OutputType {
 
 /// `flowcell explain`.
 #[derive(Debug, Args)]
-pub struct ExplainArguments {
+pub(crate) struct ExplainArguments {
     /// A file, or id, endpoint name or name of a flow on the server.
-    pub flow: String,
+    pub(crate) flow: String,
     /// Print JSON.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub client: ClientArguments,
+    pub(crate) client: ClientArguments,
 }
 
 /// `flowcell var`.
 #[derive(Debug, Subcommand)]
-pub enum VarCommand {
+pub(crate) enum VarCommand {
     /// Store a value, read from standard input so that it is in no shell history.
     #[command(after_help = "Example: printf %s \"$KEY\" | flowcell var set OPENAI_API_KEY")]
     Set {
@@ -239,7 +277,7 @@ pub enum VarCommand {
 
 /// `flowcell egress`.
 #[derive(Debug, Subcommand)]
-pub enum EgressCommand {
+pub(crate) enum EgressCommand {
     /// Allow a destination.
     #[command(after_help = "Examples:
   flowcell egress allow api.openai.com:443
@@ -262,13 +300,13 @@ pub enum EgressCommand {
 
 /// `flowcell doctor`.
 #[derive(Debug, Args)]
-pub struct DoctorArguments {
+pub(crate) struct DoctorArguments {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
-    pub data: DataDir,
+    pub(crate) data: DataDir,
     /// Print JSON.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }

@@ -14,7 +14,7 @@ use crate::credentials::Credentials;
 
 /// An error that ends the program with a code of its own.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// Nobody listens, or the credentials are not accepted.
     #[error("{0}")]
     NoAccess(String),
@@ -25,7 +25,7 @@ pub enum Refusal {
 
 /// A connection to one server.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     key: String,
@@ -34,7 +34,7 @@ pub struct Client {
 impl Client {
     /// A client for the server that the arguments, the environment or the local server's
     /// credentials file name, in this order.
-    pub fn new(arguments: &ClientArguments) -> Result<Self> {
+    pub(crate) fn new(arguments: &ClientArguments) -> Result<Self> {
         let local = Credentials::read(&arguments.data.path());
         let url = arguments.url.clone().or_else(|| local.as_ref().map(|l| l.url.clone()));
         let key = arguments.api_key.clone().or_else(|| local.map(|l| l.api_key));
@@ -51,22 +51,22 @@ impl Client {
     }
 
     /// The server's base URL.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// The API key in use.
-    pub fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
     /// A request with credentials.
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).header("x-api-key", &self.key)
     }
 
     /// Sends a request; an answer that is no success becomes an error for people.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Response> {
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response> {
         let response = request.send().await.map_err(|error| {
             let why =
                 if error.is_connect() { "nobody listens there".to_owned() } else { chain(&error) };
@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// Sends a request and reads its JSON answer.
-    pub async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+    pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
         self.send(request)
             .await?
             .json()
@@ -95,12 +95,12 @@ impl Client {
     }
 
     /// `GET` of a JSON document.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.json(self.request(Method::GET, path)).await
     }
 
     /// Uploads a flow file; returns the created flows.
-    pub async fn upload(&self, name: &Path, bytes: Vec<u8>) -> Result<Vec<Value>> {
+    pub(crate) async fn upload(&self, name: &Path, bytes: Vec<u8>) -> Result<Vec<Value>> {
         let file_name = name.file_name().map_or("flow.json".into(), |name| name.to_string_lossy());
         let part = reqwest::multipart::Part::bytes(bytes).file_name(file_name.into_owned());
         let form = reqwest::multipart::Form::new().part("file", part);
@@ -109,7 +109,7 @@ impl Client {
 
     /// Follows a run's events; each item is `(sequence number, event)`. A broken connection is
     /// resumed after the last event seen, so none is missed or repeated.
-    pub async fn follow(
+    pub(crate) async fn follow(
         &self,
         events_path: &str,
         mut each: impl FnMut(u64, proto::event::RunEvent),

@@ -1,14 +1,15 @@
 //! One module per subcommand.
 
-pub mod client_env;
-pub mod doctor;
-pub mod egress;
-pub mod explain;
-pub mod flow;
-pub mod run;
-pub mod serve;
-pub mod up;
-pub mod var;
+pub(crate) mod client_env;
+pub(crate) mod doctor;
+pub(crate) mod egress;
+pub(crate) mod explain;
+pub(crate) mod flow;
+pub(crate) mod init;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod up;
+pub(crate) mod var;
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -17,13 +18,14 @@ use crate::args::{Arguments, Command};
 use crate::exit::Exit;
 
 /// Executes the command.
-pub async fn execute(arguments: Arguments) -> Result<Exit> {
+pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
     match arguments.command {
         Command::Up(arguments) => up::execute(arguments).await,
         Command::Api(arguments) => serve::api(arguments).await,
         Command::Scheduler(arguments) => serve::scheduler(arguments).await,
         Command::Worker(arguments) => serve::worker(arguments).await,
         Command::Migrate(arguments) => serve::migrate(arguments).await,
+        Command::Init(arguments) => init::execute(&arguments),
         Command::Flow(command) => flow::execute(command).await,
         Command::Run(arguments) => run::execute(arguments).await,
         Command::Explain(arguments) => explain::execute(arguments).await,

@@ -9,21 +9,21 @@ use anyhow::{Context, Result};
 
 /// URL and API key of a local server.
 #[derive(Clone)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     /// Base URL.
-    pub url: String,
+    pub(crate) url: String,
     /// API key.
-    pub api_key: String,
+    pub(crate) api_key: String,
 }
 
 impl Credentials {
     /// The file inside a server's data folder.
-    pub fn file(data_dir: &Path) -> PathBuf {
+    pub(crate) fn file(data_dir: &Path) -> PathBuf {
         data_dir.join("client.env")
     }
 
     /// What the file says, if there is one.
-    pub fn read(data_dir: &Path) -> Option<Self> {
+    pub(crate) fn read(data_dir: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(Self::file(data_dir)).ok()?;
         let value = |name: &str| {
             text.lines()
@@ -36,18 +36,18 @@ impl Credentials {
     }
 
     /// Writes the file anew, mode 0600, in one step.
-    pub fn write(&self, data_dir: &Path) -> Result<()> {
+    pub(crate) fn write(&self, data_dir: &Path) -> Result<()> {
         write_private(&Self::file(data_dir), &self.exports())
     }
 
     /// Shell exports.
-    pub fn exports(&self) -> String {
+    pub(crate) fn exports(&self) -> String {
         format!("export FLOWCELL_URL='{}'\nexport FLOWCELL_API_KEY='{}'\n", self.url, self.api_key)
     }
 }
 
 /// Writes a file that only its owner can read, in one step.
-pub fn write_private(file: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_private(file: &Path, text: &str) -> Result<()> {
     let draft = file.with_extension("new");
     // What an interrupted call left behind; there is usually nothing.
     let _ = std::fs::remove_file(&draft);

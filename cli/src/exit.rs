@@ -6,7 +6,7 @@ use crate::client::Refusal;
 
 /// The exit codes, as `flowcell --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Done.
     Done,
     /// The run or the command failed.
@@ -30,7 +30,7 @@ impl From<Exit> for ExitCode {
 
 impl Exit {
     /// Tells the error to the user and says how the program ends.
-    pub fn from_error(error: &anyhow::Error) -> Self {
+    pub(crate) fn from_error(error: &anyhow::Error) -> Self {
         eprintln!("error: {error}");
         for cause in error.chain().skip(1) {
             eprintln!("  because: {cause}");

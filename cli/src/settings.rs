@@ -13,36 +13,36 @@ use store::seal::KeyEncryptionKey;
 /// `flowcell.toml`. Every part may be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The database of a cluster.
-    pub database: Database,
+    pub(crate) database: Database,
     /// The bus of a cluster.
-    pub bus: BusSettings,
+    pub(crate) bus: BusSettings,
     /// Where the operator's endpoint listens (`/healthz`, `/readyz`, `/metrics`); nowhere by
     /// default. `flowcell api` and `flowcell up` answer health questions on their own address.
-    pub admin: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
     /// Logs and traces.
-    pub telemetry: telemetry::Settings,
+    pub(crate) telemetry: telemetry::Settings,
     /// The API.
-    pub api: api::Config,
+    pub(crate) api: api::Config,
     /// The scheduler.
-    pub scheduler: scheduler::Config,
+    pub(crate) scheduler: scheduler::Config,
     /// The worker.
-    pub worker: worker::Config,
+    pub(crate) worker: worker::Config,
 }
 
 /// The database of a cluster.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Database {
+pub(crate) struct Database {
     /// `postgres://user@host/database`. The password may stand in `password_file` instead.
-    pub url: String,
+    pub(crate) url: String,
     /// A file whose content is the password; keeps it out of this file and of the environment.
-    pub password_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PathBuf>,
     /// Most connections of this process.
-    pub connections_max: u32,
+    pub(crate) connections_max: u32,
     /// The key-encryption key: a file of 32 bytes, mode 0600, the same for every process.
-    pub key_file: PathBuf,
+    pub(crate) key_file: PathBuf,
 }
 
 impl Default for Database {
@@ -59,19 +59,19 @@ impl Default for Database {
 /// The bus of a cluster.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct BusSettings {
+pub(crate) struct BusSettings {
     /// NATS servers: `nats://host:4222`, separated by commas.
-    pub url: String,
+    pub(crate) url: String,
     /// The user's name.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// A file whose content is the user's password.
-    pub password_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PathBuf>,
     /// Certificates of authorities to trust besides the system's.
-    pub tls_ca_file: Option<PathBuf>,
+    pub(crate) tls_ca_file: Option<PathBuf>,
     /// First part of every subject and stream name.
-    pub prefix: String,
+    pub(crate) prefix: String,
     /// Replicas of every stream: 1, or 3 on a NATS cluster.
-    pub replicas: usize,
+    pub(crate) replicas: usize,
 }
 
 impl Default for BusSettings {
@@ -89,14 +89,14 @@ impl Default for BusSettings {
 
 impl Settings {
     /// Reads the file (if one is named) and the environment.
-    pub fn load(file: Option<&Path>) -> Result<Self> {
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
         Ok(service::config::load(file)?)
     }
 }
 
 impl Database {
     /// Opens the database of a cluster, whose schema must be current unless it is to be migrated.
-    pub async fn open(&self) -> Result<Store> {
+    pub(crate) async fn open(&self) -> Result<Store> {
         if self.url.is_empty() {
             anyhow::bail!(
                 "no database is configured: set database.url in the configuration file, or \
@@ -115,7 +115,7 @@ impl Database {
 
 impl BusSettings {
     /// Connects to the bus of a cluster.
-    pub async fn open(&self, role: Role) -> Result<bus::Bus> {
+    pub(crate) async fn open(&self, role: Role) -> Result<bus::Bus> {
         let mut settings = bus::nats::Settings::new(self.url.clone());
         settings.credentials = match (&self.user, &self.password_file) {
             (Some(user), Some(file)) => {

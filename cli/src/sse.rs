@@ -2,23 +2,23 @@
 
 /// One event.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Event {
+pub(crate) struct Event {
     /// Its id, where it is a number.
-    pub id: Option<u64>,
+    pub(crate) id: Option<u64>,
     /// Its data.
-    pub data: String,
+    pub(crate) data: String,
 }
 
 /// Turns chunks of bytes into events.
 #[derive(Debug, Default)]
-pub struct Parser {
+pub(crate) struct Parser {
     buffer: Vec<u8>,
     event: Event,
 }
 
 impl Parser {
     /// The events that these bytes complete.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Event> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Event> {
         self.buffer.extend_from_slice(bytes);
         let mut events = Vec::new();
         while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {

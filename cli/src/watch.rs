@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 /// What is shown while a run goes on.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     json: bool,
     bars: Option<MultiProgress>,
     cells: HashMap<String, Cell>,
@@ -31,7 +31,7 @@ struct Cell {
 
 impl Watch {
     /// A watch that prints JSON lines for machines, or lines for people (live ones on a terminal).
-    pub fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         let live = !json && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
         Self {
             json,
@@ -44,7 +44,7 @@ impl Watch {
     }
 
     /// Shows one event.
-    pub fn event(&mut self, seq: u64, event: &RunEvent) {
+    pub(crate) fn event(&mut self, seq: u64, event: &RunEvent) {
         if self.json {
             println!("{}", json!({"seq": seq, "event": event}));
             return;
@@ -90,7 +90,7 @@ impl Watch {
     }
 
     /// Prints a line beside the live ones.
-    pub fn note(&self, line: &str) {
+    pub(crate) fn note(&self, line: &str) {
         match &self.bars {
             // A failed write to a terminal that is gone is no reason to end.
             Some(bars) => drop(bars.println(line)),
@@ -99,7 +99,7 @@ impl Watch {
     }
 
     /// Shows how the run ended.
-    pub fn end(&mut self, view: &RunView) -> Result<()> {
+    pub(crate) fn end(&mut self, view: &RunView) -> Result<()> {
         self.flush_text();
         if let Some(bars) = &self.bars {
             for cell in self.cells.values() {

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from flowcell_conformance.cli import EXIT_USAGE, main
 from flowcell_conformance.compare import Difference, Verdict
-from flowcell_conformance.report import print_table
+from flowcell_conformance.report import Table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,10 @@ def test_the_table_shows_the_first_difference_and_the_count(capsys: pytest.Captu
         Verdict("a/b/plain"),
         Verdict("a/c/plain", (Difference("body.x", 1, 2), Difference("body.y", 3, 4))),
     ]
-    print_table(verdicts, every_difference=False)
+    table = Table([verdict.title for verdict in verdicts], every_difference=False)
+    for verdict in verdicts:
+        table.show(verdict)
+    table.end()
     out = capsys.readouterr().out
     assert "at body.x" in out
     assert "at body.y" not in out

@@ -27,6 +27,7 @@ pub enum Operation {
         output: Option<String>,
     },
     /// lfx's `exclude_branch_conditionally`: replaces what this node excluded before.
+    #[serde(rename = "exclude_branch_conditionally")]
     ExcludeBranch {
         /// The node that decides.
         node: String,
@@ -34,6 +35,7 @@ pub enum Operation {
         output: Option<String>,
     },
     /// lfx's `exclude_branches_conditionally`: several outputs at once.
+    #[serde(rename = "exclude_branches_conditionally")]
     ExcludeBranches {
         /// The node that decides.
         node: String,

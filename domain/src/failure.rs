@@ -43,6 +43,8 @@ pub enum FailureKind {
         /// The qualified name of the value's type.
         value_type: String,
     },
+    /// The component needs something that Flowcell cannot do yet.
+    Unsupported,
     /// The process ended without a result.
     ExitedEarly {
         /// Its exit code, where the engine told.
@@ -107,6 +109,7 @@ impl FailureKind {
             Self::PackageMissing { .. } => "package_missing",
             Self::InputInvalid => "input_invalid",
             Self::ValueNotPortable { .. } => "value_not_portable",
+            Self::Unsupported => "unsupported",
             Self::ExitedEarly { .. } => "exited_early",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::TimedOut { .. } => "timed_out",
@@ -129,6 +132,7 @@ impl FailureKind {
             | Self::PackageMissing { .. }
             | Self::InputInvalid
             | Self::ValueNotPortable { .. }
+            | Self::Unsupported
             | Self::ExitedEarly { .. }
             | Self::ProtocolViolation => Cause::Component,
             Self::OutOfMemory { .. }
@@ -156,6 +160,7 @@ mod tests {
             FailureKind::ValueNotPortable {
                 value_type: "x.Y".into(),
             },
+            FailureKind::Unsupported,
             FailureKind::ExitedEarly { exit_code: Some(1) },
             FailureKind::OutOfMemory { limit_bytes: 1 },
             FailureKind::TimedOut { limit_ms: 1 },

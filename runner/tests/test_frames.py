@@ -3,7 +3,6 @@
 import json
 import socket
 import struct
-import threading
 
 import pytest
 
@@ -16,7 +15,8 @@ TASKS = frozenset({Kind.TASK})
 def read_bytes(data: bytes, accepted=TASKS):
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        threading.Thread(target=lambda: (theirs.sendall(data), theirs.shutdown(socket.SHUT_WR))).start()
+        theirs.sendall(data)  # little enough for the socket's buffer
+        theirs.shutdown(socket.SHUT_WR)
         return frames.read(ours, accepted)
 
 

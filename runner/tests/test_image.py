@@ -35,7 +35,7 @@ def in_container(a_task, answer=None):
         Path(directory).chmod(0o755)
         mount = f"--volume={directory}:/run/flowcell:ro"
         command = ["docker", "run", "--rm", "--interactive", *LOCKED_DOWN, mount, IMAGE]
-        outcome = Runner(command, Path(directory)).run(a_task, answer, timeout=120)
+        outcome = Runner(command, Path(directory)).run(a_task, answer, timeout=240)
     assert not outcome.failure, outcome.failure
     assert outcome.exit_code == 0
     return outcome

@@ -95,7 +95,7 @@ class Runner:
         self._listener.bind(str(path))
         path.chmod(0o777)
         self._listener.listen(1)
-        self._listener.settimeout(60)
+        self._listener.settimeout(180)
         environment = {**os.environ, "FLOWCELL_SOCKET": str(path), "SECRET_OF_THE_HOST": "s3cret"}
         self.process = subprocess.Popen(
             command or [sys.executable, "-P", "-m", "flowcell_runner"],
@@ -103,7 +103,7 @@ class Runner:
             env=environment,
         )
 
-    def run(self, task: dict[str, Any], answer: Answer | None = None, timeout: float = 60) -> Outcome:
+    def run(self, task: dict[str, Any], answer: Answer | None = None, timeout: float = 180) -> Outcome:
         """Give the task and collect everything until the process ends."""
         outcome = Outcome()
         watchdog = threading.Timer(timeout, self.process.kill)
@@ -159,6 +159,6 @@ class Runner:
                 outcome.failure = payload
 
 
-def run_cell(task: dict[str, Any], answer: Answer | None = None, timeout: float = 60) -> Outcome:
+def run_cell(task: dict[str, Any], answer: Answer | None = None, timeout: float = 180) -> Outcome:
     """Run one task in a fresh process."""
     return Runner().run(task, answer, timeout)

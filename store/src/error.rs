@@ -1,6 +1,6 @@
 //! What can go wrong with the store, and how the database library's errors become that.
 
-use sea_orm::{DbErr, SqlErr};
+use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -81,11 +81,39 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed a moment later: the database was unreachable, busy, or
-    /// broke a deadlock.
+    /// Whether the same call may succeed a moment later: the database could not be reached, was
+    /// busy, or broke a deadlock. Where this is false, trying again gives the same error.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Database { .. } | Self::Interrupted { .. })
+        match self {
+            Self::Database { source, .. } => source.downcast_ref().is_some_and(passes),
+            Self::Interrupted { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Whether the cause passes by itself.
+pub(crate) fn passes(error: &DbErr) -> bool {
+    let error = match error {
+        DbErr::ConnectionAcquire(_) => return true,
+        DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error) => error,
+        _ => return false,
+    };
+    let RuntimeErr::SqlxError(error) = error else { return false };
+    match error.as_ref() {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            // SQLite: busy, locked.
+            Some("5" | "6") => true,
+            // Postgres: connection lost, rolled back for another, out of resources, lock not
+            // granted in time, shutting down.
+            Some(code) if code.len() == 5 => {
+                ["08", "40", "53", "55P03", "57P"].iter().any(|class| code.starts_with(class))
+            }
+            _ => false,
+        },
+        _ => false,
     }
 }
 

@@ -160,7 +160,12 @@ impl Cell<'_> {
             settings: self.shop.config.egress.clone(),
             resolver: self.shop.resolver.clone(),
         });
-        Job { task: assignment.task, limits: self.limits.clone(), egress }
+        let mut task = assignment.task;
+        // The runner gives a clearer error than we can, if it knows what we will enforce.
+        task.limits.log_bytes_max = task.limits.log_bytes_max.min(self.limits.log_bytes_max);
+        task.limits.output_bytes_max =
+            task.limits.output_bytes_max.min(self.limits.output_bytes_max);
+        Job { task, limits: self.limits.clone(), egress }
     }
 
     /// The deadline, and the schedulers' word, over whatever the frames do.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::sandbox::{self, Sandbox, Slot, SlotSpec};
+use crate::sandbox::{Sandbox, Slot, SlotSpec};
 use report::{Counters, add};
 pub use report::{Error, Figures, ShelfHealth};
 use sizing::House;

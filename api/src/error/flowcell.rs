@@ -66,7 +66,7 @@ fn message(error: &Error, reference: Option<Uuid>) -> String {
         Error::RunTimedOut => "the run was ended at its deadline".to_owned(),
         Error::Forbidden(text) | Error::TweakConflict(text) => (*text).to_owned(),
         Error::Conflict(text) => text.clone(),
-        Error::TweaksRefused { message, .. } | Error::RunFailed { message } => message.clone(),
+        Error::TweaksRefused { message, .. } | Error::RunFailed { message, .. } => message.clone(),
         Error::Unavailable(_) => "the server cannot do this right now".to_owned(),
         Error::Internal { .. } => {
             format!("something failed here, reference {}", reference.unwrap_or_default())

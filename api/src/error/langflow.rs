@@ -56,19 +56,32 @@ fn text(error: &Error, reference: Option<Uuid>) -> String {
         Error::Duplicate("endpoint name") => "Endpoint name must be unique".to_owned(),
         Error::Duplicate(_) => "Name must be unique".to_owned(),
         Error::TweakConflict(text) => (*text).to_owned(),
-        Error::RunFailed { message } => exception_body(message),
+        Error::RunFailed { message, outdated } => exception_body(message, outdated),
         other => flowcell::detail(other, reference).message,
     }
 }
 
 /// Langflow's `ExceptionBody`, which it puts into `detail` as a text.
-pub(crate) fn exception_body(message: &str) -> String {
+pub(crate) fn exception_body(message: &str, outdated: &[String]) -> String {
+    let suggestion = match outdated {
+        [] => None,
+        [one] => Some(format!(
+            "The flow contains 1 outdated component. \
+             We recommend updating the following component: {one}."
+        )),
+        many => Some(format!(
+            "The flow contains {} outdated components. \
+             We recommend updating the following components: {}.",
+            many.len(),
+            many.join(", ")
+        )),
+    };
     json!({
         "message": message,
         "traceback": null,
         "description": null,
         "code": null,
-        "suggestion": null,
+        "suggestion": suggestion,
     })
     .to_string()
 }

@@ -6,9 +6,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::app::App;
-
-/// The version of Langflow whose answers these are; clients look at it.
-const LANGFLOW_VERSION: &str = "1.13.0";
+use crate::versions::LANGFLOW_VERSION;
 
 /// `GET /health`, `/healthz`: the process answers.
 pub(crate) async fn health() -> Json<Value> {

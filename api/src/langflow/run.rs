@@ -1,5 +1,7 @@
 //! `POST /api/v1/run/{id or endpoint name}`: run a flow and wait for it.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -90,23 +92,33 @@ async fn plain(app: &App, tenant: &Tenant, run: RunId) -> Result<Response, Error
         Outcome::Completed => Ok(Json(result::response(app, tenant, run).await?).into_response()),
         Outcome::TimedOut => Err(Error::RunTimedOut),
         Outcome::Failed { message } | Outcome::NotBuilt { message } => {
-            Err(Error::RunFailed { message })
+            let outdated = outdated(app, tenant, &header).await;
+            Err(Error::RunFailed { message, outdated })
         }
     }
 }
 
-/// Waits for a run's end.
-pub(super) async fn ended(app: &App, tenant: &Tenant, run: RunId) -> Result<RunHeader, Error> {
+/// Waits for a run's end. The log tells at once; the row, looked at now and then, in any case.
+async fn ended(app: &App, tenant: &Tenant, run: RunId) -> Result<RunHeader, Error> {
+    const LOOK: Duration = Duration::from_secs(1);
     let mut events = Events::open(app, tenant.clone(), run, 0).await?;
+    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
     loop {
-        let entry = tokio::select! {
-            entry = events.next() => entry?,
+        tokio::select! {
+            entry = events.next() => {
+                if entry?.is_none_or(|entry| entry.is_terminal()) {
+                    return settled(tenant, run).await;
+                }
+            }
+            _ = look.tick() => {
+                let header = tenant.run_header(run).await?;
+                if header.state.is_terminal() {
+                    return Ok(header);
+                }
+            }
             () = app.stop.cancelled() => {
                 return Err(Error::Unavailable("the server stops".to_owned()));
             }
-        };
-        if entry.is_none_or(|entry| entry.is_terminal()) {
-            return settled(tenant, run).await;
         }
     }
 }
@@ -120,9 +132,15 @@ pub(super) async fn settled(tenant: &Tenant, run: RunId) -> Result<RunHeader, Er
         if header.state.is_terminal() {
             return Ok(header);
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Err(Error::Unavailable("the run's row lags behind its log".to_owned()))
+}
+
+/// The nodes that Langflow suggests to update when a run fails.
+pub(super) async fn outdated(app: &App, tenant: &Tenant, header: &RunHeader) -> Vec<String> {
+    let version = app.versions.get(tenant, header.version).await;
+    version.map(|version| version.outdated.clone()).unwrap_or_default()
 }
 
 /// How a run ended, in the terms of Langflow's answers.

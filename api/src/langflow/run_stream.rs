@@ -12,7 +12,7 @@ use proto::event::RunEventKind;
 use serde_json::{Value, json};
 use store::Tenant;
 
-use super::run::{Outcome, outcome, settled};
+use super::run::{Outcome, outcome, outdated, settled};
 use crate::app::App;
 use crate::cancel::Guard;
 use crate::error::{Error, exception_body};
@@ -23,6 +23,8 @@ use crate::result;
 
 /// The stream's content type, Langflow's.
 pub(super) const CONTENT: &str = "text/event-stream; charset=utf-8";
+
+const DEADLINE: &str = "Error running graph: the run was ended at its deadline";
 
 /// Events that `/run` of Langflow lets through; the rest belong to its editor.
 const PASSED: [&str; 7] =
@@ -104,10 +106,13 @@ async fn last(app: &App, tenant: &Tenant, run: RunId) -> Result<Value, Error> {
             let result = result::response(app, tenant, run).await?;
             json!({"event": "end", "data": {"result": result}})
         }
-        Outcome::Failed { message } => failed(&format!("500: {}", exception_body(&message))),
+        Outcome::Failed { message } => {
+            let outdated = outdated(app, tenant, &header).await;
+            failed(&format!("500: {}", exception_body(&message, &outdated)))
+        }
         Outcome::NotBuilt { message } => failed(&message),
         Outcome::TimedOut => {
-            let message = exception_body("Error running graph: the run was ended at its deadline");
+            let message = exception_body(DEADLINE, &[]);
             failed(&format!("504: {message}"))
         }
     })

@@ -27,7 +27,6 @@ pub(crate) async fn upload(
     let project: Option<ProjectId> = params.id("folder_id")?;
     let bytes = file(request).await?;
     let exports = read(&app, bytes).await?;
-    check_all(&exports)?;
     let tenant = app.tenant(&principal);
     let mut stored = Vec::with_capacity(exports.len());
     for export in exports {
@@ -60,15 +59,19 @@ pub(super) fn unreadable(error: MultipartError) -> Error {
     Error::BodyUnreadable
 }
 
-/// Reading is long, busy work, so it has a thread of its own.
+/// The flows of a file, each of which can run. Long, busy work, so it has a thread of its own.
 async fn read(app: &App, bytes: Bytes) -> Result<Vec<Export>, Error> {
     let limits = archive::Limits {
         bytes_max: app.config.archive_bytes_max,
         entries_max: app.config.archive_entries_max,
     };
-    let work = move || match archive::is_archive(&bytes) {
-        true => Ok(Export::parse_many(archive::unpack(&bytes, &limits)?)?),
-        false => Ok(Export::parse(&bytes)?),
+    let work = move || {
+        let exports = match archive::is_archive(&bytes) {
+            true => Export::parse_many(archive::unpack(&bytes, &limits)?)?,
+            false => Export::parse(&bytes)?,
+        };
+        check_all(&exports)?;
+        Ok(exports)
     };
     let read = tokio::task::spawn_blocking(work).await;
     read.map_err(|error| internal("reading an upload", &error))?

@@ -194,3 +194,24 @@ async fn a_key_in_the_query_counts() {
     let answer = world.send(bare(&Method::GET, &path).body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_panic_is_an_opaque_500() {
+    let world = World::new().await;
+    let panics = async || -> &'static str { panic!("secret detail") };
+    let routes = axum::Router::new()
+        .route("/health", axum::routing::get(panics))
+        .route("/api/flowcell/v1/panic", axum::routing::get(panics));
+    let router = crate::edge::around(routes, &world.api.0);
+    for (path, part) in [
+        ("/health", r#"{"detail":"something failed here, reference "#),
+        ("/api/flowcell/v1/panic", r#"{"error":{"code":"internal","message":"something failed "#),
+    ] {
+        let request = world.request(Method::GET, path, Body::empty());
+        let answer = tower::ServiceExt::oneshot(router.clone(), request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.starts_with(part) && !body.contains("secret"), "{body}");
+    }
+}

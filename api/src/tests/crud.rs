@@ -70,7 +70,7 @@ async fn a_changed_graph_is_a_new_version() {
 #[tokio::test]
 async fn bodies_of_flows_are_checked() {
     let world = World::new().await;
-    let post = |body: Value| async { world.post("/api/v1/flows/", &body).await.text() };
+    let post = async |body: Value| world.post("/api/v1/flows/", &body).await.text();
     insta::assert_snapshot!(post(json!({"data": {}})).await, @r#"422 {"detail":[{"type":"missing","loc":["body","name"],"msg":"Field required"}]}"#);
     insta::assert_snapshot!(post(json!({"name": 1})).await, @r#"422 {"detail":[{"type":"string_type","loc":["body","name"],"msg":"Input should be a valid string"}]}"#);
     insta::assert_snapshot!(post(json!({"name": "x", "data": {"edges": []}})).await, @r#"422 {"detail":[{"type":"value_error","loc":["body","data"],"msg":"Value error, Flow must have nodes"}]}"#);
@@ -203,7 +203,7 @@ async fn messages_are_filtered_and_deleted_by_session() {
     for (second, (session, text)) in (0..).zip([("s1", "a"), ("s2", "b"), ("s1", "c")]) {
         say(&world, flow, session, text, second).await;
     }
-    let texts = |query: &'static str| async {
+    let texts = async |query: &'static str| {
         let list = world.get(&format!("/api/v1/monitor/messages{query}")).await.json();
         let texts = list.as_array().unwrap().iter().map(|m| m["text"].as_str().unwrap().to_owned());
         texts.collect::<Vec<_>>().join("")

@@ -106,3 +106,17 @@ async fn streams_end_when_the_api_stops() {
     let end = tokio::time::timeout(Duration::from_secs(5), body.next()).await.unwrap();
     assert!(end.is_none());
 }
+
+#[tokio::test]
+async fn a_log_that_lost_its_end_is_ended_from_the_row() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let _player = Script { loses_end: true, ..script() }.play(&world);
+    let run = world.start("echo").await;
+    let events = summary(&world.get(&path(run)).await.body);
+    assert_eq!(events.last().map(String::as_str), Some("6 run.completed"));
+    let log = world.bus.snapshot(run).await.unwrap().join(&b'\n');
+    world.store.engine().archive_event_log(run, &log).await.unwrap();
+    world.bus.forget(run).await.unwrap();
+    assert_eq!(summary(&world.get(&path(run)).await.body), events);
+}

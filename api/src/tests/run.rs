@@ -51,6 +51,20 @@ async fn a_component_error_is_a_500_with_json_in_its_detail() {
 }
 
 #[tokio::test]
+async fn a_failure_suggests_to_update_old_components() {
+    let world = World::new().await;
+    let mut flow = super::world::echo_body("old");
+    flow["data"]["nodes"][0]["data"]["node"]["lf_version"] = Value::Null;
+    flow["data"]["nodes"][1]["data"]["node"]["lf_version"] = json!("1.13.0");
+    flow["data"]["nodes"][2]["data"]["node"]["lf_version"] = json!("1.4.2");
+    world.post("/api/v1/flows/", &flow).await;
+    let _player = Script { failure: Some(boom()), ..Script::default() }.play(&world);
+    let answer = world.post("/api/v1/run/old-ep", &json!({})).await.json();
+    let detail: Value = serde_json::from_str(answer["detail"].as_str().unwrap()).unwrap();
+    insta::assert_snapshot!(detail["suggestion"].as_str().unwrap(), @"The flow contains 2 outdated components. We recommend updating the following components: ChatInput-aaaaa, ChatOutput-ccccc.");
+}
+
+#[tokio::test]
 async fn flows_are_found_by_id_and_endpoint_name_only() {
     let world = World::new().await;
     let flow = world.echo_flow().await;

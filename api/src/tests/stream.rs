@@ -95,7 +95,8 @@ async fn a_plain_caller_that_leaves_cancels_only_when_configured() {
         let world = World::with(config).await;
         world.echo_flow().await;
         let mut player = Script { hangs: true, ..Script::default() }.play(&world);
-        let waiting = world.post("/api/v1/run/echo-ep", &json!({}));
+        let body = json!({});
+        let waiting = world.post("/api/v1/run/echo-ep", &body);
         let left = tokio::time::timeout(Duration::from_millis(700), waiting).await;
         assert!(left.is_err(), "the run hangs");
         let patience = Duration::from_millis(if cancels { 10_000 } else { 300 });

@@ -34,7 +34,7 @@ pub(super) struct World {
     pub(super) password: String,
     /// An ordinary user of another tenant.
     pub(super) other: Caller,
-    pub(super) events_dir: tempfile::TempDir,
+    _events_dir: tempfile::TempDir,
     _database: Database,
 }
 
@@ -82,7 +82,7 @@ impl World {
             username: first.username,
             password: first.password.expose().to_owned(),
             other,
-            events_dir,
+            _events_dir: events_dir,
             _database: database,
         }
     }

@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
 
-pub fn execute(arguments: &ClientArguments) -> Result<Exit> {
+pub(crate) fn execute(arguments: &ClientArguments) -> Result<Exit> {
     let client = Client::new(arguments)?;
     let credentials =
         Credentials { url: client.url().to_owned(), api_key: client.key().to_owned() };

@@ -7,7 +7,7 @@ use crate::args::DoctorArguments;
 use crate::exit::Exit;
 use crate::settings::Settings;
 
-pub async fn execute(arguments: DoctorArguments) -> Result<Exit> {
+pub(crate) async fn execute(arguments: DoctorArguments) -> Result<Exit> {
     let settings = Settings::load(arguments.config.as_deref())?;
     let checks = worker::doctor::examine(&settings.worker).await;
     let failed = checks.iter().any(|check| check.status == Status::Fail);

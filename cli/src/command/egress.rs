@@ -10,7 +10,7 @@ use crate::exit::Exit;
 
 const PATH: &str = "/api/flowcell/v1/egress";
 
-pub async fn execute(command: EgressCommand) -> Result<Exit> {
+pub(crate) async fn execute(command: EgressCommand) -> Result<Exit> {
     match command {
         EgressCommand::Allow { destination, private, client } => {
             let client = Client::new(&client)?;

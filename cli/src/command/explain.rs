@@ -12,7 +12,7 @@ use crate::args::ExplainArguments;
 use crate::client::Client;
 use crate::exit::Exit;
 
-pub async fn execute(arguments: ExplainArguments) -> Result<Exit> {
+pub(crate) async fn execute(arguments: ExplainArguments) -> Result<Exit> {
     let file = Path::new(&arguments.flow);
     let plans = if file.is_file() {
         local(file)?

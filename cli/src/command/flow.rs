@@ -10,7 +10,7 @@ use crate::args::FlowCommand;
 use crate::client::Client;
 use crate::exit::Exit;
 
-pub async fn execute(command: FlowCommand) -> Result<Exit> {
+pub(crate) async fn execute(command: FlowCommand) -> Result<Exit> {
     match command {
         FlowCommand::Import { file, client, json } => {
             let client = Client::new(&client)?;

@@ -10,7 +10,7 @@ use crate::client::{Client, Refusal};
 use crate::exit::Exit;
 use crate::watch::Watch;
 
-pub async fn execute(arguments: RunArguments) -> Result<Exit> {
+pub(crate) async fn execute(arguments: RunArguments) -> Result<Exit> {
     let client = Client::new(&arguments.client)?;
     let request = StartRun {
         flow: arguments.flow,

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The bus user that workers have, and whose inbox they use.
 const WORKER_USER: &str = "worker";
 
-pub async fn api(arguments: ServiceArguments) -> Result<Exit> {
+pub(crate) async fn api(arguments: ServiceArguments) -> Result<Exit> {
     let settings = Settings::load(arguments.config.as_deref())?;
     let _telemetry = service::telemetry::init(&settings.telemetry, "flowcell-api")?;
     let listener = TcpListener::bind(settings.api.listen)
@@ -44,7 +44,7 @@ pub async fn api(arguments: ServiceArguments) -> Result<Exit> {
     end(&drain).await
 }
 
-pub async fn scheduler(arguments: ServiceArguments) -> Result<Exit> {
+pub(crate) async fn scheduler(arguments: ServiceArguments) -> Result<Exit> {
     let settings = Settings::load(arguments.config.as_deref())?;
     let _telemetry = service::telemetry::init(&settings.telemetry, "flowcell-scheduler")?;
     let store = open(&settings).await?;
@@ -57,7 +57,7 @@ pub async fn scheduler(arguments: ServiceArguments) -> Result<Exit> {
     end(&drain).await
 }
 
-pub async fn worker(arguments: ServiceArguments) -> Result<Exit> {
+pub(crate) async fn worker(arguments: ServiceArguments) -> Result<Exit> {
     let settings = Settings::load(arguments.config.as_deref())?;
     let _telemetry = service::telemetry::init(&settings.telemetry, "flowcell-worker")?;
     let user = settings.bus.user.clone().unwrap_or_else(|| WORKER_USER.to_owned());
@@ -74,14 +74,14 @@ pub async fn worker(arguments: ServiceArguments) -> Result<Exit> {
 }
 
 /// Runs a worker until it is drained; a worker that ends by itself ends the process.
-pub async fn work(worker: worker::Worker, stop: CancellationToken) {
+pub(crate) async fn work(worker: worker::Worker, stop: CancellationToken) {
     if let Err(error) = Box::pin(worker.run()).await {
         tracing::error!(error = %error, "the worker ended");
         stop.cancel();
     }
 }
 
-pub async fn migrate(arguments: ServiceArguments) -> Result<Exit> {
+pub(crate) async fn migrate(arguments: ServiceArguments) -> Result<Exit> {
     let settings = Settings::load(arguments.config.as_deref())?;
     let store = settings.database.open().await?;
     store.migrate().await.context("the database could not be migrated")?;

@@ -21,7 +21,7 @@ const END_WAIT: Duration = Duration::from_secs(10);
 /// How long running cells get to finish after the first signal.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub async fn execute(arguments: UpArguments) -> Result<Exit> {
+pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
     let mut settings = Settings::load(arguments.config.as_deref())?;
     if let Some(listen) = arguments.listen {
         settings.api.listen = listen;

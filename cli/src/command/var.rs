@@ -10,7 +10,7 @@ use crate::args::VarCommand;
 use crate::client::{Client, Refusal};
 use crate::exit::Exit;
 
-pub async fn execute(command: VarCommand) -> Result<Exit> {
+pub(crate) async fn execute(command: VarCommand) -> Result<Exit> {
     match command {
         VarCommand::Set { name, client } => {
             let client = Client::new(&client)?;

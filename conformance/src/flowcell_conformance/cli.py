@@ -21,12 +21,12 @@ from .durable import DurableRuns
 from .flows import exported_flows
 from .langflow_server import Credentials, LangflowServer
 from .model_server import ModelServer
-from .report import print_table
+from .report import Table
 from .session import prepared
 from .target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .normalise import Json
 
@@ -146,23 +146,34 @@ def compare(arguments: argparse.Namespace) -> int:
                 raise UsageError(message)
             bench.open_egress(flowcell)
             right = bench.server(flowcell, "flowcell")
-        verdicts = [verdict(question, left, right) for question in bench.questions]
-    if arguments.json:
-        json.dump([v.as_json() for v in verdicts], sys.stdout, indent=1, ensure_ascii=False)
-        print()
-    else:
-        print_table(verdicts, every_difference=arguments.all_differences)
-    return EXIT_DIFFERENT if any(not v.equal for v in verdicts) else 0
+        verdicts = judged(bench.questions, left, right)
+        if arguments.json:
+            found = list(verdicts)
+            json.dump([one.as_json() for one in found], sys.stdout, indent=1, ensure_ascii=False)
+            print()
+            return EXIT_DIFFERENT if any(not one.equal for one in found) else 0
+        table = Table(
+            [question.title for question in bench.questions], every_difference=arguments.all_differences
+        )
+        code = 0
+        for one in verdicts:
+            table.show(one)
+            code = code if one.equal else EXIT_DIFFERENT
+        table.end()
+        return code
+
+
+def judged(asked: Sequence[Question], left: Asker, right: Asker) -> Iterator[Verdict]:
+    """The verdicts as they come."""
+    return (verdict(question, left, right) for question in asked)
 
 
 def verdict(question: Question, left: Asker, right: Asker) -> Verdict:
     """Ask both sides; a side that cannot be asked is a difference too."""
     try:
-        result = judge(question, left(question), right(question))
+        return judge(question, left(question), right(question))
     except (httpx.HTTPError, LookupError, RuntimeError) as error:
-        result = Verdict(question.title, error=f"{type(error).__name__}: {error}")
-    print("." if result.equal else "x", end="", flush=True, file=sys.stderr)
-    return result
+        return Verdict(question.title, error=f"{type(error).__name__}: {error}")
 
 
 def record(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from .compare import Verdict
     from .normalise import Json
@@ -14,19 +14,31 @@ if TYPE_CHECKING:
 VALUE_CHARS_MAX = 300
 
 
-def print_table(verdicts: Sequence[Verdict], *, every_difference: bool) -> None:
-    """One line per case, the first difference under it, and a count at the end."""
-    width = max((len(verdict.title) for verdict in verdicts), default=0)
-    print()
-    for verdict in verdicts:
-        print(f"{verdict.title:<{width}}  {_summary(verdict)}")
-        shown = verdict.differences if every_difference else verdict.differences[:1]
+class Table:
+    """One line per case as it is judged, its differences under it, and a count at the end."""
+
+    def __init__(self, titles: Iterable[str], *, every_difference: bool) -> None:
+        self._width = max((len(title) for title in titles), default=0)
+        self._every_difference = every_difference
+        self._equal = 0
+        self._different = 0
+
+    def show(self, verdict: Verdict) -> None:
+        """Print one case."""
+        print(f"{verdict.title:<{self._width}}  {_summary(verdict)}", flush=True)
+        shown = verdict.differences if self._every_difference else verdict.differences[:1]
         for difference in shown:
             print(f"    at {difference.path}")
             print(f"      reference: {_short(difference.left)}")
-            print(f"      flowcell:  {_short(difference.right)}")
-    equal = sum(verdict.equal for verdict in verdicts)
-    print(f"\n{equal} equal, {len(verdicts) - equal} different")
+            print(f"      flowcell:  {_short(difference.right)}", flush=True)
+        if verdict.equal:
+            self._equal += 1
+        else:
+            self._different += 1
+
+    def end(self) -> None:
+        """Print the count."""
+        print(f"\n{self._equal} equal, {self._different} different", flush=True)
 
 
 def _summary(verdict: Verdict) -> str:

@@ -111,5 +111,5 @@ fn survives_being_stored() {
     branches.apply(&graph, plan.cell_of("If-b").unwrap(), &operations).unwrap();
     let text = serde_json::to_string(&branches).unwrap();
     assert_eq!(serde_json::from_str::<Branches>(&text).unwrap(), branches);
-    insta::assert_snapshot!(serde_json::to_string(&operations).unwrap(), @r#"[{"op":"mark_branch","node":"If-b","state":"INACTIVE","output":"false_result"},{"op":"exclude_branch","node":"If-b","output":"false_result"}]"#);
+    insta::assert_snapshot!(serde_json::to_string(&operations).unwrap(), @r#"[{"op":"mark_branch","node":"If-b","state":"INACTIVE","output":"false_result"},{"op":"exclude_branch_conditionally","node":"If-b","output":"false_result"}]"#);
 }

@@ -39,7 +39,7 @@ async fn a_newer_schema_is_current(f: &Fixture) {
 async fn processes_migrate_at_once(kind: Kind) {
     let database = Database::new(kind).await.unwrap();
     let key = KeyEncryptionKey::generate();
-    let starts = (0..4).map(|_| {
+    let starts = (0..8).map(|_| {
         let (settings, key) = (settings(&database), key.clone());
         tokio::spawn(async move {
             let store = Store::connect(&settings, key).await.unwrap();
@@ -61,6 +61,14 @@ async fn processes_migrate_sqlite_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_migrate_postgres_at_once() {
     processes_migrate_at_once(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_a_passing_trouble() {
+    let url = "postgres://nobody@127.0.0.1:1/none".to_owned();
+    let settings = Settings { url, connections_max: 1 };
+    let refused = Store::connect(&settings, KeyEncryptionKey::generate()).await.unwrap_err();
+    assert!(refused.is_transient(), "{refused:?}");
 }
 
 #[tokio::test]

@@ -199,7 +199,9 @@ async fn a_failing_commit_leaves_nothing(f: &Fixture) {
     change.outbox = vec![message.clone(), message];
     change.results = vec![result(0, 100_000)];
     let failed = f.store.engine().commit(change).await;
-    assert!(matches!(failed, Err(Error::Database { .. })), "{failed:?}");
+    let failed = failed.unwrap_err();
+    assert!(matches!(failed, Error::Database { .. }), "{failed:?}");
+    assert!(!failed.is_transient(), "trying again would fail again: {failed:?}");
     assert_eq!(f.load(run).await, record, "the run is as it was");
     assert!(f.store.engine().results(run, &[0]).await.unwrap().is_empty());
     let messages = f.store.engine().unpublished(10, T0 + Duration::from_secs(1)).await.unwrap();

@@ -31,7 +31,7 @@ async fn every_hardening_setting_is_on() {
         "AutoRemove": true, "NetworkMode": "none", "ReadonlyRootfs": true, "CapDrop": ["ALL"],
         "CapAdd": null, "Privileged": false, "SecurityOpt": ["no-new-privileges:true"],
         "Memory": 67_108_864, "MemorySwap": 67_108_864, "PidsLimit": 32,
-        "NanoCpus": 1_000_000_000, "CpuShares": 128, "ShmSize": 8_388_608, "OomScoreAdj": 500,
+        "NanoCpus": 1_000_000_000, "CpuShares": 512, "ShmSize": 8_388_608, "OomScoreAdj": 500,
         "IpcMode": "private", "PidMode": "", "UTSMode": "", "UsernsMode": "",
         "Binds": null, "Devices": null,
         "Tmpfs": {"/tmp": "rw,noexec,nosuid,nodev,uid=65532,gid=65532,mode=0700,size=4194304"},
