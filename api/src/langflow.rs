@@ -2,6 +2,7 @@
 
 pub(crate) mod api_keys;
 mod archive;
+mod content_blocks;
 mod flow_body;
 pub(crate) mod flows;
 pub(crate) mod login;

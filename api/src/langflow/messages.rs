@@ -7,6 +7,7 @@ use domain::id::{FlowId, MessageId};
 use serde_json::{Map, Value, json};
 use store::{Message, MessageFilter};
 
+use super::content_blocks;
 use crate::app::App;
 use crate::auth::Principal;
 use crate::clock;
@@ -114,7 +115,7 @@ fn read(message: &Message) -> Value {
         "duration": or_null("duration"),
         "properties": or_null("properties"),
         "category": or_null("category"),
-        "content_blocks": or_null("content_blocks"),
+        "content_blocks": content_blocks::render(&or_null("content_blocks")),
         "session_metadata": or_null("session_metadata"),
     })
 }

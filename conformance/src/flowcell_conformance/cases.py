@@ -75,7 +75,7 @@ def _agents(text: str, *nodes: str, **more: Json) -> dict[str, Json]:
 
 
 MASKED_EARLIER = (
-    Deviation("events[[]*].text", "Flowcell masks secrets in message events too"),
+    Deviation("events[[]*.text", "Flowcell masks secrets in message events too"),
     Deviation("messages[[]*].text", "Flowcell masks secrets in stored messages too"),
 )
 NO_NAN = (
