@@ -84,12 +84,7 @@ impl Failure {
     /// A failure that names no node.
     #[must_use]
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            node: None,
-            component: None,
-        }
+        Self { kind, message: message.into(), node: None, component: None }
     }
 
     /// The same failure, naming the node it happened in.
@@ -150,16 +145,10 @@ mod tests {
     #[test]
     fn the_code_is_the_serialised_kind() {
         for kind in [
-            FailureKind::Component {
-                exception: "ValueError".into(),
-            },
-            FailureKind::PackageMissing {
-                package: "torch".into(),
-            },
+            FailureKind::Component { exception: "ValueError".into() },
+            FailureKind::PackageMissing { package: "torch".into() },
             FailureKind::InputInvalid,
-            FailureKind::ValueNotPortable {
-                value_type: "x.Y".into(),
-            },
+            FailureKind::ValueNotPortable { value_type: "x.Y".into() },
             FailureKind::Unsupported,
             FailureKind::ExitedEarly { exit_code: Some(1) },
             FailureKind::OutOfMemory { limit_bytes: 1 },

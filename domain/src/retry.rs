@@ -21,12 +21,7 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self {
-            attempts_max: 3,
-            component_errors: false,
-            backoff_ms: 200,
-            backoff_ms_max: 10_000,
-        }
+        Self { attempts_max: 3, component_errors: false, backoff_ms: 200, backoff_ms_max: 10_000 }
     }
 }
 
@@ -43,10 +38,7 @@ impl RetryPolicy {
             return None;
         }
         let doublings = attempt.saturating_sub(1).min(20);
-        let delay = self
-            .backoff_ms
-            .saturating_mul(1 << doublings)
-            .min(self.backoff_ms_max);
+        let delay = self.backoff_ms.saturating_mul(1 << doublings).min(self.backoff_ms_max);
         Some(Duration::from_millis(delay))
     }
 }

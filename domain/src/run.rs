@@ -166,31 +166,18 @@ impl Run {
         deadline: Timestamp,
         retry: RetryPolicy,
     ) -> Self {
-        let tasks = (0u32..)
-            .zip(depends_on)
-            .map(|(index, needs)| Task::waiting(index, needs));
-        Self {
-            id,
-            state: RunState::Queued,
-            deadline,
-            retry,
-            tasks: tasks.collect(),
-            failure: None,
-        }
+        let tasks = (0u32..).zip(depends_on).map(|(index, needs)| Task::waiting(index, needs));
+        Self { id, state: RunState::Queued, deadline, retry, tasks: tasks.collect(), failure: None }
     }
 
     /// The task with this index.
     #[must_use]
     pub fn task(&self, index: u32) -> Option<&Task> {
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| self.tasks.get(index))
+        usize::try_from(index).ok().and_then(|index| self.tasks.get(index))
     }
 
     fn task_mut(&mut self, index: u32) -> Option<&mut Task> {
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| self.tasks.get_mut(index))
+        usize::try_from(index).ok().and_then(|index| self.tasks.get_mut(index))
     }
 
     /// Folds one event into the state. An event that does not fit (an unknown task, a transition
@@ -248,11 +235,7 @@ impl Task {
         match event {
             Event::TaskReady { not_before, .. } => {
                 let retry = self.state != TaskState::Waiting;
-                self.signal(if retry {
-                    TaskSignal::Retry
-                } else {
-                    TaskSignal::Unblock
-                });
+                self.signal(if retry { TaskSignal::Retry } else { TaskSignal::Unblock });
                 self.not_before = *not_before;
                 self.dispatched = None;
             }
@@ -260,18 +243,10 @@ impl Task {
                 self.dispatches = self.dispatches.saturating_add(1);
                 self.dispatched = Some(*at);
             }
-            Event::TaskLeased {
-                attempt,
-                worker,
-                at,
-                ..
-            } => {
+            Event::TaskLeased { attempt, worker, at, .. } => {
                 self.signal(TaskSignal::Lease);
                 self.attempt = *attempt;
-                self.lease = Some(Lease {
-                    worker: *worker,
-                    since: *at,
-                });
+                self.lease = Some(Lease { worker: *worker, since: *at });
             }
             Event::TaskRunning { .. } => self.signal(TaskSignal::Start),
             Event::TaskDone { .. } => {

@@ -35,44 +35,12 @@ const END: i64 = 3_600_000;
 
 #[derive(Clone, Debug)]
 enum Message {
-    Offer {
-        run: usize,
-        task: u32,
-    },
-    Claim {
-        run: usize,
-        task: u32,
-        worker: usize,
-        epoch: WorkerEpoch,
-    },
-    Assigned {
-        run: usize,
-        task: u32,
-        attempt: u32,
-        worker: usize,
-        epoch: WorkerEpoch,
-    },
-    Report {
-        run: usize,
-        task: u32,
-        attempt: u32,
-        epoch: WorkerEpoch,
-        worker: usize,
-        ok: bool,
-    },
-    Confirmed {
-        run: usize,
-        task: u32,
-        attempt: u32,
-        worker: usize,
-        epoch: WorkerEpoch,
-    },
-    Stop {
-        run: usize,
-        task: u32,
-        attempt: u32,
-        epoch: WorkerEpoch,
-    },
+    Offer { run: usize, task: u32 },
+    Claim { run: usize, task: u32, worker: usize, epoch: WorkerEpoch },
+    Assigned { run: usize, task: u32, attempt: u32, worker: usize, epoch: WorkerEpoch },
+    Report { run: usize, task: u32, attempt: u32, epoch: WorkerEpoch, worker: usize, ok: bool },
+    Confirmed { run: usize, task: u32, attempt: u32, worker: usize, epoch: WorkerEpoch },
+    Stop { run: usize, task: u32, attempt: u32, epoch: WorkerEpoch },
 }
 
 #[derive(Debug)]
@@ -116,12 +84,7 @@ impl World {
                     ..RetryPolicy::default()
                 };
                 let id = RunId(Uuid::from_u128(index as u128 + 1));
-                Run::queued(
-                    id,
-                    needs,
-                    Timestamp(rng.random_range(20_000..1_200_000)),
-                    retry,
-                )
+                Run::queued(id, needs, Timestamp(rng.random_range(20_000..1_200_000)), retry)
             })
             .collect();
         let mut world = Self {
@@ -136,12 +99,7 @@ impl World {
         };
         for _ in 0..WORKERS {
             let epoch = world.new_epoch();
-            world.workers.push(Worker {
-                epoch,
-                dead_until: 0,
-                work: BTreeMap::new(),
-                seen: 0,
-            });
+            world.workers.push(Worker { epoch, dead_until: 0, work: BTreeMap::new(), seen: 0 });
         }
         world
     }
@@ -179,17 +137,8 @@ impl World {
         for effect in decision.effects {
             match effect {
                 Effect::Dispatch { task, .. } => self.send(Message::Offer { run, task }),
-                Effect::Stop {
-                    task,
-                    attempt,
-                    worker,
-                } => {
-                    self.send(Message::Stop {
-                        run,
-                        task,
-                        attempt,
-                        epoch: worker,
-                    });
+                Effect::Stop { task, attempt, worker } => {
+                    self.send(Message::Stop { run, task, attempt, epoch: worker });
                 }
             }
         }
@@ -203,17 +152,10 @@ impl World {
         match event {
             Event::TaskLeased { task, attempt, .. } => {
                 let found = before.task(*task).unwrap();
-                assert_eq!(
-                    found.state,
-                    TaskState::Ready,
-                    "only a ready task is handed out"
-                );
+                assert_eq!(found.state, TaskState::Ready, "only a ready task is handed out");
                 assert_eq!(found.attempt + 1, *attempt, "attempt numbers never repeat");
                 for need in &found.depends_on {
-                    assert!(
-                        before.task(*need).unwrap().state.is_settled(),
-                        "started too early"
-                    );
+                    assert!(before.task(*need).unwrap().state.is_settled(), "started too early");
                 }
                 let finished = self.logs[run]
                     .iter()
@@ -237,120 +179,53 @@ impl World {
                 let free = self.workers[worker].work.len() < SLOTS;
                 if self.workers[worker].dead_until <= self.now && free {
                     let epoch = self.workers[worker].epoch;
-                    self.send(Message::Claim {
-                        run,
-                        task,
-                        worker,
-                        epoch,
-                    });
+                    self.send(Message::Claim { run, task, worker, epoch });
                 } else {
                     // The queue redelivers what nobody acknowledged.
-                    self.flying
-                        .push((self.now + 500, Message::Offer { run, task }));
+                    self.flying.push((self.now + 500, Message::Offer { run, task }));
                 }
             }
-            Message::Claim {
-                run,
-                task,
-                worker,
-                epoch,
-            } => {
-                let command = Command::Claim {
-                    task,
-                    worker: epoch,
-                };
+            Message::Claim { run, task, worker, epoch } => {
+                let command = Command::Claim { task, worker: epoch };
                 if self.command(run, &command).is_ok()
                     && let Some(found) = self.runs[run].task(task)
                     && found.state == TaskState::Leased
                 {
                     let attempt = found.attempt;
-                    self.send(Message::Assigned {
-                        run,
-                        task,
-                        attempt,
-                        worker,
-                        epoch,
-                    });
+                    self.send(Message::Assigned { run, task, attempt, worker, epoch });
                 }
             }
-            Message::Assigned {
-                run,
-                task,
-                attempt,
-                worker,
-                epoch,
-            } => {
+            Message::Assigned { run, task, attempt, worker, epoch } => {
                 let ends = self.now + self.rng.random_range(1..6_000);
                 let ok = !self.faults || self.rng.random_bool(0.9);
                 let holder = &mut self.workers[worker];
                 if holder.epoch == epoch && holder.dead_until <= self.now && holder.seen < self.now
                 {
                     // A worker keeps one entry per attempt: a repeated reply starts nothing.
-                    let work = Work {
-                        ends,
-                        ok,
-                        next_report: ends,
-                    };
+                    let work = Work { ends, ok, next_report: ends };
                     holder.work.entry((run, task, attempt)).or_insert(work);
-                    let began = Command::Began {
-                        task,
-                        attempt,
-                        worker: epoch,
-                    };
+                    let began = Command::Began { task, attempt, worker: epoch };
                     let _ = self.command(run, &began);
                 }
             }
-            Message::Report {
-                run,
-                task,
-                attempt,
-                epoch,
-                worker,
-                ok,
-            } => {
+            Message::Report { run, task, attempt, epoch, worker, ok } => {
                 let outcome = if ok {
                     Outcome::Done { skip: Vec::new() }
                 } else {
-                    let kind = FailureKind::Component {
-                        exception: "ValueError".into(),
-                    };
+                    let kind = FailureKind::Component { exception: "ValueError".into() };
                     Outcome::Failed(Failure::new(kind, "no"))
                 };
                 // Whatever the answer, the worker may forget the attempt.
-                let _ = self.command(
-                    run,
-                    &Command::Finish {
-                        task,
-                        attempt,
-                        worker: epoch,
-                        outcome,
-                    },
-                );
-                self.send(Message::Confirmed {
-                    run,
-                    task,
-                    attempt,
-                    worker,
-                    epoch,
-                });
+                let _ =
+                    self.command(run, &Command::Finish { task, attempt, worker: epoch, outcome });
+                self.send(Message::Confirmed { run, task, attempt, worker, epoch });
             }
-            Message::Confirmed {
-                run,
-                task,
-                attempt,
-                worker,
-                epoch,
-            } => {
+            Message::Confirmed { run, task, attempt, worker, epoch } => {
                 if self.workers[worker].epoch == epoch {
                     self.workers[worker].work.remove(&(run, task, attempt));
                 }
             }
-            Message::Stop {
-                run,
-                task,
-                attempt,
-                epoch,
-            } => {
+            Message::Stop { run, task, attempt, epoch } => {
                 for worker in &mut self.workers {
                     if worker.epoch == epoch {
                         worker.work.remove(&(run, task, attempt));
@@ -379,14 +254,7 @@ impl World {
                 if work.ends <= now && work.next_report <= now {
                     work.next_report = now + 1_000;
                     let ok = work.ok;
-                    reports.push(Message::Report {
-                        run,
-                        task,
-                        attempt,
-                        epoch,
-                        worker: index,
-                        ok,
-                    });
+                    reports.push(Message::Report { run, task, attempt, epoch, worker: index, ok });
                 }
             }
             for report in reports {
@@ -422,15 +290,7 @@ impl World {
 
     fn lose(&mut self, run: usize, task: u32, attempt: u32, worker: WorkerEpoch) {
         let failure = Failure::new(FailureKind::WorkerLost, "the worker was lost");
-        let _ = self.command(
-            run,
-            &Command::Lost {
-                task,
-                attempt,
-                worker,
-                failure,
-            },
-        );
+        let _ = self.command(run, &Command::Lost { task, attempt, worker, failure });
     }
 
     fn tick_scheduler(&mut self) {
@@ -483,11 +343,7 @@ fn ends_well(seed: u64) -> World {
     let mut world = World::new(seed);
     world.go();
     for (run, log) in world.runs.iter().zip(&world.logs) {
-        assert!(
-            run.state.is_terminal(),
-            "seed {seed}: run {} never ended: {run:?}",
-            run.id
-        );
+        assert!(run.state.is_terminal(), "seed {seed}: run {} never ended: {run:?}", run.id);
         let ends = log
             .iter()
             .filter(|event| {
@@ -501,25 +357,16 @@ fn ends_well(seed: u64) -> World {
             })
             .count();
         assert_eq!(ends, 1, "seed {seed}: a run ends once");
-        assert!(
-            run.tasks.iter().all(|task| task.lease.is_none()),
-            "seed {seed}: a lease leaked"
-        );
+        assert!(run.tasks.iter().all(|task| task.lease.is_none()), "seed {seed}: a lease leaked");
         if run.state == RunState::Completed {
             assert!(run.tasks.iter().all(|task| task.state.is_settled()));
         } else {
-            assert!(
-                run.tasks.iter().all(|task| task.state.is_terminal()),
-                "seed {seed}"
-            );
+            assert!(run.tasks.iter().all(|task| task.state.is_terminal()), "seed {seed}");
         }
         // The log alone gives the same state: replay is the same function.
         let mut replayed = Run::queued(
             run.id,
-            run.tasks
-                .iter()
-                .map(|task| task.depends_on.clone())
-                .collect(),
+            run.tasks.iter().map(|task| task.depends_on.clone()).collect(),
             run.deadline,
             run.retry.clone(),
         );
@@ -541,10 +388,7 @@ fn every_run_ends_and_nothing_counts_twice() {
         }
     }
     // The simulation is only worth something while it reaches every kind of end and real retries.
-    for state in RunState::ALL
-        .into_iter()
-        .filter(|state| state.is_terminal())
-    {
+    for state in RunState::ALL.into_iter().filter(|state| state.is_terminal()) {
         assert!(
             ends.get(&state).copied().unwrap_or(0) > 20,
             "{state:?} is hardly reached: {ends:?}"
@@ -564,10 +408,7 @@ fn without_faults_every_run_completes_in_one_attempt_per_task() {
         world.go();
         for run in &world.runs {
             assert_eq!(run.state, RunState::Completed, "seed {seed}");
-            assert!(
-                run.tasks.iter().all(|task| task.attempt == 1),
-                "seed {seed}: {run:?}"
-            );
+            assert!(run.tasks.iter().all(|task| task.attempt == 1), "seed {seed}: {run:?}");
         }
     }
 }

@@ -21,10 +21,7 @@ impl Drop for Process {
 
 fn load(arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowcell-load"));
-    Ok(command
-        .args(arguments)
-        .env_remove("FLOWCELL_API_KEY")
-        .output()?)
+    Ok(command.args(arguments).env_remove("FLOWCELL_API_KEY").output()?)
 }
 
 fn text(path: &Path) -> Result<String> {
@@ -44,19 +41,13 @@ fn the_model_server_says_where_it_is() -> Result<()> {
     let process = Process(child);
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
-    let url = line
-        .trim()
-        .strip_prefix("listening on ")
-        .context("the first line")?;
+    let url = line.trim().strip_prefix("listening on ").context("the first line")?;
     // The port is written after the line; a port that answers has been written by then or will be
     // at once, so the file is what is waited for.
     while !port_file.exists() {
         std::thread::yield_now();
     }
-    assert!(
-        url.ends_with(&format!(":{}", text(&port_file)?.trim())),
-        "{url}"
-    );
+    assert!(url.ends_with(&format!(":{}", text(&port_file)?.trim())), "{url}");
     drop(process);
     Ok(())
 }
@@ -66,16 +57,11 @@ fn a_bad_script_or_option_exits_with_64() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let script = folder.path().join("script.json");
     std::fs::write(&script, r#"{"rules":[{"text":"a","delay":3}]}"#)?;
-    let model = Command::new(env!("CARGO_BIN_EXE_flowcell-model"))
-        .arg("--script")
-        .arg(&script)
-        .output()?;
+    let model =
+        Command::new(env!("CARGO_BIN_EXE_flowcell-model")).arg("--script").arg(&script).output()?;
     assert_eq!(model.status.code(), Some(64));
     let said = String::from_utf8(model.stderr)?;
-    assert!(
-        said.contains("script.json") && said.contains("unknown field `delay`"),
-        "{said}"
-    );
+    assert!(said.contains("script.json") && said.contains("unknown field `delay`"), "{said}");
 
     let target = ["--url", "http://127.0.0.1:9", "--flow", "f", "--input", "i"];
     for wrong in [
@@ -97,22 +83,9 @@ fn the_load_generator_writes_its_report() -> Result<()> {
     // A port which was free a moment ago: every run fails, which must be reported and not hidden.
     let free = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
     let url = format!("http://{free}");
-    let files = [
-        "--json",
-        json.to_str().context("path")?,
-        "--plot",
-        plot.to_str().context("path")?,
-    ];
-    let common = [
-        "--url",
-        &url,
-        "--api-key",
-        "sk-hidden",
-        "--flow",
-        "f",
-        "--input",
-        "i",
-    ];
+    let files =
+        ["--json", json.to_str().context("path")?, "--plot", plot.to_str().context("path")?];
+    let common = ["--url", &url, "--api-key", "sk-hidden", "--flow", "f", "--input", "i"];
     let run = ["run", "--runs", "3", "--concurrency", "2"];
     let output = load(&[&run[..], &common, &files].concat())?;
     assert_eq!(output.status.code(), Some(1));

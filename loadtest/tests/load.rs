@@ -33,9 +33,8 @@ struct Asked {
 
 async fn start() -> Result<(SocketAddr, Arc<Counts>)> {
     let counts = Arc::new(Counts::default());
-    let router = Router::new()
-        .route("/base/api/v1/run/{flow}", post(run))
-        .with_state(Arc::clone(&counts));
+    let router =
+        Router::new().route("/base/api/v1/run/{flow}", post(run)).with_state(Arc::clone(&counts));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -69,20 +68,11 @@ async fn answer(
     if key != Some("sk-load") || known.iter().any(|field| !body[*field].is_string()) {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let text = format!(
-        "Hello {}!",
-        body["input_value"].as_str().unwrap_or_default()
-    );
+    let text = format!("Hello {}!", body["input_value"].as_str().unwrap_or_default());
     let result = json!({"session_id": body["session_id"], "outputs": [{"outputs": [
         {"results": {"message": {"text": text}}}]}]});
-    let end = format!(
-        "{}\n\n",
-        json!({"event": "end", "data": {"result": result}})
-    );
-    let token = format!(
-        "{}\n\n",
-        json!({"event": "token", "data": {"chunk": "Hello"}})
-    );
+    let end = format!("{}\n\n", json!({"event": "end", "data": {"result": result}}));
+    let token = format!("{}\n\n", json!({"event": "token", "data": {"chunk": "Hello"}}));
     match flow {
         "good" if stream => (StatusCode::OK, format!("{token}{token}{end}")).into_response(),
         "slow" => {
@@ -119,10 +109,7 @@ fn config(address: SocketAddr, flow: &str, runs: u64) -> Result<Config> {
             timeout: Duration::from_secs(20),
         },
         pace: Pace::Closed { concurrency: 4 },
-        bound: Bound {
-            runs: Some(runs),
-            duration: None,
-        },
+        bound: Bound { runs: Some(runs), duration: None },
         slices: 1,
     })
 }
@@ -133,14 +120,8 @@ async fn measured(config: &Config) -> Result<Report> {
 
 /// The first target's errors.
 fn classes(report: &Report) -> Vec<(&str, u64)> {
-    let errors = report
-        .targets
-        .iter()
-        .take(1)
-        .flat_map(|target| &target.errors);
-    errors
-        .map(|error| (error.class.as_str(), error.count))
-        .collect()
+    let errors = report.targets.iter().take(1).flat_map(|target| &target.errors);
+    errors.map(|error| (error.class.as_str(), error.count)).collect()
 }
 
 #[tokio::test]
@@ -161,11 +142,7 @@ async fn a_closed_loop_makes_its_runs_and_no_more_at_once() -> Result<()> {
     assert_eq!(by_second, 22);
     assert_eq!(target.offered_per_s, None);
     // Four callers, 30 ms a run.
-    assert!(
-        target.achieved_per_s <= 4.0 / 0.030,
-        "{}",
-        target.achieved_per_s
-    );
+    assert!(target.achieved_per_s <= 4.0 / 0.030, "{}", target.achieved_per_s);
     Ok(())
 }
 
@@ -173,10 +150,7 @@ async fn a_closed_loop_makes_its_runs_and_no_more_at_once() -> Result<()> {
 async fn a_duration_bounds_a_closed_loop() -> Result<()> {
     let (address, counts) = start().await?;
     let mut config = config(address, "slow", 1)?;
-    config.bound = Bound {
-        runs: None,
-        duration: Some(Duration::from_millis(300)),
-    };
+    config.bound = Bound { runs: None, duration: Some(Duration::from_millis(300)) };
     let report = measured(&config).await?;
     let made = report.targets[0].runs.ok;
     assert_eq!(made, counts.runs.load(Ordering::SeqCst));
@@ -188,18 +162,11 @@ async fn a_duration_bounds_a_closed_loop() -> Result<()> {
 async fn an_open_loop_keeps_its_schedule() -> Result<()> {
     let (address, counts) = start().await?;
     let mut config = config(address, "good", 40)?;
-    config.pace = Pace::Open {
-        rate_per_s: 200.0,
-        arrivals: Arrivals::Uniform,
-        seed: 1,
-        in_flight_max: 100,
-    };
+    config.pace =
+        Pace::Open { rate_per_s: 200.0, arrivals: Arrivals::Uniform, seed: 1, in_flight_max: 100 };
     let report = measured(&config).await?;
     let target = &report.targets[0];
-    assert_eq!(
-        (target.runs.ok, counts.runs.load(Ordering::SeqCst)),
-        (40, 40)
-    );
+    assert_eq!((target.runs.ok, counts.runs.load(Ordering::SeqCst)), (40, 40));
     let offered = target.offered_per_s.context("offered")?;
     assert!((offered - 200.0).abs() < 0.1, "{offered}");
     assert!(target.elapsed_s >= 0.2, "{}", target.elapsed_s);
@@ -211,12 +178,8 @@ async fn an_open_loop_keeps_its_schedule() -> Result<()> {
 async fn an_open_loop_counts_the_wait_before_sending() -> Result<()> {
     let (address, counts) = start().await?;
     let mut config = config(address, "slow", 10)?;
-    config.pace = Pace::Open {
-        rate_per_s: 1_000.0,
-        arrivals: Arrivals::Poisson,
-        seed: 1,
-        in_flight_max: 1,
-    };
+    config.pace =
+        Pace::Open { rate_per_s: 1_000.0, arrivals: Arrivals::Poisson, seed: 1, in_flight_max: 1 };
     let report = measured(&config).await?;
     let target = &report.targets[0];
     assert_eq!(counts.in_flight_max.load(Ordering::SeqCst), 1);
@@ -231,16 +194,9 @@ async fn an_open_loop_counts_the_wait_before_sending() -> Result<()> {
 async fn an_overloaded_open_loop_ends_and_owns_up() -> Result<()> {
     let (address, counts) = start().await?;
     let mut config = config(address, "slow", 1)?;
-    config.bound = Bound {
-        runs: None,
-        duration: Some(Duration::from_millis(200)),
-    };
-    config.pace = Pace::Open {
-        rate_per_s: 500.0,
-        arrivals: Arrivals::Uniform,
-        seed: 1,
-        in_flight_max: 1,
-    };
+    config.bound = Bound { runs: None, duration: Some(Duration::from_millis(200)) };
+    config.pace =
+        Pace::Open { rate_per_s: 500.0, arrivals: Arrivals::Uniform, seed: 1, in_flight_max: 1 };
     let report = measured(&config).await?;
     let runs = report.targets[0].runs;
     assert_eq!(runs.due(), 100);
@@ -325,10 +281,7 @@ async fn two_targets_take_turns_and_are_compared() -> Result<()> {
     let (second, second_counts) = start().await?;
     let mut both = config(first, "good", 10)?;
     let slow = config(second, "slow", 10)?.targets.remove(0);
-    both.targets.push(Target {
-        label: "B".to_owned(),
-        ..slow
-    });
+    both.targets.push(Target { label: "B".to_owned(), ..slow });
     both.slices = 3;
     let report = measured(&both).await?;
     assert_eq!(first_counts.runs.load(Ordering::SeqCst), 10);
@@ -343,12 +296,7 @@ async fn two_targets_take_turns_and_are_compared() -> Result<()> {
 #[tokio::test]
 async fn a_sweep_finds_a_knee() -> Result<()> {
     let (address, counts) = start().await?;
-    let report = sweep(
-        &config(address, "slow", 12)?,
-        &[1, 3],
-        &CancellationToken::new(),
-    )
-    .await?;
+    let report = sweep(&config(address, "slow", 12)?, &[1, 3], &CancellationToken::new()).await?;
     assert_eq!(counts.runs.load(Ordering::SeqCst), 24);
     assert_eq!(report.steps.len(), 2);
     // Three callers of a target which only waits make three times as many runs.
@@ -373,18 +321,9 @@ async fn what_cannot_be_measured_is_refused() -> Result<()> {
     let address = SocketAddr::from(([127, 0, 0, 1], 9));
     let good = config(address, "good", 1)?;
     assert!(good.check().is_ok());
-    let unbounded = Config {
-        bound: Bound {
-            runs: None,
-            duration: None,
-        },
-        ..good.clone()
-    };
+    let unbounded = Config { bound: Bound { runs: None, duration: None }, ..good.clone() };
     assert!(unbounded.check().is_err());
-    let idle = Config {
-        pace: Pace::Closed { concurrency: 0 },
-        ..good.clone()
-    };
+    let idle = Config { pace: Pace::Closed { concurrency: 0 }, ..good.clone() };
     assert!(idle.check().is_err());
     let mut nowhere = good.clone();
     nowhere.targets[0].url = "data:text/plain,x".parse()?;

@@ -23,20 +23,12 @@ impl Running {
         let model = Model::bind(SocketAddr::from(([127, 0, 0, 1], 0)), config).await?;
         let handle = model.handle();
         let client = Client::builder().no_proxy().build()?;
-        Ok(Self {
-            handle,
-            client,
-            serving: tokio::spawn(model.serve()),
-        })
+        Ok(Self { handle, client, serving: tokio::spawn(model.serve()) })
     }
 
     async fn scripted(script: Value) -> Result<Self> {
         let script = Script::parse(&script.to_string())?;
-        Self::start(Config {
-            script,
-            ..Config::default()
-        })
-        .await
+        Self::start(Config { script, ..Config::default() }).await
     }
 
     fn url(&self, path: &str) -> String {
@@ -76,19 +68,14 @@ fn chunks(body: &str) -> Result<Vec<Value>> {
     chunks
         .iter()
         .map(|frame| {
-            let data = frame
-                .strip_prefix("data: ")
-                .context("a frame without data")?;
+            let data = frame.strip_prefix("data: ").context("a frame without data")?;
             Ok(serde_json::from_str(data)?)
         })
         .collect()
 }
 
 fn joined(chunks: &[Value], pointer: &str) -> String {
-    chunks
-        .iter()
-        .filter_map(|chunk| chunk.pointer(pointer)?.as_str())
-        .collect()
+    chunks.iter().filter_map(|chunk| chunk.pointer(pointer)?.as_str()).collect()
 }
 
 #[tokio::test]
@@ -96,10 +83,7 @@ async fn a_stream_is_role_content_finish_usage_done() -> Result<()> {
     let server = Running::start(Config::default()).await?;
     let asked = question("how are you?", true);
     let response = server.chat(&asked).await?;
-    assert_eq!(
-        response.headers()["content-type"],
-        "text/event-stream; charset=utf-8"
-    );
+    assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
     let body = response.text().await?;
     let chunks = chunks(&body)?;
     assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
@@ -107,9 +91,7 @@ async fn a_stream_is_role_content_finish_usage_done() -> Result<()> {
     assert_eq!(chunks[1]["choices"][0]["delta"], json!({"content": "You "}));
     let text = joined(&chunks, "/choices/0/delta/content");
     assert!(text.starts_with("You asked: how are you?\n\n"), "{text}");
-    let [.., finish, usage] = chunks.as_slice() else {
-        anyhow::bail!("too short")
-    };
+    let [.., finish, usage] = chunks.as_slice() else { anyhow::bail!("too short") };
     assert_eq!(finish["choices"][0]["finish_reason"], "stop");
     assert_eq!(finish["choices"][0]["delta"], json!({}));
     assert_eq!(usage["choices"], json!([]));
@@ -120,18 +102,10 @@ async fn a_stream_is_role_content_finish_usage_done() -> Result<()> {
     // One chunk a word, and the four others.
     assert_eq!(chunks.len(), words + 3);
 
-    let whole = server
-        .chat(&question("how are you?", false))
-        .await?
-        .json::<Value>()
-        .await?;
+    let whole = server.chat(&question("how are you?", false)).await?.json::<Value>().await?;
     assert_eq!(whole["choices"][0]["message"]["content"], text);
     assert_eq!(whole["usage"], usage["usage"]);
-    assert_eq!(
-        server.chat(&asked).await?.text().await?,
-        body,
-        "the same answer, to the byte"
-    );
+    assert_eq!(server.chat(&asked).await?.text().await?, body, "the same answer, to the byte");
     server.stop().await
 }
 
@@ -142,10 +116,7 @@ async fn a_stream_without_usage_does_not_mention_it() -> Result<()> {
     asked["stream_options"] = Value::Null;
     let chunks = chunks(&server.chat(&asked).await?.text().await?)?;
     assert!(chunks.iter().all(|chunk| chunk.get("usage").is_none()));
-    assert_eq!(
-        chunks[chunks.len() - 1]["choices"][0]["finish_reason"],
-        "stop"
-    );
+    assert_eq!(chunks[chunks.len() - 1]["choices"][0]["finish_reason"], "stop");
     server.stop().await
 }
 
@@ -160,26 +131,13 @@ async fn an_agent_calls_a_tool_then_answers() -> Result<()> {
          "usage": {"prompt_tokens": 40, "completion_tokens": 4}},
     ]}))
     .await?;
-    let chunks = chunks(
-        &server
-            .chat(&question("the weather?", true))
-            .await?
-            .text()
-            .await?,
-    )?;
+    let chunks = chunks(&server.chat(&question("the weather?", true)).await?.text().await?)?;
     let first = &chunks[1]["choices"][0]["delta"]["tool_calls"][0];
     assert_eq!(
-        (
-            first["index"].as_u64(),
-            first["id"].as_str(),
-            first["type"].as_str()
-        ),
+        (first["index"].as_u64(), first["id"].as_str(), first["type"].as_str()),
         (Some(0), Some("call_a"), Some("function"))
     );
-    assert_eq!(
-        first["function"],
-        json!({"name": "get_weather", "arguments": ""})
-    );
+    assert_eq!(first["function"], json!({"name": "get_weather", "arguments": ""}));
     let of_call = |index: usize| {
         let pieces = chunks.iter().filter(|chunk| {
             chunk.pointer("/choices/0/delta/tool_calls/0/index") == Some(&json!(index))
@@ -189,30 +147,18 @@ async fn an_agent_calls_a_tool_then_answers() -> Result<()> {
     };
     assert_eq!(of_call(0), r#"{"city":"Zürich","unit":"C"}"#);
     assert_eq!(of_call(1), "{}");
-    assert_eq!(
-        chunks[chunks.len() - 2]["choices"][0]["finish_reason"],
-        "tool_calls"
-    );
+    assert_eq!(chunks[chunks.len() - 2]["choices"][0]["finish_reason"], "tool_calls");
 
-    let whole = server
-        .chat(&question("the weather?", false))
-        .await?
-        .json::<Value>()
-        .await?;
+    let whole = server.chat(&question("the weather?", false)).await?.json::<Value>().await?;
     let message = &whole["choices"][0]["message"];
     assert_eq!(message["content"], Value::Null);
     assert_eq!(message["tool_calls"][0]["id"], "call_a");
     assert_eq!(whole["choices"][0]["finish_reason"], "tool_calls");
 
     let mut second = question("the weather?", false);
-    let history = [
-        message.clone(),
-        json!({"role": "tool", "tool_call_id": "call_a", "content": "sunny"}),
-    ];
-    second["messages"]
-        .as_array_mut()
-        .context("messages")?
-        .extend(history);
+    let history =
+        [message.clone(), json!({"role": "tool", "tool_call_id": "call_a", "content": "sunny"})];
+    second["messages"].as_array_mut().context("messages")?.extend(history);
     let told = server.chat(&second).await?.json::<Value>().await?;
     assert_eq!(told["choices"][0]["message"]["content"], "It is sunny.");
     assert_eq!(told["usage"]["total_tokens"], 44);
@@ -251,10 +197,7 @@ async fn failures_are_scripted() -> Result<()> {
         }
     }
     assert!(broken, "the connection broke");
-    assert!(
-        received.contains("two ") && !received.contains("three"),
-        "{received}"
-    );
+    assert!(received.contains("two ") && !received.contains("three"), "{received}");
     let whole = server.chat(&question("cut", false)).await?;
     assert!(whole.text().await.is_err(), "half a body is no body");
     server.stop().await
@@ -265,37 +208,20 @@ async fn bad_requests_get_openais_error_body() -> Result<()> {
     let server = Running::start(Config::default()).await?;
     for (path, body) in [
         ("/v1/chat/completions", json!({"messages": []})),
-        (
-            "/v1/chat/completions",
-            json!({"model": "m", "messages": []}),
-        ),
+        ("/v1/chat/completions", json!({"model": "m", "messages": []})),
         ("/v1/embeddings", json!({"model": "m", "input": []})),
-        (
-            "/v1/embeddings",
-            json!({"model": "m", "input": "a", "dimensions": 0}),
-        ),
+        ("/v1/embeddings", json!({"model": "m", "input": "a", "dimensions": 0})),
         ("/v1/responses", json!({"model": "m"})),
     ] {
         let response = server.post(path, &body).await?;
         assert_eq!(response.status().as_u16(), 400, "{path} {body}");
         let error = response.json::<Value>().await?;
-        assert_eq!(
-            error["error"]["type"], "invalid_request_error",
-            "{path} {body}"
-        );
+        assert_eq!(error["error"]["type"], "invalid_request_error", "{path} {body}");
     }
     let unknown = server.post("/v1/audio", &json!({})).await?;
     assert_eq!(unknown.status().as_u16(), 404);
-    assert_eq!(
-        unknown.json::<Value>().await?["error"]["code"],
-        "unknown_url"
-    );
-    let unread = server
-        .client
-        .post(server.url("/v1/embeddings"))
-        .body("{")
-        .send()
-        .await?;
+    assert_eq!(unknown.json::<Value>().await?["error"]["code"], "unknown_url");
+    let unread = server.client.post(server.url("/v1/embeddings")).body("{").send().await?;
     assert_eq!(unread.status().as_u16(), 400);
     server.stop().await
 }
@@ -310,15 +236,7 @@ async fn embeddings_are_the_same_in_both_encodings() -> Result<()> {
             body.extend(fields);
         }
         let server = &server;
-        async move {
-            anyhow::Ok(
-                server
-                    .post("/v1/embeddings", &body)
-                    .await?
-                    .json::<Value>()
-                    .await?,
-            )
-        }
+        async move { anyhow::Ok(server.post("/v1/embeddings", &body).await?.json::<Value>().await?) }
     };
     let floats = ask(json!({})).await?;
     assert_eq!(floats, ask(json!({})).await?);
@@ -326,15 +244,10 @@ async fn embeddings_are_the_same_in_both_encodings() -> Result<()> {
     assert_eq!(vector.len(), 64);
     let length: f32 = vector.iter().map(|value| value * value).sum();
     assert!((length - 1.0).abs() < 1e-4);
-    assert_eq!(
-        floats["usage"],
-        json!({"prompt_tokens": 4, "total_tokens": 4})
-    );
+    assert_eq!(floats["usage"], json!({"prompt_tokens": 4, "total_tokens": 4}));
 
     let packed = ask(json!({"encoding_format": "base64"})).await?;
-    let text = packed["data"][1]["embedding"]
-        .as_str()
-        .context("a string")?;
+    let text = packed["data"][1]["embedding"].as_str().context("a string")?;
     let bytes = base64::engine::general_purpose::STANDARD.decode(text)?;
     let unpacked: Vec<f32> = bytes
         .chunks_exact(4)
@@ -343,10 +256,7 @@ async fn embeddings_are_the_same_in_both_encodings() -> Result<()> {
     assert_eq!(unpacked, vector);
 
     let usual = ask(json!({"dimensions": null})).await?;
-    assert_eq!(
-        usual["data"][0]["embedding"].as_array().map(Vec::len),
-        Some(1_536)
-    );
+    assert_eq!(usual["data"][0]["embedding"].as_array().map(Vec::len), Some(1_536));
     server.stop().await
 }
 
@@ -382,11 +292,7 @@ async fn what_was_asked_is_recorded_and_forgotten() -> Result<()> {
 #[tokio::test]
 async fn a_key_is_asked_for_everywhere_but_healthz() -> Result<()> {
     let api_key = Some(ApiKey::new("sk-right"));
-    let server = Running::start(Config {
-        api_key,
-        ..Config::default()
-    })
-    .await?;
+    let server = Running::start(Config { api_key, ..Config::default() }).await?;
     for (path, key, status) in [
         ("/healthz", None, 200),
         ("/v1/models", None, 401),
@@ -411,25 +317,15 @@ async fn a_key_is_asked_for_everywhere_but_healthz() -> Result<()> {
 
 #[tokio::test]
 async fn tokens_take_their_time() -> Result<()> {
-    let timing = Timing {
-        first_token: Duration::from_millis(60),
-        token: Duration::from_millis(20),
-    };
+    let timing =
+        Timing { first_token: Duration::from_millis(60), token: Duration::from_millis(20) };
     let script = Script::parse(r#"{"rules":[{"text":"a b c d"}]}"#)?;
-    let server = Running::start(Config {
-        script,
-        timing,
-        ..Config::default()
-    })
-    .await?;
+    let server = Running::start(Config { script, timing, ..Config::default() }).await?;
     for stream in [true, false] {
         let started = Instant::now();
         server.chat(&question("?", stream)).await?.text().await?;
         let took = started.elapsed();
-        assert!(
-            took >= Duration::from_millis(120),
-            "stream {stream} took {took:?}"
-        );
+        assert!(took >= Duration::from_millis(120), "stream {stream} took {took:?}");
     }
     server.stop().await
 }
@@ -441,18 +337,11 @@ async fn responses_speak_the_same_script() -> Result<()> {
     ]}))
     .await?;
     let asked = json!({"model": "gpt-4o", "input": "hi"});
-    let whole = server
-        .post("/v1/responses", &asked)
-        .await?
-        .json::<Value>()
-        .await?;
+    let whole = server.post("/v1/responses", &asked).await?.json::<Value>().await?;
     assert_eq!(whole["output"][0]["content"][0]["text"], "Let me see.");
     assert_eq!(whole["output"][1]["call_id"], "call_a");
     let body = server
-        .post(
-            "/v1/responses",
-            &json!({"model": "gpt-4o", "input": "hi", "stream": true}),
-        )
+        .post("/v1/responses", &json!({"model": "gpt-4o", "input": "hi", "stream": true}))
         .await?
         .text()
         .await?;
@@ -461,17 +350,10 @@ async fn responses_speak_the_same_script() -> Result<()> {
         .filter_map(|line| line.strip_prefix("data: "))
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()?;
-    let numbers: Vec<_> = events
-        .iter()
-        .filter_map(|e| e["sequence_number"].as_u64())
-        .collect();
+    let numbers: Vec<_> = events.iter().filter_map(|e| e["sequence_number"].as_u64()).collect();
     assert_eq!(numbers, (0..events.len() as u64).collect::<Vec<_>>());
     let of = |kind: &str| {
-        let events: Vec<Value> = events
-            .iter()
-            .filter(|e| e["type"] == kind)
-            .cloned()
-            .collect();
+        let events: Vec<Value> = events.iter().filter(|e| e["type"] == kind).cloned().collect();
         joined(&events, "/delta")
     };
     assert_eq!(of("response.output_text.delta"), "Let me see.");

@@ -75,10 +75,10 @@ impl Cluster {
         let version = self.tenant.put_version(flow.header.id, &data, &stored).await.unwrap();
         let run = RunId(Uuid::now_v7());
         let request = json!({"input_value": "hello", "session_id": "s1"});
-        let tasks = plan.cells.iter().map(|cell| NewTask {
-            cell: cell.id.clone(),
-            depends_on: cell.depends_on.clone(),
-        });
+        let tasks = plan
+            .cells
+            .iter()
+            .map(|cell| NewTask { cell: cell.id.clone(), depends_on: cell.depends_on.clone() });
         let new = NewRun {
             id: run,
             flow: flow.header.id,
@@ -235,7 +235,10 @@ async fn a_chain_runs_to_its_end() {
     assert_eq!(names.last(), Some(&"run.completed"));
     assert_eq!(cluster.state(run).await, RunState::Completed);
     let results = cluster.tenant.results(run, &["ChatOutput-c".to_owned()]).await.unwrap();
-    assert_eq!(results["ChatOutput-c"].nodes["ChatOutput-c"].outputs["message"], "made by ChatOutput-c");
+    assert_eq!(
+        results["ChatOutput-c"].nodes["ChatOutput-c"].outputs["message"],
+        "made by ChatOutput-c"
+    );
     cluster.end().await;
 }
 
@@ -333,7 +336,8 @@ async fn calls_reach_the_own_flow_and_only_while_the_attempt_is_held() {
         args,
     };
     let new = json!({"message": {"text": "hi", "sender": "User", "sender_name": "User", "session_id": "s1"}});
-    let SchedulerReply::Call { ok: Some(stored), .. } = cluster.ask(call("message.store", new)).await
+    let SchedulerReply::Call { ok: Some(stored), .. } =
+        cluster.ask(call("message.store", new)).await
     else {
         panic!()
     };
@@ -343,7 +347,9 @@ async fn calls_reach_the_own_flow_and_only_while_the_attempt_is_held() {
     assert_eq!(got["messages"].as_array().unwrap().len(), 1);
     assert_eq!(got["messages"][0]["id"], stored["id"]);
     let foreign = call("variable.get", json!({"name": "OPENAI_API_KEY"}));
-    let SchedulerReply::Call { error: Some(error), .. } = cluster.ask(foreign).await else { panic!() };
+    let SchedulerReply::Call { error: Some(error), .. } = cluster.ask(foreign).await else {
+        panic!()
+    };
     assert_eq!(error.kind, "refused", "a variable that no field names is nobody's business");
     cluster.done(&held).await;
     let late = cluster.ask(call("messages.get", json!({}))).await;
@@ -383,8 +389,8 @@ async fn lost_messages_are_made_up_for() {
         assert!(tokio::time::Instant::now() < until, "the log was not archived");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let lines = log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let last: RunEvent = serde_json::from_slice(lines.last().unwrap()).unwrap();
+    let mut lines = log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let last: RunEvent = serde_json::from_slice(lines.next_back().unwrap()).unwrap();
     assert_eq!(last.kind, RunEventKind::RunCompleted);
     cluster.end().await;
 }

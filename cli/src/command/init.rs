@@ -45,7 +45,8 @@ struct Cluster<'a> {
 
 impl<'a> Cluster<'a> {
     fn new(arguments: &'a InitArguments) -> Self {
-        let workers = (1..=arguments.workers).map(|number| (format!("worker-{number}"), password()));
+        let workers =
+            (1..=arguments.workers).map(|number| (format!("worker-{number}"), password()));
         Self { arguments, postgres: password(), control: password(), workers: workers.collect() }
     }
 
@@ -108,10 +109,7 @@ impl<'a> Cluster<'a> {
     /// appends events, and can neither offer tasks nor touch a stream.
     fn nats(&self) -> Result<()> {
         let folder = self.folder("nats")?;
-        let mut users = format!(
-            "    {{ user: \"control\", password: \"{}\" }}\n",
-            self.control
-        );
+        let mut users = format!("    {{ user: \"control\", password: \"{}\" }}\n", self.control);
         for (name, password) in &self.workers {
             let user = WorkerUser {
                 prefix: "fc".to_owned(),
@@ -120,7 +118,7 @@ impl<'a> Cluster<'a> {
             };
             let permissions = user.permissions()?.to_config();
             users.push_str(&format!(
-                "    {{ user: {name:?}, password: {password:?}, {permissions} }}\n"
+                "    {{ user: {name:?}, password: {password:?}, permissions: {permissions} }}\n"
             ));
         }
         let config = format!(

@@ -150,10 +150,26 @@ impl Subject for Health {
         let counter = |name, help, value: u64| metric(name, help, true, value);
         let gauge = |name, help, value: u64| metric(name, help, false, value);
         vec![
-            counter("flowcell_slots_prepared_total", "Containers that became ready.", figures.prepared),
-            counter("flowcell_slots_failed_total", "Containers whose start failed.", figures.prepare_failed),
-            counter("flowcell_slots_hit_total", "Tasks that found a ready container.", figures.taken_ready),
-            counter("flowcell_slots_missed_total", "Tasks that waited for one.", figures.taken_after_wait),
+            counter(
+                "flowcell_slots_prepared_total",
+                "Containers that became ready.",
+                figures.prepared,
+            ),
+            counter(
+                "flowcell_slots_failed_total",
+                "Containers whose start failed.",
+                figures.prepare_failed,
+            ),
+            counter(
+                "flowcell_slots_hit_total",
+                "Tasks that found a ready container.",
+                figures.taken_ready,
+            ),
+            counter(
+                "flowcell_slots_missed_total",
+                "Tasks that waited for one.",
+                figures.taken_after_wait,
+            ),
             counter("flowcell_slots_destroyed_total", "Containers destroyed.", figures.destroyed),
             gauge("flowcell_containers", "Containers that exist now.", figures.containers),
             gauge("flowcell_slots_ready", "Containers that wait for a task.", figures.ready),

@@ -135,10 +135,7 @@ pub fn decide(run: &Run, command: &Command, now: Timestamp) -> Result<Decision, 
     if run.state.is_terminal() {
         return Err(Refused::RunEnded);
     }
-    let mut deciding = Deciding {
-        run: run.clone(),
-        decision: Decision::default(),
-    };
+    let mut deciding = Deciding { run: run.clone(), decision: Decision::default() };
     if *command == Command::Cancel {
         deciding.end(Event::RunCancelled);
     } else if now >= run.deadline {
@@ -168,26 +165,14 @@ impl Deciding {
                 self.unblock(now);
             }
             Command::Claim { task, worker } => self.claim(*task, *worker, now)?,
-            Command::Began {
-                task,
-                attempt,
-                worker,
-            } => {
+            Command::Began { task, attempt, worker } => {
                 let held = self.held(*task, *attempt, *worker)?;
                 if held.state == TaskState::Running {
                     return Err(Refused::AlreadyDone);
                 }
-                self.event(Event::TaskRunning {
-                    task: *task,
-                    attempt: *attempt,
-                });
+                self.event(Event::TaskRunning { task: *task, attempt: *attempt });
             }
-            Command::Finish {
-                task,
-                attempt,
-                worker,
-                outcome,
-            } => {
+            Command::Finish { task, attempt, worker, outcome } => {
                 let found = self.run.task(*task).ok_or(Refused::UnknownTask)?;
                 if found.state == TaskState::Done && found.attempt == *attempt {
                     return Err(Refused::AlreadyDone);
@@ -198,12 +183,7 @@ impl Deciding {
                     Outcome::Failed(failure) => self.failed(*task, *attempt, failure, now),
                 }
             }
-            Command::Lost {
-                task,
-                attempt,
-                worker,
-                failure,
-            } => {
+            Command::Lost { task, attempt, worker, failure } => {
                 self.held(*task, *attempt, *worker)?;
                 self.failed(*task, *attempt, failure, now);
             }
@@ -213,11 +193,7 @@ impl Deciding {
                     return Err(Refused::NotReady);
                 }
                 let attempt = found.attempt;
-                self.event(Event::AttemptFailed {
-                    task: *task,
-                    attempt,
-                    failure: failure.clone(),
-                });
+                self.event(Event::AttemptFailed { task: *task, attempt, failure: failure.clone() });
                 self.fail(*task, failure);
             }
             Command::Wake => self.wake(now),
@@ -232,23 +208,14 @@ impl Deciding {
             return Err(Refused::NotReady);
         }
         let attempt = found.attempt.saturating_add(1);
-        self.event(Event::TaskLeased {
-            task,
-            attempt,
-            worker,
-            at: now,
-        });
+        self.event(Event::TaskLeased { task, attempt, worker, at: now });
         Ok(())
     }
 
     /// The task, if this worker holds this attempt of it.
     fn held(&self, task: u32, attempt: u32, worker: WorkerEpoch) -> Result<&Task, Refused> {
         let found = self.run.task(task).ok_or(Refused::UnknownTask)?;
-        if found.is_held_by(attempt, worker) {
-            Ok(found)
-        } else {
-            Err(Refused::Stale)
-        }
+        if found.is_held_by(attempt, worker) { Ok(found) } else { Err(Refused::Stale) }
     }
 
     fn done(&mut self, task: u32, attempt: u32, skip: &[u32], now: Timestamp) {
@@ -270,25 +237,16 @@ impl Deciding {
     }
 
     fn failed(&mut self, task: u32, attempt: u32, failure: &Failure, now: Timestamp) {
-        self.event(Event::AttemptFailed {
-            task,
-            attempt,
-            failure: failure.clone(),
-        });
+        self.event(Event::AttemptFailed { task, attempt, failure: failure.clone() });
         match self.run.retry.delay_after(attempt, failure.kind.cause()) {
-            Some(delay) => self.event(Event::TaskReady {
-                task,
-                not_before: Some(now + delay),
-            }),
+            Some(delay) => self.event(Event::TaskReady { task, not_before: Some(now + delay) }),
             None => self.fail(task, failure),
         }
     }
 
     fn fail(&mut self, task: u32, failure: &Failure) {
         self.event(Event::TaskFailed { task });
-        self.end(Event::RunFailed {
-            failure: failure.clone(),
-        });
+        self.end(Event::RunFailed { failure: failure.clone() });
     }
 
     /// Offers every task whose needs are met, and ends a run that has nothing left to do.
@@ -301,10 +259,7 @@ impl Deciding {
             .map(|task| task.index)
             .collect();
         for task in unblocked {
-            self.event(Event::TaskReady {
-                task,
-                not_before: None,
-            });
+            self.event(Event::TaskReady { task, not_before: None });
             self.dispatch(task, now);
         }
         if self.run.tasks.iter().all(|task| task.state.is_settled()) {
@@ -313,11 +268,9 @@ impl Deciding {
     }
 
     fn is_settled(&self, depends_on: &[u32]) -> bool {
-        depends_on.iter().all(|&index| {
-            self.run
-                .task(index)
-                .is_none_or(|task| task.state.is_settled())
-        })
+        depends_on
+            .iter()
+            .all(|&index| self.run.task(index).is_none_or(|task| task.state.is_settled()))
     }
 
     fn wake(&mut self, now: Timestamp) {
@@ -341,21 +294,14 @@ impl Deciding {
         self.event(Event::TaskDispatched { task, at: now });
         if let Some(dispatched) = self.run.task(task) {
             let dispatch = dispatched.dispatches;
-            self.decision
-                .effects
-                .push(Effect::Dispatch { task, dispatch });
+            self.decision.effects.push(Effect::Dispatch { task, dispatch });
         }
     }
 
     /// Ends the run: what still runs is stopped, what still waits never starts.
     fn end(&mut self, event: Event) {
-        let open: Vec<Task> = self
-            .run
-            .tasks
-            .iter()
-            .filter(|task| !task.state.is_terminal())
-            .cloned()
-            .collect();
+        let open: Vec<Task> =
+            self.run.tasks.iter().filter(|task| !task.state.is_terminal()).cloned().collect();
         for task in open {
             if let Some(lease) = task.lease {
                 self.decision.effects.push(Effect::Stop {

@@ -10,16 +10,12 @@ const EXIT_USAGE: u8 = 64;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let cli = match load::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            return error
-                .print()
-                .map_or(ExitCode::FAILURE, |()| ExitCode::from(code));
+            return error.print().map_or(ExitCode::FAILURE, |()| ExitCode::from(code));
         }
     };
     let task = match cli.task() {

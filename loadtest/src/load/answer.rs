@@ -40,14 +40,9 @@ pub(crate) fn event(value: &Value) -> Result<Event, Failure> {
 /// The texts of all messages in a `RunResponse`. A flow without an output has none; an answer
 /// without `outputs` is not a `RunResponse`.
 pub(crate) fn texts(response: &Value) -> Result<Vec<String>, Failure> {
-    let runs = response
-        .get("outputs")
-        .and_then(Value::as_array)
-        .ok_or_else(|| unreadable(response))?;
-    let vertices = runs
-        .iter()
-        .filter_map(|run| run.get("outputs")?.as_array())
-        .flatten();
+    let runs =
+        response.get("outputs").and_then(Value::as_array).ok_or_else(|| unreadable(response))?;
+    let vertices = runs.iter().filter_map(|run| run.get("outputs")?.as_array()).flatten();
     Ok(vertices.filter_map(text).collect())
 }
 
@@ -59,17 +54,13 @@ fn text(vertex: &Value) -> Option<String> {
         "/outputs/message/message",
         "/messages/0/message",
     ];
-    let found = PLACES
-        .iter()
-        .find_map(|place| vertex.pointer(place)?.as_str());
+    let found = PLACES.iter().find_map(|place| vertex.pointer(place)?.as_str());
     found.map(str::to_owned)
 }
 
 /// Langflow sends two forms: first a message about the failure, then the failure itself.
 fn reason(data: &Value) -> String {
-    let short = ["error", "text"]
-        .iter()
-        .find_map(|field| data.get(field)?.as_str());
+    let short = ["error", "text"].iter().find_map(|field| data.get(field)?.as_str());
     short.map_or_else(|| data.to_string(), str::to_owned)
 }
 
@@ -84,10 +75,7 @@ pub(crate) fn expected(texts: &[String], expect: Option<&str>) -> Result<(), Fai
 }
 
 fn unreadable(value: &Value) -> Failure {
-    Failure::new(
-        FailureClass::Unreadable,
-        &format!("unexpected form: {value}"),
-    )
+    Failure::new(FailureClass::Unreadable, &format!("unexpected form: {value}"))
 }
 
 #[cfg(test)]
@@ -103,24 +91,14 @@ mod tests {
         assert_eq!(texts(&full).unwrap(), ["Hello"]);
         let short = json!({"outputs":[{"outputs":[{"outputs":{"message":{"message":"Hi"}}}]}]});
         assert_eq!(texts(&short).unwrap(), ["Hi"]);
-        assert!(
-            texts(&json!({"outputs":[{"outputs":[]}]}))
-                .unwrap()
-                .is_empty()
-        );
-        assert_eq!(
-            texts(&json!({})).unwrap_err().class,
-            FailureClass::Unreadable
-        );
+        assert!(texts(&json!({"outputs":[{"outputs":[]}]})).unwrap().is_empty());
+        assert_eq!(texts(&json!({})).unwrap_err().class, FailureClass::Unreadable);
     }
 
     #[test]
     fn events_are_told_apart() {
         let read = |value| event(&value).unwrap();
-        assert_eq!(
-            read(json!({"event":"token","data":{"chunk":"a"}})),
-            Event::Token
-        );
+        assert_eq!(read(json!({"event":"token","data":{"chunk":"a"}})), Event::Token);
         assert_eq!(read(json!({"event":"add_message","data":{}})), Event::Other);
         let end = json!({"event":"end","data":{"result":{"outputs":[]}}});
         assert_eq!(read(end), Event::End(Vec::new()));
@@ -136,9 +114,6 @@ mod tests {
         let texts = ["Hello Bob".to_owned()];
         assert!(expected(&texts, Some("Bob")).is_ok());
         assert!(expected(&texts, None).is_ok());
-        assert_eq!(
-            expected(&texts, Some("Ann")).unwrap_err().class,
-            FailureClass::Wrong
-        );
+        assert_eq!(expected(&texts, Some("Ann")).unwrap_err().class, FailureClass::Wrong);
     }
 }

@@ -56,12 +56,7 @@ struct SweepArgs {
     #[command(flatten)]
     common: CommonArgs,
     /// The steps, rising. Each is bounded by --duration and --runs.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "1,2,4,8,16,32",
-        value_name = "N,…"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,32", value_name = "N,…")]
     concurrency: Vec<usize>,
 }
 
@@ -72,12 +67,7 @@ struct CommonArgs {
     #[arg(long)]
     url: Url,
     /// Sent as x-api-key.
-    #[arg(
-        long,
-        env = "FLOWCELL_API_KEY",
-        hide_env_values = true,
-        value_name = "KEY"
-    )]
+    #[arg(long, env = "FLOWCELL_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<ApiKey>,
     /// The flow's id or endpoint name.
     #[arg(long)]
@@ -104,12 +94,7 @@ struct CommonArgs {
     #[arg(long, value_name = "URL")]
     compare: Option<Url>,
     /// The second target's key.
-    #[arg(
-        long,
-        env = "FLOWCELL_COMPARE_API_KEY",
-        hide_env_values = true,
-        value_name = "KEY"
-    )]
+    #[arg(long, env = "FLOWCELL_COMPARE_API_KEY", hide_env_values = true, value_name = "KEY")]
     compare_api_key: Option<ApiKey>,
     /// The second target's flow, when it has another id.
     #[arg(long, value_name = "FLOW", requires = "compare")]
@@ -149,35 +134,17 @@ impl Cli {
             }
             Command::Sweep(args) => {
                 sweep::check(&args.concurrency)?;
-                (
-                    args.common,
-                    Pace::Closed { concurrency: 1 },
-                    Some(args.concurrency),
-                )
+                (args.common, Pace::Closed { concurrency: 1 }, Some(args.concurrency))
             }
         };
         let config = common.config(pace);
         config.check()?;
         for concurrency in steps.iter().flatten() {
-            let pace = Pace::Closed {
-                concurrency: *concurrency,
-            };
-            Config {
-                pace,
-                ..config.clone()
-            }
-            .check()?;
+            let pace = Pace::Closed { concurrency: *concurrency };
+            Config { pace, ..config.clone() }.check()?;
         }
-        let CommonArgs {
-            json, plot, strict, ..
-        } = common;
-        Ok(Task {
-            config,
-            steps,
-            json,
-            plot,
-            strict,
-        })
+        let CommonArgs { json, plot, strict, .. } = common;
+        Ok(Task { config, steps, json, plot, strict })
     }
 }
 
@@ -190,9 +157,7 @@ impl RunArgs {
                 seed: self.seed,
                 in_flight_max: self.in_flight_max,
             },
-            None => Pace::Closed {
-                concurrency: self.concurrency.unwrap_or(1),
-            },
+            None => Pace::Closed { concurrency: self.concurrency.unwrap_or(1) },
         }
     }
 }
@@ -209,10 +174,7 @@ impl CommonArgs {
             label: "B".to_owned(),
             url: url.clone(),
             api_key: self.compare_api_key.clone(),
-            flow: self
-                .compare_flow
-                .clone()
-                .unwrap_or_else(|| self.flow.clone()),
+            flow: self.compare_flow.clone().unwrap_or_else(|| self.flow.clone()),
         });
         Config {
             targets: std::iter::once(first).chain(second).collect(),
@@ -223,10 +185,7 @@ impl CommonArgs {
                 timeout: self.timeout,
             },
             pace,
-            bound: Bound {
-                runs: self.runs,
-                duration: self.duration,
-            },
+            bound: Bound { runs: self.runs, duration: self.duration },
             slices: self.slices,
         }
     }
@@ -241,23 +200,17 @@ pub async fn execute(task: Task) -> anyhow::Result<bool> {
             let report = measure::measure(&task.config, &stop).await?;
             print!("{}", table::report(&report));
             task.write(&report, || plot::report(&report))?;
-            if task.strict {
-                report.all_good()
-            } else {
-                report.any_good()
-            }
+            if task.strict { report.all_good() } else { report.any_good() }
         }
         Some(steps) => {
             let report = sweep::sweep(&task.config, steps, &stop).await?;
             print!("{}", table::sweep(&report));
             task.write(&report, || plot::sweep(&report))?;
-            report.steps.iter().all(|step| {
-                if task.strict {
-                    step.all_good()
-                } else {
-                    step.any_good()
-                }
-            })
+            report.steps.iter().all(
+                |step| {
+                    if task.strict { step.all_good() } else { step.any_good() }
+                },
+            )
         }
     };
     interrupt.abort();

@@ -44,9 +44,7 @@ impl Client {
             .map_err(|()| anyhow!("{} cannot have a path", target.url))?
             .pop_if_empty()
             .extend(["api", "v1", "run", target.flow.as_str()]);
-        endpoint
-            .query_pairs_mut()
-            .append_pair("stream", if job.stream { "true" } else { "false" });
+        endpoint.query_pairs_mut().append_pair("stream", if job.stream { "true" } else { "false" });
         let mut headers = HeaderMap::new();
         if let Some(key) = &target.api_key {
             let mut value = HeaderValue::from_str(key.expose()).map_err(|_| {
@@ -55,12 +53,7 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static("x-api-key"), value);
         }
-        Ok(Self {
-            http,
-            endpoint,
-            headers,
-            job: job.clone(),
-        })
+        Ok(Self { http, endpoint, headers, job: job.clone() })
     }
 
     /// Runs once. Latency counts from `due`, the timeout from now.
@@ -75,12 +68,7 @@ impl Client {
                 Err(Failure::new(FailureClass::TimedOut, &example))
             }
         };
-        Sample {
-            latency: due.elapsed(),
-            first_token,
-            send_lag: sent.duration_since(due),
-            result,
-        }
+        Sample { latency: due.elapsed(), first_token, send_lag: sent.duration_since(due), result }
     }
 
     async fn ask(&self, due: Instant, first_token: &mut Option<Duration>) -> Result<(), Failure> {
@@ -91,10 +79,7 @@ impl Client {
             "output_type": "chat",
             "session_id": format!("load-{}", Uuid::new_v4()),
         });
-        let request = self
-            .http
-            .post(self.endpoint.clone())
-            .headers(self.headers.clone());
+        let request = self.http.post(self.endpoint.clone()).headers(self.headers.clone());
         let response =
             request.json(&body).send().await.map_err(|error| {
                 Failure::of_error(FailureClass::Unreachable, &error.without_url())
@@ -134,9 +119,7 @@ async fn streamed(
     };
     while let Some(piece) = bytes.next().await {
         let piece = piece.map_err(broken)?;
-        let complete = frames
-            .push(&piece)
-            .map_err(|class| Failure::new(class, "an event"))?;
+        let complete = frames.push(&piece).map_err(|class| Failure::new(class, "an event"))?;
         for frame in complete {
             take(&frame)?;
         }

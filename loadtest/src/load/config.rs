@@ -108,10 +108,7 @@ pub struct Bound {
 impl Config {
     /// Refuses what could not be measured.
     pub fn check(&self) -> anyhow::Result<()> {
-        ensure!(
-            (1..=2).contains(&self.targets.len()),
-            "there is one target, or two to compare"
-        );
+        ensure!((1..=2).contains(&self.targets.len()), "there is one target, or two to compare");
         for target in &self.targets {
             ensure!(
                 matches!(target.url.scheme(), "http" | "https") && target.url.has_host(),
@@ -124,19 +121,9 @@ impl Config {
             !self.job.timeout.is_zero() && self.job.timeout <= TIMEOUT_MAX,
             "the timeout must be above zero and at most an hour"
         );
-        ensure!(
-            self.job.expect.as_deref() != Some(""),
-            "the expected text is empty"
-        );
-        ensure!(
-            (1..=SLICES_MAX).contains(&self.slices),
-            "slices must be 1 to {SLICES_MAX}"
-        );
-        self.bound.check(if self.targets.len() == 2 {
-            self.slices
-        } else {
-            1
-        })?;
+        ensure!(self.job.expect.as_deref() != Some(""), "the expected text is empty");
+        ensure!((1..=SLICES_MAX).contains(&self.slices), "slices must be 1 to {SLICES_MAX}");
+        self.bound.check(if self.targets.len() == 2 { self.slices } else { 1 })?;
         self.pace.check()
     }
 }
@@ -148,10 +135,7 @@ impl Bound {
             "a number of runs or a duration is needed"
         );
         if let Some(runs) = self.runs {
-            ensure!(
-                runs >= u64::from(slices),
-                "{runs} runs are less than one for each slice"
-            );
+            ensure!(runs >= u64::from(slices), "{runs} runs are less than one for each slice");
         }
         if let Some(duration) = self.duration {
             ensure!(
@@ -166,9 +150,7 @@ impl Bound {
     pub(crate) fn slice(self, index: u32, slices: u32) -> Self {
         let (index, count) = (u64::from(index), u64::from(slices.max(1)));
         Self {
-            runs: self
-                .runs
-                .map(|runs| runs / count + u64::from(index < runs % count)),
+            runs: self.runs.map(|runs| runs / count + u64::from(index < runs % count)),
             duration: self.duration.map(|duration| duration / slices.max(1)),
         }
     }
@@ -181,11 +163,7 @@ impl Pace {
                 (1..=CONCURRENCY_MAX).contains(&concurrency),
                 "concurrency must be 1 to {CONCURRENCY_MAX}"
             ),
-            Pace::Open {
-                rate_per_s,
-                in_flight_max,
-                ..
-            } => {
+            Pace::Open { rate_per_s, in_flight_max, .. } => {
                 ensure!(
                     rate_per_s > 0.0 && rate_per_s <= RATE_MAX,
                     "the rate must be above 0 and at most {RATE_MAX} runs/s"
@@ -202,22 +180,16 @@ impl Pace {
 
 /// Reads `500ms`, `30s`, `2m`, `1h`, or a number of seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number: f64 = number
-        .parse()
-        .map_err(|_| format!("{text:?} is not a duration"))?;
+    let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a duration"))?;
     let seconds = match unit {
         "ms" => number / 1_000.0,
         "" | "s" => number,
         "m" => number * 60.0,
         "h" => number * 3_600.0,
         _ => {
-            return Err(format!(
-                "{unit:?} is not a unit of time; ms, s, m and h are"
-            ));
+            return Err(format!("{unit:?} is not a unit of time; ms, s, m and h are"));
         }
     };
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
@@ -244,9 +216,7 @@ fn optional_seconds<S: Serializer>(
     duration: &Option<Duration>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    duration
-        .map(|duration| duration.as_secs_f64())
-        .serialize(serializer)
+    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
 
 #[cfg(test)]
@@ -257,12 +227,7 @@ mod tests {
 
     #[test]
     fn durations_are_read() {
-        for (text, ms) in [
-            ("500ms", 500),
-            ("30s", 30_000),
-            ("2", 2_000),
-            ("1.5m", 90_000),
-        ] {
+        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("2", 2_000), ("1.5m", 90_000)] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)));
         }
         for text in ["", "s", "3 s", "4d", "1.2.3"] {
@@ -272,13 +237,8 @@ mod tests {
 
     #[test]
     fn slices_add_up() {
-        let bound = Bound {
-            runs: Some(10),
-            duration: Some(Duration::from_secs(8)),
-        };
-        let runs: Vec<_> = (0..4)
-            .filter_map(|index| bound.slice(index, 4).runs)
-            .collect();
+        let bound = Bound { runs: Some(10), duration: Some(Duration::from_secs(8)) };
+        let runs: Vec<_> = (0..4).filter_map(|index| bound.slice(index, 4).runs).collect();
         assert_eq!(runs, [3, 3, 2, 2]);
         assert_eq!(bound.slice(0, 4).duration, Some(Duration::from_secs(2)));
     }

@@ -63,13 +63,7 @@ impl Lane {
         stop: CancellationToken,
     ) -> anyhow::Result<Arc<Self>> {
         let recorder = Mutex::new(Recorder::new()?);
-        Ok(Arc::new(Self {
-            client,
-            streamed,
-            recorder,
-            progress,
-            stop,
-        }))
+        Ok(Arc::new(Self { client, streamed, recorder, progress, stop }))
     }
 
     /// The counts. No code panics with the lock held, and they would be usable if it did.
@@ -97,21 +91,12 @@ pub(crate) async fn drive(lane: &Arc<Lane>, slice: Slice) -> anyhow::Result<()> 
             closed(lane, concurrency, slice.bound, started).await?;
             lane.recorder().slice_over(started.elapsed());
         }
-        Pace::Open {
-            rate_per_s,
-            arrivals,
-            seed,
-            in_flight_max,
-        } => {
+        Pace::Open { rate_per_s, arrivals, seed, in_flight_max } => {
             let schedule = schedule(rate_per_s, arrivals, seed, slice.index);
             let span = open(lane, schedule, in_flight_max, slice.bound, started).await?;
             // Two runs a second for one second last a second, though the second one is answered
             // after half of it.
-            let lasted = if lane.stop.is_cancelled() {
-                Duration::ZERO
-            } else {
-                span
-            };
+            let lasted = if lane.stop.is_cancelled() { Duration::ZERO } else { span };
             lane.recorder().slice_over(started.elapsed().max(lasted));
         }
     }
@@ -129,11 +114,7 @@ async fn closed(
     started: Instant,
 ) -> anyhow::Result<()> {
     let ends = bound.duration.map(|duration| started + duration);
-    let tickets = Arc::new(Tickets {
-        taken: AtomicU64::new(0),
-        runs: bound.runs,
-        ends,
-    });
+    let tickets = Arc::new(Tickets { taken: AtomicU64::new(0), runs: bound.runs, ends });
     let mut callers = JoinSet::new();
     for _ in 0..concurrency {
         let (lane, tickets) = (Arc::clone(lane), Arc::clone(&tickets));
@@ -158,9 +139,7 @@ async fn open(
     started: Instant,
 ) -> anyhow::Result<Duration> {
     let slots = Arc::new(Semaphore::new(in_flight_max));
-    let closes = bound
-        .duration
-        .map(|duration| started + duration + SEND_GRACE);
+    let closes = bound.duration.map(|duration| started + duration + SEND_GRACE);
     let mut flying = JoinSet::new();
     let mut planned = 0_u64;
     let mut over = false;
@@ -233,8 +212,6 @@ impl Tickets {
     /// Whether one more run may begin.
     fn take(&self) -> bool {
         self.ends.is_none_or(|ends| Instant::now() < ends)
-            && self
-                .runs
-                .is_none_or(|runs| self.taken.fetch_add(1, Ordering::Relaxed) < runs)
+            && self.runs.is_none_or(|runs| self.taken.fetch_add(1, Ordering::Relaxed) < runs)
     }
 }

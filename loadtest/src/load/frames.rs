@@ -17,8 +17,7 @@ impl Frames {
     /// Takes bytes in and gives the events they complete.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, FailureClass> {
         // Carriage returns occur in no JSON text but as white space.
-        self.buffer
-            .extend(bytes.iter().filter(|byte| **byte != b'\r'));
+        self.buffer.extend(bytes.iter().filter(|byte| **byte != b'\r'));
         let mut events = Vec::new();
         while let Some(end) = self.separator() {
             let rest = self.buffer.split_off(end + 2);
@@ -40,10 +39,7 @@ impl Frames {
 
     fn separator(&self) -> Option<usize> {
         let unseen = self.buffer.get(self.searched..)?;
-        unseen
-            .windows(2)
-            .position(|pair| pair == b"\n\n")
-            .map(|found| self.searched + found)
+        unseen.windows(2).position(|pair| pair == b"\n\n").map(|found| self.searched + found)
     }
 }
 
@@ -61,11 +57,7 @@ fn event(frame: &[u8]) -> Option<Vec<u8>> {
         .filter_map(|line| line.strip_prefix(b"data:"))
         .map(<[u8]>::trim_ascii)
         .collect();
-    if data.is_empty() {
-        Some(frame.to_vec())
-    } else {
-        Some(data.join(&b'\n'))
-    }
+    if data.is_empty() { Some(frame.to_vec()) } else { Some(data.join(&b'\n')) }
 }
 
 #[cfg(test)]
@@ -79,10 +71,7 @@ mod tests {
             events.extend(frames.push(piece.as_bytes()).unwrap());
         }
         events.extend(frames.finish());
-        events
-            .into_iter()
-            .map(|event| String::from_utf8(event).unwrap())
-            .collect()
+        events.into_iter().map(|event| String::from_utf8(event).unwrap()).collect()
     }
 
     #[test]

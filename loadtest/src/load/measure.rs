@@ -20,44 +20,25 @@ pub async fn measure(config: &Config, stop: &CancellationToken) -> anyhow::Resul
     config.check().context("what to measure")?;
     let started_unix_ms = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        });
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let title = match config.pace {
         Pace::Closed { concurrency } => format!("{concurrency} at once"),
         Pace::Open { rate_per_s, .. } => format!("{rate_per_s}/s"),
     };
-    let progress = Arc::new(Progress::new(
-        &title,
-        config.bound,
-        config.targets.len() as u64,
-    ));
+    let progress = Arc::new(Progress::new(&title, config.bound, config.targets.len() as u64));
     let lanes = config
         .targets
         .iter()
         .map(|target| {
             let client = Client::new(target, &config.job)?;
-            Lane::new(
-                client,
-                config.job.stream,
-                Arc::clone(&progress),
-                stop.clone(),
-            )
+            Lane::new(client, config.job.stream, Arc::clone(&progress), stop.clone())
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let slices = if lanes.len() > 1 { config.slices } else { 1 };
     for index in 0..slices {
         let bound = config.bound.slice(index, slices);
         for lane in turn(&lanes, index) {
-            drive(
-                lane,
-                Slice {
-                    pace: config.pace,
-                    bound,
-                    index,
-                },
-            )
-            .await?;
+            drive(lane, Slice { pace: config.pace, bound, index }).await?;
         }
     }
     let targets: Vec<_> = config
@@ -84,9 +65,5 @@ pub async fn measure(config: &Config, stop: &CancellationToken) -> anyhow::Resul
 /// A B, then B A.
 fn turn(lanes: &[Arc<Lane>], slice: u32) -> Vec<&Arc<Lane>> {
     let forward = lanes.iter();
-    if slice.is_multiple_of(2) {
-        forward.collect()
-    } else {
-        forward.rev().collect()
-    }
+    if slice.is_multiple_of(2) { forward.collect() } else { forward.rev().collect() }
 }

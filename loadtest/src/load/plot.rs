@@ -40,20 +40,15 @@ pub(crate) fn report(report: &Report) -> anyhow::Result<String> {
     for target in &report.targets {
         let rows = whole_seconds(target);
         let percentile = |name: &str, pick: fn(&Second) -> Option<f64>| {
-            let points = rows
-                .iter()
-                .filter_map(|row| Some((row.second as f64, pick(row)?)))
-                .collect();
+            let points =
+                rows.iter().filter_map(|row| Some((row.second as f64, pick(row)?))).collect();
             (format!("{} {name}", target.label), points)
         };
         latency.push(percentile("p50", |row| row.p50_ms));
         latency.push(percentile("p95", |row| row.p95_ms));
         latency.push(percentile("p99", |row| row.p99_ms));
         let count = |name: &str, pick: fn(&Second) -> u64| {
-            let points = rows
-                .iter()
-                .map(|row| (row.second as f64, pick(row) as f64))
-                .collect();
+            let points = rows.iter().map(|row| (row.second as f64, pick(row) as f64)).collect();
             (format!("{} {name}", target.label), points)
         };
         throughput.push(count("ok", |row| row.ok));
@@ -85,18 +80,9 @@ pub(crate) fn sweep(sweep: &SweepReport) -> anyhow::Result<String> {
         latency.push(line("p50", |target| Some(target.latency_ms?.p50)));
         latency.push(line("p95", |target| Some(target.latency_ms?.p95)));
     }
-    let marks: Vec<f64> = sweep
-        .knees
-        .iter()
-        .map(|knee| knee.concurrency as f64)
-        .collect();
+    let marks: Vec<f64> = sweep.knees.iter().map(|knee| knee.concurrency as f64).collect();
     draw(&[
-        Panel::new(
-            "runs per second (the knee is marked)",
-            "callers",
-            throughput,
-            marks.clone(),
-        ),
+        Panel::new("runs per second (the knee is marked)", "callers", throughput, marks.clone()),
         Panel::new("latency, ms", "callers", latency, marks),
     ])
 }
@@ -121,24 +107,15 @@ impl Panel {
         lines: Vec<(String, Points)>,
         marks: Vec<f64>,
     ) -> Self {
-        Self {
-            title: title.to_owned(),
-            x_name,
-            lines,
-            marks,
-        }
+        Self { title: title.to_owned(), x_name, lines, marks }
     }
 
     /// The largest x and y, widened to leave room for the legend; never zero, which is no axis.
     fn extent(&self) -> (f64, f64) {
         let points = self.lines.iter().flat_map(|(_, points)| points);
-        let (x, y) = points.fold((0.0_f64, 0.0_f64), |(x, y), point| {
-            (x.max(point.0), y.max(point.1))
-        });
-        (
-            if x > 0.0 { x * 1.15 } else { 1.0 },
-            if y > 0.0 { y * 1.1 } else { 1.0 },
-        )
+        let (x, y) =
+            points.fold((0.0_f64, 0.0_f64), |(x, y), point| (x.max(point.0), y.max(point.1)));
+        (if x > 0.0 { x * 1.15 } else { 1.0 }, if y > 0.0 { y * 1.1 } else { 1.0 })
     }
 
     fn draw(
@@ -162,9 +139,7 @@ impl Panel {
             .map_err(picture)?;
         for mark in &self.marks {
             let points = [(*mark, 0.0), (*mark, y_max)];
-            chart
-                .draw_series(LineSeries::new(points, BLACK.mix(0.4)))
-                .map_err(picture)?;
+            chart.draw_series(LineSeries::new(points, BLACK.mix(0.4))).map_err(picture)?;
         }
         for ((name, points), colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
             let style = colour.stroke_width(2);

@@ -46,8 +46,7 @@ impl Progress {
             self.bar.inc(1);
         } else {
             let elapsed = self.started.elapsed().as_millis();
-            self.bar
-                .set_position(u64::try_from(elapsed).unwrap_or(u64::MAX));
+            self.bar.set_position(u64::try_from(elapsed).unwrap_or(u64::MAX));
         }
         if !good {
             let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;

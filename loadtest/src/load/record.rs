@@ -49,19 +49,13 @@ impl Recorder {
             errors: BTreeMap::new(),
             measured: Duration::ZERO,
             offered: None,
-            series: Series {
-                rows: Vec::new(),
-                second: 0,
-                latency: histogram()?,
-                failed: 0,
-            },
+            series: Series { rows: Vec::new(), second: 0, latency: histogram()?, failed: 0 },
         })
     }
 
     /// A run ended, this long after its slice began.
     pub(crate) fn finished(&mut self, into_slice: Duration, streamed: bool, sample: Sample) {
-        self.series
-            .advance(self.measured.saturating_add(into_slice).as_secs());
+        self.series.advance(self.measured.saturating_add(into_slice).as_secs());
         let latency = micros(sample.latency);
         self.send_lag.saturating_record(micros(sample.send_lag));
         match sample.result {
@@ -79,10 +73,7 @@ impl Recorder {
                 self.runs.wrong += u64::from(failure.class == FailureClass::Wrong);
                 self.failed.saturating_record(latency);
                 self.series.failed += 1;
-                self.errors
-                    .entry(failure.class)
-                    .or_insert((0, failure.example))
-                    .0 += 1;
+                self.errors.entry(failure.class).or_insert((0, failure.example)).0 += 1;
             }
         }
     }
@@ -92,10 +83,7 @@ impl Recorder {
         self.runs.failed += 1;
         self.runs.unsent += 1;
         let example = || (0, "too many earlier runs were unanswered".to_owned());
-        self.errors
-            .entry(FailureClass::Unsent)
-            .or_insert_with(example)
-            .0 += 1;
+        self.errors.entry(FailureClass::Unsent).or_insert_with(example).0 += 1;
     }
 
     /// An open loop planned this many runs for this long.
@@ -111,9 +99,7 @@ impl Recorder {
 
     pub(crate) fn report(&self, label: &str) -> TargetReport {
         let elapsed_s = self.measured.as_secs_f64();
-        let offered_per_s = self
-            .offered
-            .map(|(runs, span)| rate(runs, span.as_secs_f64()));
+        let offered_per_s = self.offered.map(|(runs, span)| rate(runs, span.as_secs_f64()));
         let mut errors: Vec<ErrorReport> = self
             .errors
             .iter()
@@ -205,11 +191,7 @@ fn millis(micros: u64) -> f64 {
 }
 
 fn rate(runs: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 {
-        runs as f64 / seconds
-    } else {
-        0.0
-    }
+    if seconds > 0.0 { runs as f64 / seconds } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -240,23 +222,13 @@ mod tests {
         recorder.slice_over(Duration::from_secs(2));
         recorder.unsent();
         let report = recorder.report("A");
-        assert_eq!(
-            (report.runs.ok, report.runs.failed, report.runs.wrong),
-            (1, 3, 2)
-        );
+        assert_eq!((report.runs.ok, report.runs.failed, report.runs.wrong), (1, 3, 2));
         assert_eq!((report.runs.unsent, report.runs.without_token), (1, 1));
         assert!((report.elapsed_s - 3.0).abs() < 1e-9);
-        let rows: Vec<_> = report
-            .series
-            .iter()
-            .map(|row| (row.ok, row.failed))
-            .collect();
+        let rows: Vec<_> = report.series.iter().map(|row| (row.ok, row.failed)).collect();
         assert_eq!(rows, [(1, 0), (0, 0), (0, 2)]);
-        let errors: Vec<_> = report
-            .errors
-            .iter()
-            .map(|e| (e.class.as_str(), e.count, e.example.as_str()))
-            .collect();
+        let errors: Vec<_> =
+            report.errors.iter().map(|e| (e.class.as_str(), e.count, e.example.as_str())).collect();
         assert_eq!(errors[0], ("wrong answer", 2, "first"));
         let p50 = report.latency_ms.unwrap().p50;
         assert!((9.9..10.1).contains(&p50), "{p50}");

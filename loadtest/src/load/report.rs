@@ -140,10 +140,7 @@ impl Runs {
 impl Ratios {
     pub(crate) fn of(a: &TargetReport, b: &TargetReport) -> Self {
         let latency = |pick: fn(&Percentiles) -> f64| {
-            divided(
-                b.latency_ms.as_ref().map(pick),
-                a.latency_ms.as_ref().map(pick),
-            )
+            divided(b.latency_ms.as_ref().map(pick), a.latency_ms.as_ref().map(pick))
         };
         Self {
             throughput: divided(Some(b.achieved_per_s), Some(a.achieved_per_s)),
@@ -161,9 +158,7 @@ impl Ratios {
 impl Report {
     /// Whether every run of every target was good, and there were any.
     pub fn all_good(&self) -> bool {
-        self.targets
-            .iter()
-            .all(|target| target.runs.ok > 0 && target.runs.failed == 0)
+        self.targets.iter().all(|target| target.runs.ok > 0 && target.runs.failed == 0)
     }
 
     /// Whether each target answered at least one run well: without, nothing was measured.

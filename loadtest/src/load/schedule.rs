@@ -17,13 +17,7 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     pub(crate) fn new(rate_per_s: f64, arrivals: Arrivals, seed: u64) -> Self {
-        Self {
-            rate_per_s,
-            arrivals,
-            random: SplitMix64::new(seed),
-            index: 0,
-            last_s: 0.0,
-        }
+        Self { rate_per_s, arrivals, random: SplitMix64::new(seed), index: 0, last_s: 0.0 }
     }
 
     /// Uniform runs begin at once. A Poisson process has no first arrival to begin with.
@@ -55,10 +49,7 @@ mod tests {
 
     #[test]
     fn uniform_gaps_are_equal() {
-        let ms: Vec<_> = moments(Arrivals::Uniform, 0, 4)
-            .iter()
-            .map(Duration::as_millis)
-            .collect();
+        let ms: Vec<_> = moments(Arrivals::Uniform, 0, 4).iter().map(Duration::as_millis).collect();
         assert_eq!(ms, [0, 10, 20, 30]);
     }
 
@@ -69,15 +60,10 @@ mod tests {
         assert_ne!(first, moments(Arrivals::Poisson, 8, 10_000));
         assert!(first.is_sorted());
         let last = first.last().unwrap().as_secs_f64();
-        assert!(
-            (95.0..105.0).contains(&last),
-            "10,000 runs at 100/s took {last} s"
-        );
+        assert!((95.0..105.0).contains(&last), "10,000 runs at 100/s took {last} s");
         // The gaps of a Poisson process vary as much as they last.
-        let gaps: Vec<f64> = first
-            .windows(2)
-            .map(|pair| (pair[1] - pair[0]).as_secs_f64())
-            .collect();
+        let gaps: Vec<f64> =
+            first.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let spread = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         assert!((0.9..1.1).contains(&(spread.sqrt() / mean)));

@@ -48,23 +48,10 @@ pub async fn sweep(
         if stop.is_cancelled() {
             break;
         }
-        let pace = Pace::Closed {
-            concurrency: *concurrency,
-        };
-        steps.push(
-            measure(
-                &Config {
-                    pace,
-                    ..config.clone()
-                },
-                stop,
-            )
-            .await?,
-        );
+        let pace = Pace::Closed { concurrency: *concurrency };
+        steps.push(measure(&Config { pace, ..config.clone() }, stop).await?);
     }
-    let knees = (0..config.targets.len())
-        .filter_map(|target| knee(&steps, target))
-        .collect();
+    let knees = (0..config.targets.len()).filter_map(|target| knee(&steps, target)).collect();
     Ok(SweepReport { steps, knees })
 }
 
@@ -84,11 +71,7 @@ pub(crate) fn check(concurrencies: &[usize]) -> anyhow::Result<()> {
 fn knee(steps: &[Report], target: usize) -> Option<Knee> {
     let rates: Vec<f64> = steps
         .iter()
-        .map(|step| {
-            step.targets
-                .get(target)
-                .map_or(0.0, |report| report.achieved_per_s)
-        })
+        .map(|step| step.targets.get(target).map_or(0.0, |report| report.achieved_per_s))
         .collect();
     let step = steps.get(last_growth(&rates)?)?;
     let report = step.targets.get(target)?;

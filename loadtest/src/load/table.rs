@@ -17,13 +17,7 @@ pub(crate) fn report(report: &Report) -> String {
     }
     for target in &report.config.targets {
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{}: {} flow {}",
-            target.label,
-            shown(&target.url),
-            target.flow
-        );
+        let _ = writeln!(text, "{}: {} flow {}", target.label, shown(&target.url), target.flow);
     }
     let mut table = Table { text, report };
     table.heads();
@@ -59,68 +53,34 @@ enum When {
 const ROWS: &[Row] = &[
     Row::new(When::Always, "runs ok", |t| t.runs.ok.to_string()),
     Row::new(When::Always, "runs failed", |t| t.runs.failed.to_string()),
-    Row::new(When::Always, "  of them wrong", |t| {
-        t.runs.wrong.to_string()
-    }),
-    Row::new(When::Open, "  of them unsent", |t| {
-        t.runs.unsent.to_string()
-    }),
+    Row::new(When::Always, "  of them wrong", |t| t.runs.wrong.to_string()),
+    Row::new(When::Open, "  of them unsent", |t| t.runs.unsent.to_string()),
     Row::new(When::Always, "measured s", |t| number(Some(t.elapsed_s))),
     Row::new(When::Open, "offered runs/s", |t| number(t.offered_per_s)),
-    Row::new(When::Always, "achieved runs/s", |t| {
-        number(Some(t.achieved_per_s))
-    })
-    .compared(|r| r.throughput),
-    Row::new(When::Always, "latency p50 ms", |t| {
-        number(t.latency_ms.map(|p| p.p50))
-    })
-    .compared(|r| r.p50),
-    Row::new(When::Always, "latency p90 ms", |t| {
-        number(t.latency_ms.map(|p| p.p90))
-    }),
-    Row::new(When::Always, "latency p95 ms", |t| {
-        number(t.latency_ms.map(|p| p.p95))
-    })
-    .compared(|r| r.p95),
-    Row::new(When::Always, "latency p99 ms", |t| {
-        number(t.latency_ms.map(|p| p.p99))
-    })
-    .compared(|r| r.p99),
-    Row::new(When::Always, "latency max ms", |t| {
-        number(t.latency_ms.map(|p| p.max))
-    }),
-    Row::new(When::Stream, "first token p50 ms", |t| {
-        number(t.first_token_ms.map(|p| p.p50))
-    })
-    .compared(|r| r.first_token_p50),
-    Row::new(When::Stream, "first token p95 ms", |t| {
-        number(t.first_token_ms.map(|p| p.p95))
-    }),
-    Row::new(When::Stream, "streams without token", |t| {
-        t.runs.without_token.to_string()
-    }),
-    Row::new(When::Always, "sent late p99 ms", |t| {
-        number(t.send_lag_ms.map(|p| p.p99))
-    }),
+    Row::new(When::Always, "achieved runs/s", |t| number(Some(t.achieved_per_s)))
+        .compared(|r| r.throughput),
+    Row::new(When::Always, "latency p50 ms", |t| number(t.latency_ms.map(|p| p.p50)))
+        .compared(|r| r.p50),
+    Row::new(When::Always, "latency p90 ms", |t| number(t.latency_ms.map(|p| p.p90))),
+    Row::new(When::Always, "latency p95 ms", |t| number(t.latency_ms.map(|p| p.p95)))
+        .compared(|r| r.p95),
+    Row::new(When::Always, "latency p99 ms", |t| number(t.latency_ms.map(|p| p.p99)))
+        .compared(|r| r.p99),
+    Row::new(When::Always, "latency max ms", |t| number(t.latency_ms.map(|p| p.max))),
+    Row::new(When::Stream, "first token p50 ms", |t| number(t.first_token_ms.map(|p| p.p50)))
+        .compared(|r| r.first_token_p50),
+    Row::new(When::Stream, "first token p95 ms", |t| number(t.first_token_ms.map(|p| p.p95))),
+    Row::new(When::Stream, "streams without token", |t| t.runs.without_token.to_string()),
+    Row::new(When::Always, "sent late p99 ms", |t| number(t.send_lag_ms.map(|p| p.p99))),
 ];
 
 impl Row {
     const fn new(when: When, name: &'static str, cell: fn(&TargetReport) -> String) -> Self {
-        Self {
-            when,
-            name,
-            cell,
-            ratio: |_| None,
-        }
+        Self { when, name, cell, ratio: |_| None }
     }
 
     const fn compared(self, ratio: fn(&Ratios) -> Option<f64>) -> Self {
-        Self {
-            when: self.when,
-            name: self.name,
-            cell: self.cell,
-            ratio,
-        }
+        Self { when: self.when, name: self.name, cell: self.cell, ratio }
     }
 }
 
@@ -131,11 +91,7 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn heads(&mut self) {
-        let labels = self
-            .report
-            .targets
-            .iter()
-            .map(|target| target.label.clone());
+        let labels = self.report.targets.iter().map(|target| target.label.clone());
         let ratio = self.report.ratios.map(|_| "B / A".to_owned());
         let heads: Vec<String> = labels.chain(ratio).collect();
         line(&mut self.text, "", &heads);
@@ -143,12 +99,7 @@ impl Table<'_> {
 
     fn row(&mut self, row: &Row) {
         let cells = self.report.targets.iter().map(row.cell);
-        let ratio = self
-            .report
-            .ratios
-            .as_ref()
-            .and_then(row.ratio)
-            .map(|r| number(Some(r)));
+        let ratio = self.report.ratios.as_ref().and_then(row.ratio).map(|r| number(Some(r)));
         let cells: Vec<String> = cells.chain(ratio).collect();
         line(&mut self.text, row.name, &cells);
     }

@@ -30,12 +30,7 @@ pub struct Cli {
     #[arg(long, default_value_t = 0, value_name = "MS")]
     token_ms: u64,
     /// Ask every request for this key.
-    #[arg(
-        long,
-        env = "FLOWCELL_MODEL_API_KEY",
-        hide_env_values = true,
-        value_name = "KEY"
-    )]
+    #[arg(long, env = "FLOWCELL_MODEL_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<ApiKey>,
     /// Length of embeddings unless the request names one.
     #[arg(long, default_value_t = 1_536, value_name = "N")]
@@ -48,12 +43,7 @@ pub struct Cli {
 impl Cli {
     /// Reads the script and checks the options.
     pub fn config(&self) -> anyhow::Result<Config> {
-        let script = self
-            .script
-            .as_deref()
-            .map(Script::read)
-            .transpose()?
-            .unwrap_or_default();
+        let script = self.script.as_deref().map(Script::read).transpose()?.unwrap_or_default();
         Ok(Config {
             script,
             timing: Timing {

@@ -27,9 +27,7 @@ pub(crate) async fn complete(
         return Err(ApiError::invalid("[] is too short - 'messages'".to_owned()));
     }
     let plan = Plan::for_request(&shared.script, shared.timing, &request);
-    shared
-        .recorder
-        .record(PATH, plan.rule.clone(), recorded, body.len());
+    shared.recorder.record(PATH, plan.rule.clone(), recorded, body.len());
     let answer = settle(&plan).await?;
     let envelope = Envelope {
         id: format!("chatcmpl-{:016x}", hash(&body)),
@@ -37,17 +35,10 @@ pub(crate) async fn complete(
         model: request.model,
     };
     if request.stream.unwrap_or(false) {
-        return Ok(speech::streamed(chunks::steps(
-            &envelope,
-            answer,
-            plan.timing,
-        )));
+        return Ok(speech::streamed(chunks::steps(&envelope, answer, plan.timing)));
     }
     tokio::time::sleep(answer.spoken_for(plan.timing)).await;
-    Ok(speech::whole(
-        &chunks::completion(&envelope, answer),
-        answer.cut_after_tokens.is_some(),
-    ))
+    Ok(speech::whole(&chunks::completion(&envelope, answer), answer.cut_after_tokens.is_some()))
 }
 
 /// The plan's answer, or its failure after the wait that the first token would have had.

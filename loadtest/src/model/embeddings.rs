@@ -37,10 +37,7 @@ pub(crate) async fn embed(
     }
     let texts = request.input.into_texts();
     if texts.is_empty() || texts.len() > INPUTS_MAX {
-        let message = format!(
-            "'input' has {} texts, must be 1 to {INPUTS_MAX}",
-            texts.len()
-        );
+        let message = format!("'input' has {} texts, must be 1 to {INPUTS_MAX}", texts.len());
         return Err(ApiError::invalid(message));
     }
     let prompt_tokens: u64 = texts.iter().map(|text| words(text)).sum();
@@ -65,10 +62,7 @@ fn encoded(vector: &[f32], format: EncodingFormat) -> Value {
     match format {
         EncodingFormat::Float => json!(vector),
         EncodingFormat::Base64 => {
-            let bytes: Vec<u8> = vector
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
+            let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
             json!(STANDARD.encode(bytes))
         }
     }
@@ -79,23 +73,14 @@ fn embedding(model: &str, text: &str, dimensions: usize) -> Vec<f32> {
     let mut sum = vec![0.0_f64; dimensions];
     let lower = text.to_lowercase();
     // The empty text is a word too, lest its vector have no direction.
-    let parts = if lower.trim().is_empty() {
-        vec![""]
-    } else {
-        lower.split_whitespace().collect()
-    };
+    let parts = if lower.trim().is_empty() { vec![""] } else { lower.split_whitespace().collect() };
     for word in parts {
         let mut random = SplitMix64::new(hash(format!("{model}\n{word}").as_bytes()));
         for value in &mut sum {
             *value += random.next_unit().mul_add(2.0, -1.0);
         }
     }
-    let length = sum
-        .iter()
-        .map(|value| value * value)
-        .sum::<f64>()
-        .sqrt()
-        .max(f64::MIN_POSITIVE);
+    let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
     sum.iter().map(|value| (value / length) as f32).collect()
 }
 

@@ -18,13 +18,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, message: String) -> Self {
-        Self {
-            status,
-            message,
-            kind: kind_of(status).to_owned(),
-            code: None,
-            retry_after_s: None,
-        }
+        Self { status, message, kind: kind_of(status).to_owned(), code: None, retry_after_s: None }
     }
 
     pub(crate) fn invalid(message: String) -> Self {
@@ -41,16 +35,10 @@ impl ApiError {
         // `Rule::check` allows 400 to 599 only, which are all statuses.
         let status = StatusCode::from_u16(fail.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let message = fail.message.clone().unwrap_or_else(|| {
-            format!(
-                "scripted failure: {}",
-                status.canonical_reason().unwrap_or("unnamed status")
-            )
+            format!("scripted failure: {}", status.canonical_reason().unwrap_or("unnamed status"))
         });
         Self {
-            kind: fail
-                .kind
-                .clone()
-                .unwrap_or_else(|| kind_of(status).to_owned()),
+            kind: fail.kind.clone().unwrap_or_else(|| kind_of(status).to_owned()),
             code: fail.code.clone(),
             retry_after_s: fail.retry_after_s,
             status,
@@ -66,9 +54,7 @@ impl IntoResponse for ApiError {
         }});
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after_s {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -62,11 +62,7 @@ impl Plan {
     pub(crate) fn for_request(script: &Script, timing: Timing, request: &ChatRequest) -> Self {
         let last_user = request.last_user();
         let asked = request.asked(&last_user);
-        let found = script
-            .rules
-            .iter()
-            .enumerate()
-            .find(|(_, rule)| rule.when.holds(&asked));
+        let found = script.rules.iter().enumerate().find(|(_, rule)| rule.when.holds(&asked));
         match found {
             Some((index, rule)) => Self::scripted(index, rule, timing, request),
             None => Self {
@@ -79,29 +75,20 @@ impl Plan {
 
     fn scripted(index: usize, rule: &Rule, timing: Timing, request: &ChatRequest) -> Self {
         let timing = Timing {
-            first_token: rule
-                .first_token_ms
-                .map_or(timing.first_token, Duration::from_millis),
+            first_token: rule.first_token_ms.map_or(timing.first_token, Duration::from_millis),
             token: rule.token_ms.map_or(timing.token, Duration::from_millis),
         };
         let act = match &rule.fail {
             Some(fail) => Act::Fail(fail.clone()),
             None => Act::Answer(Answer::scripted(index, rule, request)),
         };
-        Self {
-            rule: Some(rule.label(index)),
-            timing,
-            act,
-        }
+        Self { rule: Some(rule.label(index)), timing, act }
     }
 }
 
 impl Answer {
     fn of_text(text: String, request: &ChatRequest) -> Self {
-        let usage = Usage {
-            prompt_tokens: request.words(),
-            completion_tokens: words(&text),
-        };
+        let usage = Usage { prompt_tokens: request.words(), completion_tokens: words(&text) };
         Self {
             text: Some(text),
             tool_calls: Vec::new(),
@@ -119,15 +106,9 @@ impl Answer {
             .map(|(place, call)| ToolCall::scripted(index, place, call))
             .collect();
         let spoken = rule.text.as_deref().map_or(0, words);
-        let called: u64 = tool_calls
-            .iter()
-            .map(|call| words(&call.arguments).max(1))
-            .sum();
-        let natural = if tool_calls.is_empty() {
-            FinishReason::Stop
-        } else {
-            FinishReason::ToolCalls
-        };
+        let called: u64 = tool_calls.iter().map(|call| words(&call.arguments).max(1)).sum();
+        let natural =
+            if tool_calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
         Self {
             text: rule.text.clone(),
             tool_calls,
@@ -149,16 +130,10 @@ impl Answer {
 
     /// How long saying all of it takes.
     pub(crate) fn spoken_for(&self, timing: Timing) -> Duration {
-        let fragments: usize = self
-            .tool_calls
-            .iter()
-            .map(|call| call.fragments().len())
-            .sum();
+        let fragments: usize = self.tool_calls.iter().map(|call| call.fragments().len()).sum();
         let tokens = self.text_tokens().len().saturating_add(fragments);
         let gaps = u32::try_from(tokens.saturating_sub(1)).unwrap_or(u32::MAX);
-        timing
-            .first_token
-            .saturating_add(timing.token.saturating_mul(gaps))
+        timing.first_token.saturating_add(timing.token.saturating_mul(gaps))
     }
 }
 
@@ -170,10 +145,7 @@ impl ToolCall {
         };
         let seed = format!("{rule} {place} {} {arguments}", call.name);
         Self {
-            id: call
-                .id
-                .clone()
-                .unwrap_or_else(|| format!("call_{:016x}", hash(seed.as_bytes()))),
+            id: call.id.clone().unwrap_or_else(|| format!("call_{:016x}", hash(seed.as_bytes()))),
             name: call.name.clone(),
             arguments,
         }
@@ -182,27 +154,17 @@ impl ToolCall {
     /// The arguments in pieces, as a model streams them.
     pub(crate) fn fragments(&self) -> Vec<String> {
         let characters: Vec<char> = self.arguments.chars().collect();
-        characters
-            .chunks(FRAGMENT_CHARS)
-            .map(|piece| piece.iter().collect())
-            .collect()
+        characters.chunks(FRAGMENT_CHARS).map(|piece| piece.iter().collect()).collect()
     }
 }
 
 fn default_reply(last_user: &str) -> String {
-    let mut echoed: Vec<&str> = last_user
-        .split_whitespace()
-        .take(ECHO_WORDS_MAX + 1)
-        .collect();
+    let mut echoed: Vec<&str> = last_user.split_whitespace().take(ECHO_WORDS_MAX + 1).collect();
     if echoed.len() > ECHO_WORDS_MAX {
         echoed.truncate(ECHO_WORDS_MAX);
         echoed.push("…");
     }
-    let question = if echoed.is_empty() {
-        "nothing at all".to_owned()
-    } else {
-        echoed.join(" ")
-    };
+    let question = if echoed.is_empty() { "nothing at all".to_owned() } else { echoed.join(" ") };
     format!(
         "You asked: {question}\n\nI am a scripted model and always give the same answer to the \
          same question. There is no thought behind these words, but they arrive in order."
@@ -255,21 +217,14 @@ mod tests {
         .unwrap();
         let plan = Plan::for_request(&script, Timing::default(), &request("oh hi"));
         assert_eq!(plan.rule.as_deref(), Some("second"));
-        let Act::Answer(answer) = plan.act else {
-            panic!("an answer")
-        };
-        assert_eq!(
-            (answer.usage.prompt_tokens, answer.usage.completion_tokens),
-            (7, 2)
-        );
+        let Act::Answer(answer) = plan.act else { panic!("an answer") };
+        assert_eq!((answer.usage.prompt_tokens, answer.usage.completion_tokens), (7, 2));
     }
 
     #[test]
     fn the_default_reply_names_the_question() {
         let plan = Plan::for_request(&Script::default(), Timing::default(), &request("why?"));
-        let Act::Answer(answer) = plan.act else {
-            panic!("an answer")
-        };
+        let Act::Answer(answer) = plan.act else { panic!("an answer") };
         assert!(answer.text.unwrap().starts_with("You asked: why?"));
     }
 }

@@ -50,11 +50,7 @@ struct Ring {
 
 impl Recorder {
     pub(crate) fn new(entries_max: usize) -> Self {
-        Self {
-            started: Instant::now(),
-            entries_max,
-            ring: Mutex::default(),
-        }
+        Self { started: Instant::now(), entries_max, ring: Mutex::default() }
     }
 
     pub(crate) fn record(
@@ -69,14 +65,7 @@ impl Recorder {
         ring.seen += 1;
         ring.bytes += body_bytes;
         let sequence = ring.seen;
-        ring.entries.push_back(Entry {
-            sequence,
-            at_ms,
-            path,
-            rule,
-            body,
-            body_bytes,
-        });
+        ring.entries.push_back(Entry { sequence, at_ms, path, rule, body, body_bytes });
         while ring.entries.len() > self.entries_max || ring.bytes > RECORDED_BYTES_MAX {
             let Some(oldest) = ring.entries.pop_front() else {
                 break;
@@ -88,10 +77,7 @@ impl Recorder {
 
     pub(crate) fn recorded(&self) -> Recorded {
         let ring = self.lock();
-        Recorded {
-            dropped: ring.dropped,
-            requests: ring.entries.iter().cloned().collect(),
-        }
+        Recorded { dropped: ring.dropped, requests: ring.entries.iter().cloned().collect() }
     }
 
     pub(crate) fn clear(&self) {
@@ -118,22 +104,9 @@ mod tests {
         }
         let recorded = recorder.recorded();
         assert_eq!(recorded.dropped, 1);
-        assert_eq!(
-            recorded
-                .requests
-                .iter()
-                .map(|r| r.sequence)
-                .collect::<Vec<_>>(),
-            [2, 3]
-        );
+        assert_eq!(recorded.requests.iter().map(|r| r.sequence).collect::<Vec<_>>(), [2, 3]);
         recorder.clear();
-        assert_eq!(
-            (
-                recorder.recorded().dropped,
-                recorder.recorded().requests.len()
-            ),
-            (0, 0)
-        );
+        assert_eq!((recorder.recorded().dropped, recorder.recorded().requests.len()), (0, 0));
     }
 
     #[test]

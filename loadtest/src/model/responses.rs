@@ -28,14 +28,9 @@ pub(crate) async fn respond(
     let (recorded, request) = read::<ResponsesRequest>(&body)?;
     let request = request.into_chat();
     let plan = Plan::for_request(&shared.script, shared.timing, &request);
-    shared
-        .recorder
-        .record(PATH, plan.rule.clone(), recorded, body.len());
+    shared.recorder.record(PATH, plan.rule.clone(), recorded, body.len());
     let answer = settle(&plan).await?;
-    let head = Head {
-        id: format!("{:016x}", hash(&body)),
-        model: request.model.clone(),
-    };
+    let head = Head { id: format!("{:016x}", hash(&body)), model: request.model.clone() };
     if request.stream.unwrap_or(false) {
         return Ok(speech::streamed(head.steps(answer, plan.timing)));
     }
@@ -61,20 +56,15 @@ struct Events {
 
 impl Head {
     fn steps(&self, answer: &Answer, timing: Timing) -> Vec<Step> {
-        let mut events = Events {
-            speaker: Speaker::new(timing, answer.cut_after_tokens),
-            sequence: 0,
-        };
+        let mut events =
+            Events { speaker: Speaker::new(timing, answer.cut_after_tokens), sequence: 0 };
         let opened = self.response("in_progress", Vec::new(), Value::Null);
         events.frame("response.created", json!({"response": opened}));
         events.frame("response.in_progress", json!({"response": opened}));
         let output = self.output(answer);
         let first_call = usize::from(answer.text.is_some());
         for (index, item) in output.iter().enumerate() {
-            match index
-                .checked_sub(first_call)
-                .and_then(|place| answer.tool_calls.get(place))
-            {
+            match index.checked_sub(first_call).and_then(|place| answer.tool_calls.get(place)) {
                 Some(call) => events.call(index, item, &call.fragments(), &call.arguments),
                 None => events.message(index, item, answer),
             }
@@ -137,61 +127,32 @@ impl Events {
     fn message(&mut self, index: usize, item: &Value, answer: &Answer) {
         let id = item.get("id");
         let text = answer.text.as_deref().unwrap_or_default();
-        let opened = with(
-            item,
-            &[("status", json!("in_progress")), ("content", json!([]))],
-        );
-        self.frame(
-            "response.output_item.added",
-            json!({"output_index": index, "item": opened}),
-        );
+        let opened = with(item, &[("status", json!("in_progress")), ("content", json!([]))]);
+        self.frame("response.output_item.added", json!({"output_index": index, "item": opened}));
         let place = json!({"item_id": id, "output_index": index, "content_index": 0});
-        self.frame(
-            "response.content_part.added",
-            with(&place, &[("part", text_part(""))]),
-        );
+        self.frame("response.content_part.added", with(&place, &[("part", text_part(""))]));
         for token in answer.text_tokens() {
             let delta = with(&place, &[("delta", json!(token)), ("logprobs", json!([]))]);
             self.token("response.output_text.delta", delta);
         }
         let done = with(&place, &[("text", json!(text)), ("logprobs", json!([]))]);
         self.frame("response.output_text.done", done);
-        self.frame(
-            "response.content_part.done",
-            with(&place, &[("part", text_part(text))]),
-        );
-        self.frame(
-            "response.output_item.done",
-            json!({"output_index": index, "item": item}),
-        );
+        self.frame("response.content_part.done", with(&place, &[("part", text_part(text))]));
+        self.frame("response.output_item.done", json!({"output_index": index, "item": item}));
     }
 
     fn call(&mut self, index: usize, item: &Value, fragments: &[String], arguments: &str) {
-        let opened = with(
-            item,
-            &[("status", json!("in_progress")), ("arguments", json!(""))],
-        );
-        self.frame(
-            "response.output_item.added",
-            json!({"output_index": index, "item": opened}),
-        );
+        let opened = with(item, &[("status", json!("in_progress")), ("arguments", json!(""))]);
+        self.frame("response.output_item.added", json!({"output_index": index, "item": opened}));
         let place = json!({"item_id": item.get("id"), "output_index": index});
         for fragment in fragments {
             let delta = with(&place, &[("delta", json!(fragment))]);
             self.token("response.function_call_arguments.delta", delta);
         }
-        let done = with(
-            &place,
-            &[
-                ("arguments", json!(arguments)),
-                ("name", json!(item.get("name"))),
-            ],
-        );
+        let done =
+            with(&place, &[("arguments", json!(arguments)), ("name", json!(item.get("name")))]);
         self.frame("response.function_call_arguments.done", done);
-        self.frame(
-            "response.output_item.done",
-            json!({"output_index": index, "item": item}),
-        );
+        self.frame("response.output_item.done", json!({"output_index": index, "item": item}));
     }
 }
 
@@ -203,11 +164,7 @@ fn text_part(text: &str) -> Value {
 fn with(object: &Value, fields: &[(&str, Value)]) -> Value {
     let mut copy = object.clone();
     if let Some(map) = copy.as_object_mut() {
-        map.extend(
-            fields
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone())),
-        );
+        map.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     }
     copy
 }

@@ -147,8 +147,7 @@ impl Script {
             self.rules.len()
         );
         for (index, rule) in self.rules.iter().enumerate() {
-            rule.check()
-                .with_context(|| format!("rule {}", rule.label(index)))?;
+            rule.check().with_context(|| format!("rule {}", rule.label(index)))?;
         }
         Ok(())
     }
@@ -157,9 +156,7 @@ impl Script {
 impl Rule {
     /// The rule's name, or its number from 1.
     pub(crate) fn label(&self, index: usize) -> String {
-        self.name
-            .clone()
-            .unwrap_or_else(|| format!("#{}", index.saturating_add(1)))
+        self.name.clone().unwrap_or_else(|| format!("#{}", index.saturating_add(1)))
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -177,21 +174,14 @@ impl Rule {
             None => ensure!(answers, "one of `text`, `tool_calls` and `fail` is needed"),
         }
         ensure!(self.when.turn != Some(0), "`match.turn` counts from 1");
-        for (name, wait) in [
-            ("first_token_ms", self.first_token_ms),
-            ("token_ms", self.token_ms),
-        ] {
+        for (name, wait) in [("first_token_ms", self.first_token_ms), ("token_ms", self.token_ms)] {
             ensure!(
                 wait.unwrap_or(0) <= WAIT_MS_MAX,
                 "`{name}` is more than an hour ({WAIT_MS_MAX} ms)"
             );
         }
         for (index, call) in self.tool_calls.iter().enumerate() {
-            ensure!(
-                !call.name.is_empty(),
-                "tool call {} has an empty `name`",
-                index + 1
-            );
+            ensure!(!call.name.is_empty(), "tool call {} has an empty `name`", index + 1);
             ensure!(
                 call.arguments.is_object() || call.arguments.is_string(),
                 "`arguments` of tool call {} must be an object or a string",
@@ -205,25 +195,13 @@ impl Rule {
 impl Match {
     pub(crate) fn holds(&self, asked: &Asked<'_>) -> bool {
         let contains = |wanted: &String| {
-            asked
-                .last_user
-                .to_lowercase()
-                .contains(wanted.to_lowercase().as_str())
+            asked.last_user.to_lowercase().contains(wanted.to_lowercase().as_str())
         };
         self.contains.as_ref().is_none_or(contains)
-            && self
-                .glob
-                .as_ref()
-                .is_none_or(|pattern| glob(pattern, asked.last_user))
-            && self
-                .model
-                .as_ref()
-                .is_none_or(|pattern| glob(pattern, asked.model))
+            && self.glob.as_ref().is_none_or(|pattern| glob(pattern, asked.last_user))
+            && self.model.as_ref().is_none_or(|pattern| glob(pattern, asked.model))
             && self.turn.is_none_or(|turn| turn == asked.turn)
-            && self
-                .last_role
-                .as_ref()
-                .is_none_or(|role| role == asked.last_role)
+            && self.last_role.as_ref().is_none_or(|role| role == asked.last_role)
     }
 }
 
@@ -281,22 +259,12 @@ mod tests {
 
     #[test]
     fn globs() {
-        for (pattern, text) in [
-            ("*", ""),
-            ("a*c", "abbc"),
-            ("a?c", "abc"),
-            ("*b*b", "abab"),
-            ("gpt-*", "gpt-4o"),
-        ] {
+        for (pattern, text) in
+            [("*", ""), ("a*c", "abbc"), ("a?c", "abc"), ("*b*b", "abab"), ("gpt-*", "gpt-4o")]
+        {
             assert!(glob(pattern, text), "{pattern} should fit {text}");
         }
-        for (pattern, text) in [
-            ("a", "ab"),
-            ("a?c", "ac"),
-            ("*b", "abc"),
-            ("", "a"),
-            ("?", ""),
-        ] {
+        for (pattern, text) in [("a", "ab"), ("a?c", "ac"), ("*b", "abc"), ("", "a"), ("?", "")] {
             assert!(!glob(pattern, text), "{pattern} should not fit {text}");
         }
     }
@@ -309,22 +277,11 @@ mod tests {
             last_role: Some("tool".to_owned()),
             ..Match::default()
         };
-        let asked = Asked {
-            model: "m",
-            last_user: "the weather?",
-            last_role: "tool",
-            turn: 2,
-        };
+        let asked = Asked { model: "m", last_user: "the weather?", last_role: "tool", turn: 2 };
         assert!(when.holds(&asked));
         assert!(!when.holds(&Asked { turn: 1, ..asked }));
-        assert!(!when.holds(&Asked {
-            last_role: "user",
-            ..asked
-        }));
-        assert!(!when.holds(&Asked {
-            last_user: "news",
-            ..asked
-        }));
+        assert!(!when.holds(&Asked { last_role: "user", ..asked }));
+        assert!(!when.holds(&Asked { last_user: "news", ..asked }));
     }
 
     #[test]

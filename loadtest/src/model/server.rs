@@ -93,12 +93,9 @@ impl Model {
             embeddings::DIMENSIONS_MAX,
             config.embedding_dimensions
         );
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("listening on {listen}"))?;
-        let address = listener
-            .local_addr()
-            .context("asking for the bound address")?;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+        let address = listener.local_addr().context("asking for the bound address")?;
         let shared = Arc::new(Shared {
             script: config.script,
             timing: config.timing,
@@ -106,15 +103,8 @@ impl Model {
             recorder: Recorder::new(config.recorded_max),
             api_key: config.api_key,
         });
-        let handle = ModelHandle {
-            address,
-            stop: CancellationToken::new(),
-        };
-        Ok(Self {
-            listener,
-            router: router(shared),
-            handle,
-        })
+        let handle = ModelHandle { address, stop: CancellationToken::new() };
+        Ok(Self { listener, router: router(shared), handle })
     }
 
     /// The handle to it.
@@ -164,10 +154,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/recorded", get(recorded).delete(forget))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&shared),
-            authorize,
-        ))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), authorize))
         .route("/healthz", get(|| async { "ok" }))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shared)
@@ -203,11 +190,7 @@ async fn authorize(State(shared): State<Arc<Shared>>, request: Request, next: Ne
 }
 
 async fn models(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let named = shared
-        .script
-        .rules
-        .iter()
-        .filter_map(|rule| rule.when.model.as_deref());
+    let named = shared.script.rules.iter().filter_map(|rule| rule.when.model.as_deref());
     let mut ids: Vec<&str> = vec![DEFAULT_MODEL];
     for id in named.filter(|id| !id.contains(['*', '?'])) {
         if !ids.contains(&id) {

@@ -55,10 +55,7 @@ impl Speaker {
     /// Sends a frame that is not a token, at the moment reached.
     pub(crate) fn frame(&mut self, text: String) {
         if !self.cut {
-            self.steps.push(Step {
-                at: self.now,
-                what: What::Send(text),
-            });
+            self.steps.push(Step { at: self.now, what: What::Send(text) });
         }
     }
 
@@ -88,10 +85,7 @@ impl Speaker {
 
     fn break_off(&mut self) {
         if !self.cut {
-            self.steps.push(Step {
-                at: self.now,
-                what: What::Cut,
-            });
+            self.steps.push(Step { at: self.now, what: What::Cut });
             self.cut = true;
         }
     }
@@ -119,10 +113,8 @@ pub(crate) fn streamed(steps: Vec<Step>) -> Response {
     });
     let mut response = Response::new(Body::from_stream(frames));
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream; charset=utf-8"),
-    );
+    headers
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
@@ -141,10 +133,7 @@ pub(crate) fn whole(body: &Value, cut_off: bool) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     response
 }
@@ -153,10 +142,7 @@ pub(crate) fn whole(body: &Value, cut_off: bool) -> Response {
 /// body is not ready, hence the yield.
 async fn cut() -> io::Error {
     tokio::task::yield_now().await;
-    io::Error::new(
-        io::ErrorKind::ConnectionAborted,
-        "the script cuts the connection here",
-    )
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the script cuts the connection here")
 }
 
 #[cfg(test)]
@@ -167,10 +153,8 @@ mod tests {
     use crate::model::plan::Timing;
 
     fn spoken(cut_after: Option<usize>) -> Vec<Step> {
-        let timing = Timing {
-            first_token: Duration::from_millis(10),
-            token: Duration::from_millis(2),
-        };
+        let timing =
+            Timing { first_token: Duration::from_millis(10), token: Duration::from_millis(2) };
         let mut speaker = Speaker::new(timing, cut_after);
         speaker.frame("role".to_owned());
         speaker.token("a".to_owned());
@@ -181,40 +165,23 @@ mod tests {
     }
 
     fn send(at_ms: u64, text: &str) -> Step {
-        Step {
-            at: Duration::from_millis(at_ms),
-            what: What::Send(text.to_owned()),
-        }
+        Step { at: Duration::from_millis(at_ms), what: What::Send(text.to_owned()) }
     }
 
     fn cut(at_ms: u64) -> Step {
-        Step {
-            at: Duration::from_millis(at_ms),
-            what: What::Cut,
-        }
+        Step { at: Duration::from_millis(at_ms), what: What::Cut }
     }
 
     #[test]
     fn tokens_are_spaced() {
-        assert_eq!(
-            spoken(None),
-            [
-                send(10, "role"),
-                send(10, "a"),
-                send(12, "b"),
-                send(12, "end")
-            ]
-        );
+        assert_eq!(spoken(None), [send(10, "role"), send(10, "a"), send(12, "b"), send(12, "end")]);
     }
 
     #[test]
     fn a_cut_is_the_last_step() {
         assert_eq!(spoken(Some(0)), [send(10, "role"), cut(10)]);
         assert_eq!(spoken(Some(1)), [send(10, "role"), send(10, "a"), cut(10)]);
-        assert_eq!(
-            spoken(Some(2)),
-            [send(10, "role"), send(10, "a"), send(12, "b"), cut(12)]
-        );
+        assert_eq!(spoken(Some(2)), [send(10, "role"), send(10, "a"), send(12, "b"), cut(12)]);
         assert_eq!(spoken(Some(9)), spoken(Some(2)));
     }
 }

@@ -106,10 +106,7 @@ pub(crate) enum EncodingFormat {
 
 impl ChatRequest {
     pub(crate) fn include_usage(&self) -> bool {
-        self.stream_options
-            .as_ref()
-            .and_then(|options| options.include_usage)
-            .unwrap_or(false)
+        self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
     }
 
     pub(crate) fn last_user(&self) -> String {
@@ -122,29 +119,17 @@ impl ChatRequest {
 
     /// What the script's rules look at.
     pub(crate) fn asked<'a>(&'a self, last_user: &'a str) -> Asked<'a> {
-        let answered = self
-            .messages
-            .iter()
-            .filter(|message| message.role == "assistant")
-            .count();
+        let answered = self.messages.iter().filter(|message| message.role == "assistant").count();
         Asked {
             model: &self.model,
             last_user,
-            last_role: self
-                .messages
-                .last()
-                .map_or("", |message| message.role.as_str()),
-            turn: u32::try_from(answered)
-                .unwrap_or(u32::MAX)
-                .saturating_add(1),
+            last_role: self.messages.last().map_or("", |message| message.role.as_str()),
+            turn: u32::try_from(answered).unwrap_or(u32::MAX).saturating_add(1),
         }
     }
 
     pub(crate) fn words(&self) -> u64 {
-        self.messages
-            .iter()
-            .map(|message| words(&message.text()))
-            .sum()
+        self.messages.iter().map(|message| words(&message.text())).sum()
     }
 }
 
@@ -158,11 +143,9 @@ impl Content {
     fn text(&self) -> String {
         match self {
             Content::Text(text) => text.clone(),
-            Content::Parts(parts) => parts
-                .iter()
-                .filter_map(|part| part.text.as_deref())
-                .collect::<Vec<_>>()
-                .join("\n"),
+            Content::Parts(parts) => {
+                parts.iter().filter_map(|part| part.text.as_deref()).collect::<Vec<_>>().join("\n")
+            }
         }
     }
 }
@@ -182,30 +165,20 @@ impl ResponsesRequest {
                 messages.extend(items.into_iter().filter_map(InputItem::into_message));
             }
         }
-        ChatRequest {
-            model: self.model,
-            messages,
-            stream: self.stream,
-            stream_options: None,
-        }
+        ChatRequest { model: self.model, messages, stream: self.stream, stream_options: None }
     }
 }
 
 impl InputItem {
     fn into_message(self) -> Option<ChatMessage> {
         match (self.kind.as_deref(), self.role) {
-            (Some("function_call"), _) => Some(ChatMessage {
-                role: "assistant".to_owned(),
-                content: None,
-            }),
-            (Some("function_call_output"), _) => Some(ChatMessage {
-                role: "tool".to_owned(),
-                content: self.output,
-            }),
-            (_, Some(role)) => Some(ChatMessage {
-                role,
-                content: self.content,
-            }),
+            (Some("function_call"), _) => {
+                Some(ChatMessage { role: "assistant".to_owned(), content: None })
+            }
+            (Some("function_call_output"), _) => {
+                Some(ChatMessage { role: "tool".to_owned(), content: self.output })
+            }
+            (_, Some(role)) => Some(ChatMessage { role, content: self.content }),
             (_, None) => None,
         }
     }
@@ -213,22 +186,14 @@ impl InputItem {
 
 impl ChatMessage {
     fn new(role: &str, content: Content) -> Self {
-        Self {
-            role: role.to_owned(),
-            content: Some(content),
-        }
+        Self { role: role.to_owned(), content: Some(content) }
     }
 }
 
 impl EmbeddingsInput {
     pub(crate) fn into_texts(self) -> Vec<String> {
-        let spell = |tokens: Vec<u64>| {
-            tokens
-                .iter()
-                .map(u64::to_string)
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
+        let spell =
+            |tokens: Vec<u64>| tokens.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
         match self {
             EmbeddingsInput::Text(text) => vec![text],
             EmbeddingsInput::Texts(texts) => texts,
@@ -247,9 +212,7 @@ pub(crate) fn words(text: &str) -> u64 {
 /// caller's fault.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(Value, T), ApiError> {
     let value: Value = serde_json::from_slice(body).map_err(|error| {
-        ApiError::invalid(format!(
-            "We could not parse the JSON body of your request: {error}"
-        ))
+        ApiError::invalid(format!("We could not parse the JSON body of your request: {error}"))
     })?;
     let request = T::deserialize(&value).map_err(|error| ApiError::invalid(error.to_string()))?;
     Ok((value, request))
@@ -269,10 +232,7 @@ mod tests {
         let (_, request) = read::<ChatRequest>(body).unwrap();
         let last_user = request.last_user();
         let asked = request.asked(&last_user);
-        assert_eq!(
-            (asked.last_user, asked.last_role, asked.turn),
-            ("one two", "tool", 2)
-        );
+        assert_eq!((asked.last_user, asked.last_role, asked.turn), ("one two", "tool", 2));
         assert_eq!(request.words(), 5);
     }
 
@@ -285,10 +245,7 @@ mod tests {
         let chat = read::<ResponsesRequest>(body).unwrap().1.into_chat();
         let last_user = chat.last_user();
         let asked = chat.asked(&last_user);
-        assert_eq!(
-            (asked.last_user, asked.last_role, asked.turn),
-            ("weather?", "tool", 2)
-        );
+        assert_eq!((asked.last_user, asked.last_role, asked.turn), ("weather?", "tool", 2));
     }
 
     #[test]
