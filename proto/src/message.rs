@@ -1,6 +1,8 @@
 //! Messages on the bus. Queues carry references only; whatever is secret travels in a reply to the
 //! one worker that holds the lease.
 
+use std::collections::BTreeSet;
+
 use domain::failure::Failure;
 use domain::id::{RunId, TenantId, WorkerEpoch};
 use domain::limits::CellLimits;
@@ -198,6 +200,9 @@ pub struct Assignment {
     pub limits: CellLimits,
     /// Where the cell may connect to.
     pub egress: Vec<EgressRule>,
+    /// Those of the task's variables whose values must not be seen: the worker masks them in
+    /// everything that leaves the container.
+    pub secrets: BTreeSet<String>,
     /// W3C trace context, when the run is traced.
     #[serde(default)]
     pub traceparent: Option<String>,

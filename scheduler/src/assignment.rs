@@ -15,7 +15,7 @@ use proto::frame::{CellResult, EgressBody, FrameLimits, Task};
 use proto::message::{Assignment, AttemptRef, EgressRule};
 use proto::run::RunRequest;
 use serde_json::Value;
-use store::RunRecord;
+use store::{RunRecord, Tenant, VariableKind};
 use uuid::Uuid;
 
 use crate::branches;
@@ -58,6 +58,12 @@ pub(crate) async fn prepare(
         Ok(variables) => variables,
         Err(failure) => return Ok(Err(failure)),
     };
+    let mut secrets = if variables.is_empty() {
+        BTreeSet::new()
+    } else {
+        credentials(&engine.store.tenant(record.tenant)).await?
+    };
+    secrets.retain(|name| variables.contains_key(name));
     let frame = body.frame(record, task, variables, &egress)?;
     let attempt = AttemptRef { run: record.run.id, task, attempt: frame.attempt };
     Ok(Ok(Box::new(Assignment {
@@ -66,6 +72,7 @@ pub(crate) async fn prepare(
         image: engine.runner_image.clone(),
         limits: within_deadline(&record.limits, record.run.deadline, now()),
         egress,
+        secrets,
         traceparent: None,
         task: frame,
     })))
@@ -123,6 +130,13 @@ async fn variables(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The names of the tenant's variables whose values nobody may see.
+pub(crate) async fn credentials(tenant: &Tenant) -> Result<BTreeSet<String>, Error> {
+    let all = tenant.variables().await?.into_iter();
+    let secret = all.filter(|variable| variable.kind == VariableKind::Credential);
+    Ok(secret.map(|variable| variable.name).collect())
 }
 
 /// What a frame is made of.

@@ -11,6 +11,7 @@ use proto::run::RunRequest;
 use serde_json::{Map, Value, json};
 use store::{Message, MessageFilter, MessagePatch, NewMessage, RunRecord, Tenant};
 
+use crate::assignment::credentials;
 use crate::clock::now;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -189,7 +190,10 @@ async fn get_variable(
     }
     match tenant.reveal(std::slice::from_ref(&name)).await {
         Ok(secrets) => Ok(match secrets.get(&name) {
-            Some(secret) => Ok(json!({ "value": secret.expose() })),
+            Some(secret) => {
+                let is_secret = credentials(tenant).await?.contains(&name);
+                Ok(json!({ "value": secret.expose(), "secret": is_secret }))
+            }
             None => Err(error("not_found", format!("{name} variable not found."))),
         }),
         Err(failed @ store::Error::Undecryptable { .. }) => {

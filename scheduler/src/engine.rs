@@ -188,7 +188,7 @@ impl Engine {
     }
 
     /// Publishes what was committed. What cannot be published now stays in the outbox, where the
-    /// sweep finds it.
+    /// sweep finds it; the rest goes out, so that a full event log holds up no task.
     pub(crate) async fn publish(&self, outbox: &[OutboxMessage]) {
         let mut published = Vec::with_capacity(outbox.len());
         for message in outbox {
@@ -196,7 +196,6 @@ impl Engine {
                 Ok(()) => published.push(message.id),
                 Err(error) => {
                     tracing::warn!(queue = %message.queue, error = %error, "publishing is delayed");
-                    break;
                 }
             }
         }

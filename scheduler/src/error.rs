@@ -29,6 +29,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The outbox names a queue that this version does not know.
+    #[error("the outbox names the queue {0:?}, which this version does not know")]
+    UnknownQueue(String),
     /// A message could not be written.
     #[error("a message could not be encoded: {0}")]
     Encode(#[from] serde_json::Error),
@@ -40,7 +43,11 @@ impl Error {
         match self {
             Self::Store(error) => error.is_transient(),
             Self::Bus(_) | Self::Contended(_) => true,
-            Self::NoRun(_) | Self::Refused(_) | Self::Version { .. } | Self::Encode(_) => false,
+            Self::NoRun(_)
+            | Self::Refused(_)
+            | Self::Version { .. }
+            | Self::UnknownQueue(_)
+            | Self::Encode(_) => false,
         }
     }
 }

@@ -73,8 +73,8 @@ pub(crate) async fn publish(bus: &Bus, message: &OutboxMessage) -> Result<(), Er
     } else if let Some(worker) = queue.strip_prefix(ORDERS).and_then(|id| id.parse().ok()) {
         bus.tell(worker, body).await?;
     } else {
-        // Written by a newer version of this program; a scheduler of that version publishes it.
-        tracing::warn!(queue, "an outbox message for an unknown queue is left alone");
+        // Written by a newer version of this program, whose schedulers publish it.
+        return Err(Error::UnknownQueue(queue.to_owned()));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::failure::{Failure, FailureKind};
+use domain::id::RunId;
 use domain::run::{Command, RunState};
 use tokio_util::sync::CancellationToken;
 
@@ -40,9 +41,7 @@ impl Sweep {
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(error) = self.round().await {
-                tracing::warn!(error = %error, "the sweep was interrupted");
-            }
+            self.round().await;
             tokio::select! {
                 () = tokio::time::sleep(self.every) => {}
                 () = stop.cancelled() => break,
@@ -50,16 +49,17 @@ impl Sweep {
         }
     }
 
-    async fn round(&mut self) -> Result<(), Error> {
-        self.relay().await?;
-        self.lost().await?;
-        self.due().await?;
-        self.archive().await?;
+    /// Every part gets its turn whatever happens to the others.
+    async fn round(&mut self) {
+        told("relaying the outbox", self.relay().await);
+        told("looking for lost workers", self.lost().await);
+        told("waking runs", self.due().await);
+        told("archiving event logs", self.archive().await);
         if self.pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
             self.pruned = Some(Instant::now());
-            self.engine.store.engine().prune(now() - PRUNE_AFTER).await?;
+            let pruned = self.engine.store.engine().prune(now() - PRUNE_AFTER).await;
+            told("pruning", pruned.map(drop).map_err(Error::from));
         }
-        Ok(())
     }
 
     /// Publishes what its writer did not.
@@ -85,7 +85,7 @@ impl Sweep {
                 worker: expired.worker,
                 failure: worker_lost(),
             };
-            quietly(self.engine.transition(expired.run, &command).await)?;
+            quietly(expired.run, self.engine.transition(expired.run, &command).await);
         }
         Ok(())
     }
@@ -95,9 +95,9 @@ impl Sweep {
         for run in self.engine.store.engine().runs_due(now(), BATCH).await? {
             match self.engine.transition(run, &Command::Wake).await {
                 Ok(after) if after.state == RunState::Queued => {
-                    quietly(self.engine.transition(run, &Start).await)?;
+                    quietly(run, self.engine.transition(run, &Start).await);
                 }
-                outcome => quietly(outcome)?,
+                outcome => quietly(run, outcome),
             }
         }
         Ok(())
@@ -107,15 +107,19 @@ impl Sweep {
     async fn archive(&self) -> Result<(), Error> {
         let store = self.engine.store.engine();
         for run in store.runs_to_archive(now() - self.archive_after, BATCH).await? {
-            let entries = self.engine.bus.snapshot(run).await?;
-            let mut log = Vec::new();
-            for entry in &entries {
-                log.extend_from_slice(entry);
-                log.push(b'\n');
-            }
-            store.archive_event_log(run, &log).await?;
-            self.engine.bus.forget(run).await?;
+            quietly(run, self.archive_one(run).await);
         }
+        Ok(())
+    }
+
+    async fn archive_one(&self, run: RunId) -> Result<(), Error> {
+        let mut log = Vec::new();
+        for entry in self.engine.bus.snapshot(run).await? {
+            log.extend_from_slice(&entry);
+            log.push(b'\n');
+        }
+        self.engine.store.engine().archive_event_log(run, &log).await?;
+        self.engine.bus.forget(run).await?;
         Ok(())
     }
 }
@@ -125,10 +129,16 @@ pub(crate) fn worker_lost() -> Failure {
     Failure::new(FailureKind::WorkerLost, "the worker that ran this was lost")
 }
 
-/// A refusal only says that somebody else was faster.
-fn quietly<T>(outcome: Result<T, Error>) -> Result<(), Error> {
+/// A refusal only says that somebody else was faster; any other error is this run's alone.
+fn quietly<T>(run: RunId, outcome: Result<T, Error>) {
     match outcome {
-        Ok(_) | Err(Error::Refused(_) | Error::NoRun(_)) => Ok(()),
-        Err(error) => Err(error),
+        Ok(_) | Err(Error::Refused(_) | Error::NoRun(_)) => {}
+        Err(error) => tracing::warn!(run.id = %run, error = %error, "the sweep passes a run over"),
+    }
+}
+
+fn told(doing: &str, outcome: Result<(), Error>) {
+    if let Err(error) = outcome {
+        tracing::warn!(error = %error, doing, "the sweep was interrupted");
     }
 }

@@ -1,5 +1,7 @@
 //! An orderly end: the first signal asks for it, the second or a deadline forces it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,6 +13,7 @@ use tokio_util::task::TaskTracker;
 pub struct Drain {
     token: CancellationToken,
     tasks: TaskTracker,
+    failed: Arc<AtomicBool>,
 }
 
 impl Drain {
@@ -39,6 +42,12 @@ impl Drain {
         self.token.cancel();
     }
 
+    /// A part cannot go on: asks every other one to end, and the process has failed.
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+        self.begin();
+    }
+
     /// Waits for SIGTERM or SIGINT, or for somebody to call [`Drain::begin`].
     ///
     /// # Errors
@@ -52,14 +61,24 @@ impl Drain {
             () = self.token.cancelled() => {}
         }
         self.begin();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::warn!("received a second signal, ending at once");
+            std::process::exit(1);
+        });
         Ok(())
     }
 
-    /// Waits until every part has ended, at most `patience`. Returns whether they all have.
+    /// Waits until every part has ended, at most `patience`. Returns whether they all have, and
+    /// none of them failed.
     pub async fn finish(&self, patience: Duration) -> bool {
         self.begin();
         self.tasks.close();
-        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+        let ended = tokio::time::timeout(patience, self.tasks.wait()).await.is_ok();
+        ended && !self.failed.load(Ordering::Relaxed)
     }
 }
 
@@ -73,6 +92,10 @@ mod tests {
         let token = drain.token();
         drain.spawn(async move { token.cancelled().await });
         assert!(drain.finish(Duration::from_secs(5)).await);
+
+        let broken = Drain::new();
+        broken.fail();
+        assert!(broken.token().is_cancelled() && !broken.finish(Duration::from_secs(5)).await);
 
         let stuck = Drain::new();
         stuck.spawn(std::future::pending());

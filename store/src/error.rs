@@ -104,14 +104,17 @@ pub(crate) fn passes(error: &DbErr) -> bool {
     match error.as_ref() {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(error) => match error.code().as_deref() {
-            // SQLite: busy, locked.
-            Some("5" | "6") => true,
             // Postgres: connection lost, rolled back for another, out of resources, lock not
             // granted in time, shutting down.
             Some(code) if code.len() == 5 => {
                 ["08", "40", "53", "55P03", "57P"].iter().any(|class| code.starts_with(class))
             }
-            _ => false,
+            // SQLite, whose extended codes have the primary one in their last byte: busy, locked,
+            // input or output error, disk full.
+            Some(code) => {
+                code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13))
+            }
+            None => false,
         },
         _ => false,
     }

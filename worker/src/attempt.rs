@@ -88,7 +88,7 @@ pub(crate) async fn drive(
         attempt: assignment.attempt,
         name: assignment.task.cell.clone(),
         limits: capped(&assignment.limits, &shop.config.caps),
-        secrets: Arc::new(Secrets::new(&assignment.task.variables)),
+        secrets: Arc::new(Secrets::of(&assignment)),
     };
     let spec = cell.spec(&assignment.image);
     let taken =

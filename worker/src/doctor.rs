@@ -180,7 +180,7 @@ fn engine(info: &SystemInfo, config: &Config) -> Vec<Check> {
 }
 
 fn disk(root: &str) -> Check {
-    let advice = "free space: docker image prune --filter label=flowcell, or a larger disk";
+    let advice = "free space: docker image prune --filter label=flowcell.image, or a larger disk";
     match nix::sys::statvfs::statvfs(root) {
         Ok(stat) => {
             let free: u64 = stat.blocks_available().saturating_mul(stat.fragment_size());

@@ -62,7 +62,9 @@ impl<'a> Cluster<'a> {
 
     /// Where a process sees its folder.
     fn seen(&self, folder: &Path) -> PathBuf {
-        self.arguments.seen_as.clone().unwrap_or_else(|| folder.to_owned())
+        // Absolute, so that a process may be started from anywhere.
+        let absolute = || std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        self.arguments.seen_as.clone().unwrap_or_else(absolute)
     }
 
     fn control(&self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `flowcell api|scheduler|worker|migrate`: the parts of a cluster, one process each.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use service::admin::{Metric, Readiness, Subject};
 use service::drain::Drain;
 use store::Store;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::args::ServiceArguments;
 use crate::exit::Exit;
@@ -32,16 +32,19 @@ pub(crate) async fn api(arguments: ServiceArguments) -> Result<Exit> {
     let store = open(&settings).await?;
     let bus = settings.bus.open(Role::Owner).await?;
     let drain = Drain::new();
-    let api = api::Api::new(store, bus, settings.api);
-    let stop = drain.token();
+    let health = Health { store: Some(store.clone()), bus: bus.clone(), worker: None };
+    admin(settings.admin, health, &drain);
     tracing::info!(address = %listener.local_addr()?, "the API listens");
-    drain.spawn(async move {
-        if let Err(error) = api.serve(listener, stop.clone()).await {
-            tracing::error!(error = %error, "the API ended");
-            stop.cancel();
-        }
-    });
+    drain.spawn(answer(api::Api::new(store, bus, settings.api), listener, drain.clone()));
     end(&drain).await
+}
+
+/// Runs an API until the process drains; one that ends by itself fails the process.
+pub(crate) async fn answer(api: api::Api, listener: TcpListener, drain: Drain) {
+    if let Err(error) = Box::pin(api.serve(listener, drain.token())).await {
+        tracing::error!(error = %error, "the API ended");
+        drain.fail();
+    }
 }
 
 pub(crate) async fn scheduler(arguments: ServiceArguments) -> Result<Exit> {
@@ -51,7 +54,7 @@ pub(crate) async fn scheduler(arguments: ServiceArguments) -> Result<Exit> {
     let bus = settings.bus.open(Role::Owner).await?;
     let drain = Drain::new();
     let health = Health { store: Some(store.clone()), bus: bus.clone(), worker: None };
-    admin(&settings, health, &drain);
+    admin(settings.admin, health, &drain);
     scheduler::Scheduler::new(store, bus, settings.scheduler).start(&drain).await?;
     tracing::info!("the scheduler works");
     end(&drain).await
@@ -65,19 +68,19 @@ pub(crate) async fn worker(arguments: ServiceArguments) -> Result<Exit> {
     let drain = Drain::new();
     let worker = worker::Worker::open(settings.worker.clone(), bus.clone()).await?;
     let handle = worker.handle();
-    admin(&settings, Health { store: None, bus, worker: Some(handle.clone()) }, &drain);
-    drain.spawn(work(worker, drain.token()));
+    admin(settings.admin, Health { store: None, bus, worker: Some(handle.clone()) }, &drain);
+    drain.spawn(work(worker, drain.clone()));
     tracing::info!("the worker works");
     drain.wait_for_signal().await?;
     handle.drain(PATIENCE).await;
     end(&drain).await
 }
 
-/// Runs a worker until it is drained; a worker that ends by itself ends the process.
-pub(crate) async fn work(worker: worker::Worker, stop: CancellationToken) {
+/// Runs a worker until it is drained; one that ends by itself fails the process.
+pub(crate) async fn work(worker: worker::Worker, drain: Drain) {
     if let Err(error) = Box::pin(worker.run()).await {
         tracing::error!(error = %error, "the worker ended");
-        stop.cancel();
+        drain.fail();
     }
 }
 
@@ -109,8 +112,9 @@ async fn end(drain: &Drain) -> Result<Exit> {
     Ok(if drain.finish(PATIENCE).await { Exit::Done } else { Exit::Failed })
 }
 
-fn admin(settings: &Settings, health: Health, drain: &Drain) {
-    let Some(address) = settings.admin else { return };
+/// Serves the operator's endpoint, where one is configured.
+pub(crate) fn admin(address: Option<SocketAddr>, health: Health, drain: &Drain) {
+    let Some(address) = address else { return };
     let stop = drain.token();
     drain.spawn(async move {
         if let Err(error) = service::admin::serve(address, Arc::new(health), stop).await {
@@ -120,10 +124,10 @@ fn admin(settings: &Settings, health: Health, drain: &Drain) {
 }
 
 /// What the operator's endpoint of a process looks at.
-struct Health {
-    store: Option<Store>,
-    bus: bus::Bus,
-    worker: Option<worker::Handle>,
+pub(crate) struct Health {
+    pub(crate) store: Option<Store>,
+    pub(crate) bus: bus::Bus,
+    pub(crate) worker: Option<worker::Handle>,
 }
 
 impl Subject for Health {

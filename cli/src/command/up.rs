@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use service::drain::Drain;
 use store::seal::KeyEncryptionKey;
-use store::{FirstStart, Store};
+use store::{FirstStart, NewApiKey, Store};
 use tokio::net::TcpListener;
 
+use super::serve::{Health, admin, answer, work};
 use crate::args::UpArguments;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
@@ -48,15 +49,12 @@ pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
     scheduler::Scheduler::new(store.clone(), bus.clone(), settings.scheduler).start(&core).await?;
     let worker = worker::Worker::open(settings.worker, bus.clone()).await?;
     let cells = worker.handle();
-    drain.spawn(super::serve::work(worker, drain.token()));
+    drain.spawn(work(worker, drain.clone()));
+    let health =
+        Health { store: Some(store.clone()), bus: bus.clone(), worker: Some(cells.clone()) };
+    admin(settings.admin, health, &drain);
     let api = api::Api::new(store.clone(), bus.clone(), settings.api);
-    let stop = drain.token();
-    drain.spawn(async move {
-        if let Err(error) = api.serve(listener, stop.clone()).await {
-            tracing::error!(error = %error, "the API ended");
-            stop.cancel();
-        }
-    });
+    drain.spawn(answer(api, listener, drain.clone()));
     credentials.write(&data)?;
     eprintln!("flowcell answers at {url}");
     eprintln!("  credentials for clients: {}", Credentials::file(&data).display());
@@ -114,8 +112,17 @@ fn lock(data: &Path) -> Result<std::fs::File> {
 }
 
 async fn open_store(data: &Path) -> Result<Store> {
-    let key = KeyEncryptionKey::load_or_create(&data.join("key"))?;
-    let url = format!("sqlite://{}", data.join("flowcell.db").display());
+    let (key, database) = (data.join("key"), data.join("flowcell.db"));
+    if database.exists() && !key.exists() {
+        anyhow::bail!(
+            "{} is gone, and without it the variables in {} cannot be read; restore it from a \
+             backup, or start with a new --data-dir",
+            key.display(),
+            database.display()
+        );
+    }
+    let key = KeyEncryptionKey::load_or_create(&key)?;
+    let url = format!("sqlite://{}", database.display());
     let settings = store::Settings { url, connections_max: 8 };
     let store = Store::connect(&settings, key).await?;
     store.migrate().await?;
@@ -134,15 +141,27 @@ async fn first_start(store: &Store, data: &Path, url: &str) -> Result<Credential
         credentials.write(data)?;
         return Ok(credentials);
     }
-    let Some(known) = Credentials::read(data) else {
-        anyhow::bail!(
-            "{} is gone, and keys are not stored in clear; log in with the password in {} and \
-             make a new key, or start with a new --data-dir",
-            Credentials::file(data).display(),
-            data.join("admin.txt").display()
-        );
-    };
-    Ok(Credentials { url, ..known })
+    match Credentials::read(data) {
+        Some(known) => Ok(Credentials { url, ..known }),
+        // Keys are not stored in clear. Whoever may write this folder may have a new one.
+        None => Ok(Credentials { url, api_key: new_key(store).await? }),
+    }
+}
+
+async fn new_key(store: &Store) -> Result<String> {
+    for tenant in store.tenants().await? {
+        let tenant = store.tenant(tenant.id);
+        if let Some(admin) = tenant.users().await?.into_iter().find(|user| user.is_superuser) {
+            let new = NewApiKey {
+                user: admin.id,
+                name: "flowcell up".to_owned(),
+                scopes: Vec::new(),
+                expires: None,
+            };
+            return Ok(tenant.create_api_key(new).await?.secret.expose().to_owned());
+        }
+    }
+    anyhow::bail!("the database has no administrator")
 }
 
 fn show(first: &FirstStart, data: &Path) -> Result<()> {

@@ -97,7 +97,11 @@ impl Desk {
             match self.upstream.send(request.clone(), wait).await {
                 Ok(SchedulerReply::Call { ok, error: None }) => {
                     let ok = ok.unwrap_or(Value::Null);
-                    if is_variable && let Some(secret) = ok.get("value").and_then(Value::as_str) {
+                    let is_secret = ok.get("secret").and_then(Value::as_bool).unwrap_or(true);
+                    if is_variable
+                        && is_secret
+                        && let Some(secret) = ok.get("value").and_then(Value::as_str)
+                    {
                         self.secrets.learn(secret);
                     }
                     return Ok(ok);

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use proto::frame::{CellResult, FailureBody};
+use proto::message::Assignment;
 use serde_json::{Map, Value};
 
-/// What a secret is replaced with.
-const MASK: &str = "*****";
+/// What a secret is replaced with: the mask that Langflow uses.
+const MASK: &str = "**********";
 /// Shorter values are not masked: `true` or `8080` would turn innocent text into stars.
 const SECRET_BYTES_MIN: usize = 8;
 
-/// The secrets of one cell: its variables, and those it asks for while it runs.
+/// The secrets of one cell: those among its variables, and those it asks for while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets {
     mask: RwLock<Mask>,
@@ -21,9 +22,14 @@ pub(crate) struct Secrets {
 impl Secrets {
     /// The secrets that come with a task.
     #[must_use]
-    pub(crate) fn new(variables: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn of(assignment: &Assignment) -> Self {
+        let variables = &assignment.task.variables;
+        Self::new(assignment.secrets.iter().filter_map(|name| variables.get(name)))
+    }
+
+    fn new<'a>(values: impl Iterator<Item = &'a String>) -> Self {
         let mut mask = Mask::default();
-        for value in variables.values() {
+        for value in values {
             mask.add(value);
         }
         Self { mask: RwLock::new(mask) }
@@ -155,7 +161,7 @@ mod tests {
 
     fn mask() -> Mask {
         let variables = [("A", CANARY), ("B", "short"), ("C", "sk-canary"), ("D", "")];
-        let secrets = Secrets::new(&variables.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        let secrets = Secrets::new(variables.map(|(_, value)| value.to_owned()).iter());
         secrets.learn("asked-for-later");
         secrets.mask()
     }
@@ -174,7 +180,7 @@ mod tests {
         });
         let text = mask().value(value).to_string();
         assert!(!text.contains("canary") && !text.contains("for-later"), "{text}");
-        assert!(text.contains("short stays") && text.contains("x*****y*****"), "{text}");
+        assert!(text.contains("short stays") && text.contains("x**********y**********"), "{text}");
     }
 
     #[test]

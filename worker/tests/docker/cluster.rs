@@ -207,6 +207,7 @@ impl Cluster {
             limits: FrameLimits { log_bytes_max: 1 << 20, output_bytes_max: 1 << 22 },
         };
         Assignment {
+            secrets: task.variables.keys().cloned().collect(),
             attempt: AttemptRef { run, task: 3, attempt: 1 },
             tenant: TenantId(Uuid::new_v4()),
             image: self.image.clone(),

@@ -129,13 +129,15 @@ async fn secrets_never_leave() {
     let assignment = cluster.assignment("leak", "s");
     let run = assignment.attempt.run;
     let result = cluster.result(assignment).await;
-    assert_eq!(crate::cluster::text_of(&result), "{*****}");
+    assert_eq!(crate::cluster::text_of(&result), "{**********}");
     let events = cluster.events(run).await;
     assert_eq!(events.len(), 2);
     let text = format!("{events:?}");
-    assert!(!text.contains("canary") && text.contains("[*****]") && text.contains("<*****>"));
+    assert!(
+        !text.contains("canary") && text.contains("[**********]") && text.contains("<**********>")
+    );
     let failure = cluster.failure(cluster.assignment("fail", &format!("no {CANARY}"))).await;
-    assert_eq!(failure.message, "no *****");
+    assert_eq!(failure.message, "no **********");
     assert_eq!(failure.kind, FailureKind::Component { exception: "RuntimeError".into() });
     assert_eq!(failure.component.as_deref(), Some("Boom"));
     cluster.stop().await;
