@@ -23,7 +23,8 @@ SLACK_SECONDS = 20.0
     [
         ("spin", "x", "timed_out", WALL_SECONDS),
         ("hog", "x", "out_of_memory", WALL_SECONDS),
-        ("fork_bomb", "x", "component", WALL_SECONDS),
+        # Copies of a Python process also cost memory: either limit may come first.
+        ("fork_bomb", "x", "component|out_of_memory", WALL_SECONDS),
         ("vanish", "0", "exited_early", 5.0),
         ("vanish", "3", "exited_early", 5.0),
         ("bad_import", "x", "package_missing", 5.0),
@@ -36,7 +37,7 @@ def test_a_typed_failure_and_a_healthy_next_run(
     run = flowcell.runs.wait(flowcell.run(flow, text), seconds=seconds + SLACK_SECONDS)
     took = time.monotonic() - started
     assert run.state == "failed", run.raw
-    assert run.failure_kind == kind, run.failure
+    assert run.failure_kind in kind.split("|"), run.failure
     assert run.failure is not None
     assert run.failure["message"]
     assert took < seconds + SLACK_SECONDS
@@ -75,7 +76,11 @@ def test_a_caller_of_langflows_endpoint_gets_an_error_not_silence(flowcell: Flow
 
 def test_a_misbehaving_run_does_not_hold_up_another(flowcell: Flowcell) -> None:
     spinning = flowcell.run("spin", "x")
-    started = time.monotonic()
-    assert flowcell.runs.wait(flowcell.run("echo", "beside")).text == "Hello beside!"
-    assert time.monotonic() - started < WALL_SECONDS
+    flowcell.runs.wait_task(spinning, "Spin-bbbbb", frozenset({"running"}))
+    beside = flowcell.runs.wait(flowcell.run("echo", "beside"))
+    assert beside.text == "Hello beside!"
     assert flowcell.runs.wait(spinning).failure_kind == "timed_out"
+    # By the log and not by a clock of our own: a busy machine makes both slow.
+    started = min(e.at for e in flowcell.runs.sse(beside.id) if e.kind == "task.running")
+    failed = max(e.at for e in flowcell.runs.sse(spinning) if e.kind == "task.failed")
+    assert started < failed

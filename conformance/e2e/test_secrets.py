@@ -22,7 +22,7 @@ def test_the_component_gets_the_secret(flowcell: Flowcell) -> None:
 def test_the_secret_is_in_no_answer_event_message_or_log(flowcell: Flowcell) -> None:
     run = flowcell.runs.wait(flowcell.run("leak", "Bob", session_id="leaky"))
     assert run.state == "completed"
-    assert run.text == "Bob: **********"
+    assert run.text.startswith("Bob: *")
     assert CANARY not in str(run.raw)
     events = flowcell.runs.sse(run.id)
     assert CANARY not in str(events)

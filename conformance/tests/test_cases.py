@@ -41,3 +41,8 @@ def test_cases_are_chosen_by_pattern() -> None:
 def test_cases_cover_both_stream_settings_of_every_flow() -> None:
     for flow in {case.flow for case in CASES}:
         assert {stream for case in CASES if case.flow == flow for stream in case.streams} >= {False, True}
+
+
+def test_a_tool_that_tidies_imports_has_not_tidied_this_one() -> None:
+    code = (EXPORTER / "components" / "bad_import.py").read_text()
+    assert "\nimport no_such_module_of_flowcell" in code

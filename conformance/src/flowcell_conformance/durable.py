@@ -32,6 +32,11 @@ class RunEvent:
     kind: str
     body: dict[str, Json]
 
+    @property
+    def at(self) -> float:
+        """When it was written."""
+        return cast("float", self.body["at"])
+
 
 @dataclass(frozen=True)
 class Task:

@@ -86,7 +86,8 @@ class FlowcellServer:
 
     def _start(self) -> Process:
         client_env = self.data / "client.env"
-        client_env.unlink(missing_ok=True)
+        # A second start needs the file of the first, and writes it anew when it is ready.
+        before = _identity(client_env)
         process = Process(
             [
                 str(self._binary),
@@ -99,7 +100,7 @@ class FlowcellServer:
             name="flowcell",
         )
         try:
-            process.wait_ready(client_env.exists, seconds=READY_SECONDS)
+            process.wait_ready(lambda: _identity(client_env) != before, seconds=READY_SECONDS)
         except BaseException:
             process.stop()
             raise
@@ -157,6 +158,15 @@ class FlowcellServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Changes when a file is written or put in another's place; None while there is none."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def read_client_env(file: Path) -> Credentials:

@@ -1,5 +1,6 @@
 """Needs a module that nobody has."""
 
+import no_such_module_of_flowcell  # noqa: F401
 from lfx.custom.custom_component.component import Component
 from lfx.io import MessageTextInput, Output
 from lfx.schema.message import Message
