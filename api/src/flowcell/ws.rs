@@ -1,11 +1,13 @@
 //! A run's events over a WebSocket: text frames `{"seq": n, "event": {…}}`.
 
+use std::time::Duration;
+
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval_at, timeout};
 
 use super::runs::run_id;
 use crate::app::App;
@@ -17,6 +19,9 @@ use crate::pump::{Gone, HEARTBEAT, SLOW};
 
 /// Largest frame that a client may send; nothing that it sends means anything.
 const INCOMING_BYTES_MAX: usize = 4096;
+
+/// How long a client may take to answer the close.
+const GOODBYE_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
 struct Frame<'e> {
@@ -43,10 +48,19 @@ pub(crate) async fn get(
         let close = follow(&app, events, &mut socket).await;
         if let Ok((code, reason)) = close {
             let frame = CloseFrame { code, reason: reason.into() };
-            // Whether the client still hears it changes nothing.
-            let _ = send(&mut socket, Message::Close(Some(frame))).await;
+            if send(&mut socket, Message::Close(Some(frame))).await.is_ok() {
+                goodbye(&mut socket).await;
+            }
         }
     }))
+}
+
+/// Reads until the client has closed too. Closing a connection on which something unread waits (a
+/// pong, say) resets it, and a reset takes with it what the client has not read yet.
+async fn goodbye(socket: &mut WebSocket) {
+    let closed = async { while let Some(Ok(_)) = socket.recv().await {} };
+    // A client that never answers is left after a while; it has had its events.
+    let _ = timeout(GOODBYE_WAIT, closed).await;
 }
 
 async fn follow(
@@ -55,7 +69,7 @@ async fn follow(
     socket: &mut WebSocket,
 ) -> Result<(u16, &'static str), Gone> {
     let mut heard = Instant::now();
-    let mut ping = tokio::time::interval(HEARTBEAT);
+    let mut ping = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     loop {
         tokio::select! {
             event = events.next() => match event {
