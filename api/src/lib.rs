@@ -9,8 +9,8 @@
 //!                                    store · bus
 //! ```
 //!
-//! One use-case starts a run whatever protocol asked ([`start_run`]), one file turns errors into
-//! answers of either family ([`error`]), one table holds every route ([`routes`]). No flow logic
+//! One use-case starts a run whatever protocol asked (`start_run`), one file turns errors into
+//! answers of either family (`error`), one table holds every route (`routes`). No flow logic
 //! lives here: it is in `domain`.
 
 mod app;

@@ -8,7 +8,7 @@
 //!           └─▶ cancelled (the run ended first)
 //! ```
 //!
-//! [`decide`] turns a command into events and effects, [`Run::apply`] folds an event into the
+//! [`decide()`] turns a command into events and effects, [`Run::apply`] folds an event into the
 //! state. A scheduler loads a run, decides, writes the new state and the effects in one
 //! transaction, and only then acts on the effects; a command that arrives twice is refused the
 //! second time, so lost, repeated and reordered messages change nothing.
@@ -181,7 +181,7 @@ impl Run {
     }
 
     /// Folds one event into the state. An event that does not fit (an unknown task, a transition
-    /// that does not exist) changes nothing: [`decide`] never makes one, and a replay of a log
+    /// that does not exist) changes nothing: [`decide()`] never makes one, and a replay of a log
     /// that some other version wrote must not panic.
     pub fn apply(&mut self, event: &Event) {
         match event {
