@@ -159,7 +159,14 @@ impl Watch {
                 }
             }
             None if state == "ready" || state == "leased" => {}
-            None => eprintln!("  {name:<32} {state}{container}"),
+            None => {
+                // Tokens and states share a terminal or a log: a state begins its own line.
+                if self.streamed && !self.partial.ends_with('\n') {
+                    println!();
+                    self.partial = "\n".to_owned();
+                }
+                eprintln!("  {name:<32} {state}{container}");
+            }
         }
     }
 
