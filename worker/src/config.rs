@@ -33,6 +33,8 @@ pub struct Config {
     pub oci_runtime: Option<String>,
     /// A directory on this host for the sockets of the cells. Only this user may enter it.
     pub socket_dir: PathBuf,
+    /// How cells are made.
+    pub sandbox: SandboxConfig,
     /// The pool of waiting containers.
     pub pool: PoolConfig,
     /// The limits that a waiting container is made with; a task with other limits costs an
@@ -42,6 +44,55 @@ pub struct Config {
     pub caps: CellLimits,
     /// The way out of the cells.
     pub egress: EgressConfig,
+}
+
+/// How cells are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// `zygote` where this host and the image allow it, otherwise `warm`.
+    Auto,
+    /// A container whose runner imports everything itself: for images with a tenant's packages.
+    Warm,
+    /// A container that a child of an imported, tenant-neutral process enters.
+    Zygote,
+}
+
+/// Settings of the backends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxConfig {
+    /// How cells are made, unless their image says otherwise.
+    pub backend: Backend,
+    /// Zygotes per image; 0 means one per processor. A fork takes 5 to 10 ms of one.
+    pub zygotes: u32,
+    /// After this many forks a zygote is replaced: its children share a memory layout and a hash
+    /// seed.
+    pub zygote_forks_max: u32,
+    /// After this many seconds a zygote is replaced.
+    pub zygote_age_s_max: u64,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Auto,
+            zygotes: 0,
+            zygote_forks_max: 5_000,
+            zygote_age_s_max: 3_600,
+        }
+    }
+}
+
+impl SandboxConfig {
+    /// [`Self::zygotes`], or the number that fits this machine.
+    #[must_use]
+    pub fn zygotes(&self) -> usize {
+        match usize::try_from(self.zygotes) {
+            Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from),
+            Ok(count) => count,
+        }
+    }
 }
 
 /// Settings of the pool.
@@ -71,6 +122,10 @@ pub struct PoolImage {
     pub image: String,
     /// How many containers wait.
     pub size: u32,
+    /// How its cells are made, if not as `worker.sandbox.backend` says. An image with packages of
+    /// a tenant must say `warm`: importing them runs the tenant's code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Backend>,
 }
 
 /// Settings of the egress proxy.
@@ -99,6 +154,7 @@ impl Default for Config {
             docker_host: "unix:///var/run/docker.sock".into(),
             oci_runtime: None,
             socket_dir: PathBuf::from("/run/flowcell"),
+            sandbox: SandboxConfig::default(),
             pool: PoolConfig::default(),
             limits: CellLimits::default(),
             caps: CellLimits {
@@ -119,7 +175,11 @@ impl Default for Config {
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {
-            images: vec![PoolImage { image: "flowcell/runner:lfx-1.13".into(), size: 4 }],
+            images: vec![PoolImage {
+                image: "flowcell/runner:lfx-1.13".into(),
+                size: 4,
+                backend: None,
+            }],
             refill_concurrency: 0,
             memory_bytes_max: 0,
             ready_ms_max: 120_000,

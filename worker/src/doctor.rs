@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::sandbox::warm::connect;
+use crate::sandbox::containers::connect;
 
 /// The engine may take this long for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);

@@ -22,7 +22,7 @@ use crate::egress::SystemResolver;
 use crate::heartbeat::Heartbeat;
 use crate::held::Held;
 use crate::pool::{Figures, Pool, Settings, ShelfHealth};
-use crate::sandbox::warm::Warm;
+use crate::sandbox::containers::Containers;
 use crate::sandbox::{self, Sandbox};
 use crate::sweeper::Sweeper;
 use crate::upstream::Upstream;
@@ -59,7 +59,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Worker {
     shop: Arc<Workshop>,
-    sandbox: Warm,
+    sandbox: Containers,
     held: Held,
     bus: Bus,
     control: Arc<Control>,
@@ -101,7 +101,7 @@ impl Worker {
     pub async fn open(config: Config, bus: Bus) -> Result<Self, Error> {
         config.validate()?;
         let epoch = WorkerEpoch(uuid::Uuid::new_v4());
-        let sandbox = Warm::open(&config, epoch).await?;
+        let sandbox = Containers::open(&config, epoch).await?;
         let name = lock(&config)?;
         // What an earlier process of this name left would take memory from the pool.
         Sweeper::new(sandbox.clone()).sweep().await;
@@ -145,6 +145,7 @@ impl Worker {
     pub async fn run(self) -> Result<(), Error> {
         let result = Box::pin(self.serve()).await;
         self.shop.pool.close().await;
+        self.sandbox.close().await;
         self.control.ended.send_replace(true);
         result
     }

@@ -11,8 +11,8 @@ use bollard::query_parameters::ListContainersOptions;
 use tokio::time::interval;
 
 use crate::sandbox::SlotId;
-use crate::sandbox::warm::{
-    LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER, Warm, remove_container,
+use crate::sandbox::containers::{
+    Containers, LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER, remove_container,
 };
 
 /// How often the sweeper looks.
@@ -24,7 +24,7 @@ const NEVER_STARTED_AFTER_S: i64 = 300;
 /// Sweeps one worker's leftovers.
 #[derive(Clone, Debug)]
 pub struct Sweeper {
-    sandbox: Warm,
+    sandbox: Containers,
 }
 
 /// What a sweep removed.
@@ -39,7 +39,7 @@ pub struct Swept {
 impl Sweeper {
     /// A sweeper for this sandbox's worker.
     #[must_use]
-    pub fn new(sandbox: Warm) -> Self {
+    pub fn new(sandbox: Containers) -> Self {
         Self { sandbox }
     }
 

@@ -10,7 +10,7 @@ use bus::{Bus, Queue, Service};
 use domain::failure::Failure;
 use domain::id::{FlowId, RunId, TenantId, UserId};
 use domain::limits::CellLimits;
-use flowcell_worker::config::{Config, PoolImage};
+use flowcell_worker::config::{Backend, Config, PoolImage};
 use flowcell_worker::{Handle, Worker};
 use proto::event::{RunEvent, RunEventKind};
 use proto::frame::{CellResult, FrameLimits, Task};
@@ -127,7 +127,9 @@ pub(crate) fn config(image: &str, dir: &std::path::Path, name: &str) -> Config {
         limits: limits(),
         ..Config::default()
     };
-    config.pool.images = vec![PoolImage { image: image.into(), size: 2 }];
+    config.pool.images = vec![PoolImage { image: image.into(), size: 2, backend: None }];
+    // The fake runner is no zygote.
+    config.sandbox.backend = Backend::Warm;
     config.pool.ready_ms_max = 30_000;
     config.pool.take_ms_max = 30_000;
     config
@@ -183,7 +185,8 @@ impl Cluster {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, warm).await.expect("the pool never filled");
+        let filled = timeout(PATIENCE, warm).await;
+        assert!(filled.is_ok(), "the pool never filled: {:?}", self.worker.health().pool);
     }
 
     /// An assignment whose task makes the fake runner behave so.

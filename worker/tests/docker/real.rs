@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use domain::limits::CellLimits;
-use flowcell_worker::config::PoolImage;
+use flowcell_worker::config::{Backend, PoolImage};
 use proto::event::RunEventKind;
 use proto::frame::Task;
 use proto::message::EgressRule;
@@ -14,7 +14,10 @@ use tokio::net::TcpListener;
 use crate::cluster::Cluster;
 use crate::skip;
 
-const IMAGE: &str = "flowcell/runner:lfx-1.13";
+/// The image that `scripts/images` builds; both take another name from the environment.
+fn image() -> String {
+    std::env::var("FLOWCELL_RUNNER_IMAGE").unwrap_or_else(|_| "flowcell/runner:lfx-1.13".into())
+}
 
 fn limits() -> CellLimits {
     CellLimits {
@@ -43,19 +46,29 @@ async fn server() -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_reaches_what_its_rules_allow() {
+    fetches(Backend::Warm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forked_component_reaches_what_its_rules_allow() {
+    fetches(Backend::Zygote).await;
+}
+
+async fn fetches(backend: Backend) {
     let mut inspect = Command::new("docker");
-    inspect.args(["image", "inspect", IMAGE]).stdout(Stdio::null()).stderr(Stdio::null());
+    inspect.args(["image", "inspect", &image()]).stdout(Stdio::null()).stderr(Stdio::null());
     if skip() {
         return;
     }
     if !inspect.status().unwrap().success() {
-        eprintln!("skipped: {IMAGE} is not built");
+        eprintln!("skipped: {} is not built", image());
         return;
     }
     let port = server().await;
     let cluster = Cluster::with(|config| {
-        config.pool.images = vec![PoolImage { image: IMAGE.into(), size: 1 }];
+        config.pool.images = vec![PoolImage { image: image(), size: 1, backend: None }];
         config.limits = limits();
+        config.sandbox.backend = backend;
         config.pool.ready_ms_max = 120_000;
         config.pool.take_ms_max = 120_000;
     })
@@ -68,7 +81,7 @@ async fn a_component_reaches_what_its_rules_allow() {
             include_str!("../fixtures/fetch_task.json").replace("\"URL\"", &format!("{url:?}"));
         let task: Task = serde_json::from_str(&text).unwrap();
         let mut assignment = cluster.assignment("", "");
-        assignment.image = IMAGE.into();
+        assignment.image = image();
         assignment.limits = limits();
         assignment.egress = vec![EgressRule { host: "127.0.0.1".into(), port, private }];
         assignment.task = Task { run_id: assignment.attempt.run, ..task };
