@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["domain", "proto", "migrations"]),
     ("bus", &["domain", "proto"]),
     ("service", &[]),
+    ("seccomp", &[]),
     ("scheduler", &["domain", "proto", "store", "bus", "service"]),
     ("worker", &["domain", "proto", "bus", "service"]),
     ("api", &["domain", "proto", "store", "bus", "service"]),
@@ -37,6 +38,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("domain", &["tokio", "rand", "reqwest", "sea-orm", "tracing", "async-trait"]),
     ("proto", &["sea-orm", "reqwest", "axum"]),
     ("worker", &["sea-orm", "sqlx"]),
+    ("seccomp", &["seccompiler", "serde", "serde_json", "tokio"]),
     ("api", &["sea-orm", "sqlx", "bollard", "pyo3"]),
     ("scheduler", &["sea-orm", "sqlx", "axum", "bollard", "pyo3"]),
 ];
