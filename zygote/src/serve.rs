@@ -175,6 +175,7 @@ fn enter(
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Step::Descriptors)?;
     let socket = lockdown::only_descriptor(socket.as_raw_fd()).at(Step::Descriptors)?;
     lockdown::privileges().at(Step::Privileges)?;
+    seccomp::install().at(Step::Seccomp)?;
     Ok(socket)
 }
 

@@ -29,7 +29,8 @@ async fn every_hardening_setting_is_on() {
     let host = &found["HostConfig"];
     let expected = json!({
         "AutoRemove": true, "NetworkMode": "none", "ReadonlyRootfs": true, "CapDrop": ["ALL"],
-        "CapAdd": null, "Privileged": false, "SecurityOpt": ["no-new-privileges:true"],
+        "CapAdd": null, "Privileged": false,
+        "SecurityOpt": ["no-new-privileges:true", format!("seccomp={}", seccomp::docker_profile())],
         "Memory": 67_108_864, "MemorySwap": 67_108_864, "PidsLimit": 32,
         "NanoCpus": 1_000_000_000, "CpuShares": 512, "ShmSize": 8_388_608, "OomScoreAdj": 500,
         "IpcMode": "private", "PidMode": "", "UTSMode": "", "UsernsMode": "",

@@ -66,7 +66,7 @@ pub(super) fn warm(
         attach_stdin: Some(true),
         attach_stdout: Some(false),
         attach_stderr: Some(true),
-        ..cell(inner, id, spec, dir)
+        ..cell(inner, id, spec, dir, Filter::Cell)
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) fn hollow(
         entrypoint: Some(CELL_INIT.map(str::to_owned).into()),
         attach_stdout: Some(false),
         attach_stderr: Some(false),
-        ..cell(inner, id, spec, dir)
+        ..cell(inner, id, spec, dir, Filter::Stub)
     }
 }
 
@@ -140,8 +140,32 @@ fn labels(inner: &Inner, id: SlotId, kind: &str) -> HashMap<String, String> {
     labels.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
+/// The system calls that the engine allows.
+#[derive(Clone, Copy)]
+enum Filter {
+    /// What a cell needs.
+    Cell,
+    /// What our first process needs; the runner that enters brings its own filter.
+    Stub,
+}
+
+impl Filter {
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Cell => seccomp::docker_profile(),
+            Self::Stub => seccomp::docker_stub_profile(),
+        }
+    }
+}
+
 /// What every cell's container has.
-fn cell(inner: &Inner, id: SlotId, spec: &SlotSpec, dir: &SlotDir) -> ContainerCreateBody {
+fn cell(
+    inner: &Inner,
+    id: SlotId,
+    spec: &SlotSpec,
+    dir: &SlotDir,
+    filter: Filter,
+) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(spec.image.clone()),
         hostname: Some("cell".into()),
@@ -151,12 +175,12 @@ fn cell(inner: &Inner, id: SlotId, spec: &SlotSpec, dir: &SlotDir) -> ContainerC
         // No interface but `lo`. Cheaper than the network `none` on engines before 26.
         network_disabled: Some(true),
         labels: Some(labels(inner, id, "cell")),
-        host_config: Some(host(inner, spec, dir)),
+        host_config: Some(host(inner, spec, dir, filter)),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir) -> HostConfig {
+fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir, filter: Filter) -> HostConfig {
     let limits = &inner.limits;
     // Owned by the cell's user: runc gives a tmpfs the mode that the image's directory has.
     let tmpfs =
@@ -168,8 +192,10 @@ fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir) -> HostConfig {
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmpfs)])),
         mounts: Some(vec![socket_mount(dir)]),
         cap_drop: Some(vec!["ALL".into()]),
-        // Docker's own seccomp profile stays on because nothing here turns it off.
-        security_opt: Some(vec!["no-new-privileges:true".into()]),
+        security_opt: Some(vec![
+            "no-new-privileges:true".into(),
+            format!("seccomp={}", filter.profile()),
+        ]),
         memory: Some(signed(limits.memory_bytes)),
         // Equal to the memory: no swap.
         memory_swap: Some(signed(limits.memory_bytes)),
