@@ -16,7 +16,8 @@ use crate::skip;
 
 /// The image that `scripts/images` builds; both take another name from the environment.
 fn image() -> String {
-    std::env::var("FLOWCELL_RUNNER_IMAGE").unwrap_or_else(|_| "flowcell/runner:lfx-1.13".into())
+    let named = std::env::var_os("FLOWCELL_RUNNER_IMAGE").and_then(|name| name.into_string().ok());
+    named.unwrap_or_else(|| "flowcell/runner:lfx-1.13".into())
 }
 
 fn limits() -> CellLimits {
