@@ -6,6 +6,7 @@ pub(crate) mod egress;
 pub(crate) mod explain;
 pub(crate) mod flow;
 pub(crate) mod init;
+pub(crate) mod reap;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod up;
@@ -24,6 +25,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Api(arguments) => serve::api(arguments).await,
         Command::Scheduler(arguments) => serve::scheduler(arguments).await,
         Command::Worker(arguments) => serve::worker(arguments).await,
+        Command::Reap(arguments) => reap::execute(arguments).await,
         Command::Migrate(arguments) => serve::migrate(arguments).await,
         Command::Init(arguments) => init::execute(&arguments),
         Command::Flow(command) => flow::execute(command).await,

@@ -13,6 +13,7 @@ use service::drain::Drain;
 use store::Store;
 use tokio::net::TcpListener;
 
+use super::reap;
 use crate::args::ServiceArguments;
 use crate::exit::Exit;
 use crate::settings::Settings;
@@ -66,7 +67,8 @@ pub(crate) async fn worker(arguments: ServiceArguments) -> Result<Exit> {
     let user = settings.bus.user.clone().unwrap_or_else(|| WORKER_USER.to_owned());
     let bus = settings.bus.open(Role::Worker { user }).await?;
     let drain = Drain::new();
-    let worker = worker::Worker::open(settings.worker.clone(), bus.clone()).await?;
+    let reaper = reap::program(arguments.config.as_deref());
+    let worker = worker::Worker::open(settings.worker.clone(), bus.clone(), reaper).await?;
     let handle = worker.handle();
     admin(settings.admin, Health { store: None, bus, worker: Some(handle.clone()) }, &drain);
     drain.spawn(work(worker, drain.clone()));

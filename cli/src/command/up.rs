@@ -10,6 +10,7 @@ use store::seal::KeyEncryptionKey;
 use store::{FirstStart, NewApiKey, Store};
 use tokio::net::TcpListener;
 
+use super::reap;
 use super::serve::{Health, admin, answer, work};
 use crate::args::UpArguments;
 use crate::credentials::Credentials;
@@ -47,7 +48,8 @@ pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
     // Two stages: what makes work ends first, while the scheduler still takes reports.
     let (core, drain) = (Drain::new(), Drain::new());
     scheduler::Scheduler::new(store.clone(), bus.clone(), settings.scheduler).start(&core).await?;
-    let worker = worker::Worker::open(settings.worker, bus.clone()).await?;
+    let reaper = reap::program(arguments.config.as_deref());
+    let worker = worker::Worker::open(settings.worker, bus.clone(), reaper).await?;
     let cells = worker.handle();
     drain.spawn(work(worker, drain.clone()));
     let health =
