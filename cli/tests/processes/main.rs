@@ -10,6 +10,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod ends;
 mod reaper;
 mod server;
 mod starts;

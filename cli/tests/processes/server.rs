@@ -43,13 +43,36 @@ impl Server {
             .spawn()
             .unwrap();
         let mut server = Self { home: home.to_owned(), child };
+        server.wait_logged(READY);
+        server
+    }
+
+    /// Waits until it has said this.
+    pub(crate) fn wait_logged(&mut self, text: &str) {
         let until = Instant::now() + READY_MAX;
-        while !server.log().contains(READY) {
-            let ended = server.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < until, "{ended:?}: {}", server.log());
+        loop {
+            let is_running = self.is_running();
+            let log = self.log();
+            if log.contains(text) {
+                return;
+            }
+            assert!(is_running && Instant::now() < until, "it never said {text:?}: {log}");
             std::thread::sleep(Duration::from_millis(20));
         }
-        server
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// URL and API key for clients.
+    pub(crate) fn credentials(&self) -> (String, String) {
+        let text = fs::read_to_string(self.home.join("data/client.env")).unwrap();
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim_matches('\'').to_owned()
+        };
+        (value("export FLOWCELL_URL="), value("export FLOWCELL_API_KEY="))
     }
 
     pub(crate) fn pid(&self) -> Pid {

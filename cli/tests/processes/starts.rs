@@ -40,25 +40,20 @@ fn a_new_client_key_replaces_one_that_is_gone_and_the_old_one_stays_good() {
         command.args(["flow", "list", "--json", "--data-dir"]).arg(home.path().join("data"));
         command.output().unwrap().status.code()
     };
-    let key = || {
-        let text = fs::read_to_string(&client_env).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("export FLOWCELL_API_KEY='"));
-        line.unwrap().trim_end_matches('\'').to_owned()
-    };
     let mut first = Server::start(home.path());
-    let old = key();
+    let (_, old) = first.credentials();
     assert!(first.stop().success());
     fs::remove_file(&client_env).unwrap();
 
     let mut second = Server::start(home.path());
-    assert_ne!(key(), old);
+    let (_, new) = second.credentials();
+    assert_ne!(new, old);
     assert_eq!(list(None), Some(0), "the new key");
     assert_eq!(list(Some(&old)), Some(0), "the old key");
     assert_eq!(list(Some("sk-wrong")), Some(3), "no key");
     assert!(second.stop().success());
 
-    let new = key();
     let mut third = Server::start(home.path());
-    assert_eq!(key(), new, "a key that is known is not made again");
+    assert_eq!(third.credentials().1, new, "a key that is known is not made again");
     assert!(third.stop().success());
 }
