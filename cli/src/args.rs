@@ -71,6 +71,10 @@ pub(crate) enum Command {
     /// Print shell exports of the local server's URL and API key.
     Env(ClientArguments),
     /// Check what this machine needs to run cells, and say what to do.
+    #[command(after_help = "Examples:
+  flowcell doctor                         for `flowcell up`
+  flowcell doctor --data-dir ./data       for `flowcell up --data-dir ./data`
+  flowcell doctor --config worker.toml    for `flowcell worker --config worker.toml`")]
     Doctor(DoctorArguments),
     /// Print a completion script.
     #[command(after_help = "Example: flowcell completions bash > /etc/bash_completion.d/flowcell")]

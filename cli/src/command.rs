@@ -17,6 +17,7 @@ use clap::CommandFactory;
 
 use crate::args::{Arguments, Command};
 use crate::exit::Exit;
+use crate::output;
 
 /// Executes the command.
 pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
@@ -37,7 +38,9 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Doctor(arguments) => doctor::execute(arguments).await,
         Command::Completions { shell } => {
             let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "flowcell", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "flowcell", &mut script);
+            output::piece(String::from_utf8_lossy(&script))?;
             Ok(Exit::Done)
         }
     }

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use super::reap;
 use crate::args::ServiceArguments;
 use crate::exit::Exit;
+use crate::output;
 use crate::settings::Settings;
 
 /// How long a process gets to end after the first signal.
@@ -90,13 +91,19 @@ pub(crate) async fn migrate(arguments: ServiceArguments) -> Result<Exit> {
     let settings = Settings::load(arguments.config.as_deref())?;
     let store = settings.database.open().await?;
     store.migrate().await.context("the database could not be migrated")?;
-    eprintln!("the database schema is current");
+    output::note("the database schema is current");
     if let Some(first) = store.auth().bootstrap("admin").await? {
         // The one time that these are shown; they are for the operator's eyes.
-        println!("user     {}", first.username);
-        println!("password {}", first.password.expose());
-        println!("API key  {}", first.api_key.expose());
-        eprintln!("an administrator was made; keep the lines above, they are not shown again");
+        let text = format!(
+            "user     {}\npassword {}\nAPI key  {}",
+            first.username,
+            first.password.expose(),
+            first.api_key.expose()
+        );
+        if let Err(error) = output::line(text) {
+            anyhow::bail!("an administrator was made, and its password was not shown: {error}");
+        }
+        output::note("an administrator was made; keep the lines above, they are not shown again");
     }
     Ok(Exit::Done)
 }

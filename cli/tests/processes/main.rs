@@ -12,6 +12,7 @@
 
 mod ends;
 mod reaper;
+mod says;
 mod server;
 mod starts;
 
