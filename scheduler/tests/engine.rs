@@ -32,7 +32,7 @@ use proto::message::{
 use serde_json::{Value, json};
 use service::drain::Drain;
 use store::seal::KeyEncryptionKey;
-use store::{NewFlow, NewMessage, NewRun, NewTask, OutboxMessage, Store, Tenant, Transition};
+use store::{NewFlow, NewMessage, NewRun, NewTask, OutboxMessage, Store, Tenant, Transition, now};
 use testkit::database::Database;
 use uuid::Uuid;
 
@@ -211,11 +211,6 @@ fn new_flow() -> NewFlow {
         data: Value::Null,
         ..NewFlow::default()
     }
-}
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    Timestamp(i64::try_from(since.as_millis()).unwrap())
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
