@@ -11,6 +11,7 @@ use domain::failure::Failure;
 use domain::id::{FlowId, RunId, TenantId, UserId};
 use domain::limits::CellLimits;
 use flowcell_worker::config::{Backend, Config, PoolImage};
+use flowcell_worker::reaper::Program;
 use flowcell_worker::{Handle, Worker};
 use proto::event::{RunEvent, RunEventKind};
 use proto::frame::{CellResult, FrameLimits, Task};
@@ -27,6 +28,8 @@ use uuid::Uuid;
 use crate::image;
 
 pub(crate) const CANARY: &str = "sk-canary-4711-\\-quoted";
+/// These workers end in order; `cli/tests/reaper.rs` kills one.
+const NO_REAPER: Option<Program> = None;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Cluster {
@@ -172,7 +175,7 @@ impl Cluster {
                 }
             }
         });
-        let worker = Worker::open(config, bus.clone()).await.unwrap();
+        let worker = Worker::open(config, bus.clone(), NO_REAPER).await.unwrap();
         let handle = worker.handle();
         let task = tokio::spawn(async move { Box::pin(worker.run()).await.unwrap() });
         Self { bus, scheduler, worker: handle, name, task, image, _dir: dir }
