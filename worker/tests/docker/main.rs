@@ -17,6 +17,7 @@ mod image;
 mod lifeline;
 mod real;
 mod work;
+mod zygote;
 
 /// Whether this run is to do without an engine. Says so.
 fn skip() -> bool {

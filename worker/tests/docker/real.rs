@@ -15,12 +15,19 @@ use crate::cluster::Cluster;
 use crate::skip;
 
 /// The image that `scripts/images` builds; both take another name from the environment.
-fn image() -> String {
+pub(crate) fn image() -> String {
     let named = std::env::var_os("FLOWCELL_RUNNER_IMAGE").and_then(|name| name.into_string().ok());
     named.unwrap_or_else(|| "flowcell/runner:lfx-1.13".into())
 }
 
-fn limits() -> CellLimits {
+/// Whether this engine has it.
+pub(crate) fn is_built() -> bool {
+    let mut inspect = Command::new("docker");
+    inspect.args(["image", "inspect", &image()]).stdout(Stdio::null()).stderr(Stdio::null());
+    inspect.status().unwrap().success()
+}
+
+pub(crate) fn limits() -> CellLimits {
     CellLimits {
         memory_bytes: 512 << 20,
         pids: 64,
@@ -56,12 +63,10 @@ async fn a_forked_component_reaches_what_its_rules_allow() {
 }
 
 async fn fetches(backend: Backend) {
-    let mut inspect = Command::new("docker");
-    inspect.args(["image", "inspect", &image()]).stdout(Stdio::null()).stderr(Stdio::null());
     if skip() {
         return;
     }
-    if !inspect.status().unwrap().success() {
+    if !is_built() {
         eprintln!("skipped: {} is not built", image());
         return;
     }
