@@ -120,12 +120,34 @@ pub struct PoolConfig {
 pub struct PoolImage {
     /// The image, as a task names it.
     pub image: String,
-    /// How many containers wait.
+    /// How many containers wait at least.
     pub size: u32,
+    /// How many wait at most: in between, as many as arrive while one is made, twice.
+    #[serde(default = "size_max")]
+    pub size_max: u32,
     /// How its cells are made, if not as `worker.sandbox.backend` says. An image with packages of
     /// a tenant must say `warm`: importing them runs the tenant's code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<Backend>,
+}
+
+/// Room for 30 tasks a second with zygotes, of which each container waits for a few milliseconds.
+fn size_max() -> u32 {
+    32
+}
+
+impl PoolImage {
+    /// This many containers wait, whatever arrives.
+    #[must_use]
+    pub fn fixed(image: impl Into<String>, size: u32) -> Self {
+        Self { image: image.into(), size, size_max: size, backend: None }
+    }
+
+    /// How many containers wait at most.
+    #[must_use]
+    pub fn most(&self) -> u32 {
+        self.size_max.max(self.size)
+    }
 }
 
 /// Settings of the egress proxy.
@@ -176,9 +198,8 @@ impl Default for PoolConfig {
     fn default() -> Self {
         Self {
             images: vec![PoolImage {
-                image: "flowcell/runner:lfx-1.13".into(),
-                size: 4,
-                backend: None,
+                size_max: size_max(),
+                ..PoolImage::fixed("flowcell/runner:lfx-1.13", 4)
             }],
             refill_concurrency: 0,
             memory_bytes_max: 0,
@@ -296,7 +317,7 @@ impl Config {
     #[must_use]
     pub fn containers_max(&self) -> u32 {
         let pools: u32 =
-            self.pool.images.iter().fold(0, |sum, image| sum.saturating_add(image.size));
+            self.pool.images.iter().fold(0, |sum, image| sum.saturating_add(image.most()));
         let wanted = self.slots.saturating_add(pools);
         let affordable = self
             .pool
@@ -387,7 +408,7 @@ mod tests {
     #[test]
     fn memory_bounds_the_number_of_containers() {
         let mut config = Config { slots: 10, ..Config::default() };
-        assert_eq!(config.containers_max(), 14);
+        assert_eq!(config.containers_max(), 42);
         config.pool.memory_bytes_max = 3 * config.limits.memory_bytes + 1;
         assert_eq!(config.containers_max(), 3);
         config.pool.memory_bytes_max = 1;

@@ -130,7 +130,7 @@ pub(crate) fn config(image: &str, dir: &std::path::Path, name: &str) -> Config {
         limits: limits(),
         ..Config::default()
     };
-    config.pool.images = vec![PoolImage { image: image.into(), size: 2, backend: None }];
+    config.pool.images = vec![PoolImage::fixed(image, 2)];
     // The fake runner is no zygote.
     config.sandbox.backend = Backend::Warm;
     config.pool.ready_ms_max = 30_000;

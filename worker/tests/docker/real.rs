@@ -72,7 +72,7 @@ async fn fetches(backend: Backend) {
     }
     let port = server().await;
     let cluster = Cluster::with(|config| {
-        config.pool.images = vec![PoolImage { image: image(), size: 1, backend: None }];
+        config.pool.images = vec![PoolImage::fixed(image(), 1)];
         config.limits = limits();
         config.sandbox.backend = backend;
         config.pool.ready_ms_max = 120_000;

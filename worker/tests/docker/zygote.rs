@@ -23,7 +23,7 @@ async fn cluster_with(
     change: impl FnOnce(&mut flowcell_worker::config::SandboxConfig),
 ) -> Cluster {
     Cluster::with(|config| {
-        config.pool.images = vec![PoolImage { image: image(), size, backend: None }];
+        config.pool.images = vec![PoolImage::fixed(image(), size)];
         config.limits = limits();
         config.sandbox.backend = Backend::Zygote;
         config.sandbox.zygotes = 1;
