@@ -29,7 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &["domain", "proto", "store", "bus", "service", "api", "scheduler", "worker", "migrations"],
     ),
-    ("loadtest", &[]),
+    ("loadtest", &["domain", "proto", "worker"]),
     ("testkit", &[]),
 ];
 
