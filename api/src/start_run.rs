@@ -5,6 +5,8 @@
 //!         transaction ─▶ the message at once; the scheduler's relay repeats it if we die here
 //! ```
 
+use std::collections::BTreeMap;
+
 use bus::Queue;
 use bytes::Bytes;
 use domain::id::RunId;
@@ -14,7 +16,7 @@ use domain::tweaks;
 use proto::message::{RunSubmitted, VERSION};
 use proto::run::RunRequest;
 use serde_json::{Map, Value};
-use store::{Flow, NewRun, NewTask, Tenant};
+use store::{Flow, NewRun, NewTask, Secret, Tenant};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -31,6 +33,8 @@ pub(crate) struct Ask {
     pub(crate) tweaks: Map<String, Value>,
     pub(crate) session_id: Option<String>,
     pub(crate) stream: bool,
+    /// Values in place of stored variables, for this run.
+    pub(crate) variables: BTreeMap<String, Secret>,
 }
 
 /// An accepted run.
@@ -59,14 +63,15 @@ pub(crate) async fn start(
 ) -> Result<Started, Error> {
     let tenant = app.tenant(principal);
     let version = app.versions.current(&tenant, flow).await?;
-    let request = resolve(flow, ask);
+    let run = RunId(Uuid::now_v7());
+    let variables = tenant.seal_for_run(run, &ask.variables).await?;
+    let request = RunRequest { variables, ..resolve(flow, ask) };
     let input_type = input_type(&request.input_type);
     tweaks::check_input(&request.tweaks, request.input_value.is_some(), input_type)?;
     if !request.tweaks.is_empty() {
         // The engine applies them again when it sends a cell out; here they are only tried.
         tweaks::apply(&mut version.graph.clone(), &request.tweaks, request.stream)?;
     }
-    let run = RunId(Uuid::now_v7());
     let task = |cell: &domain::plan::Cell| NewTask {
         cell: cell.id.clone(),
         depends_on: cell.depends_on.clone(),
@@ -119,6 +124,7 @@ fn resolve(flow: &Flow, ask: Ask) -> RunRequest {
         output_component: ask.output_component.unwrap_or_default(),
         tweaks: ask.tweaks,
         stream: ask.stream,
+        variables: BTreeMap::new(),
     }
 }
 

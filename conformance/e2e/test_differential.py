@@ -44,6 +44,7 @@ CORE = (
     "text/plain/*",
     "variable/plain/*",
     "variable/tweak-missing/*",
+    "variable/header-override/plain",
     "live_model/plain/*",
     "live_tool/plain/*",
     "table/plain/*",

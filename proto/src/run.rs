@@ -1,5 +1,7 @@
 //! A request to run a flow, as it is stored with the run.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -26,6 +28,9 @@ pub struct RunRequest {
     /// Whether models are asked to stream.
     #[serde(default)]
     pub stream: bool,
+    /// Values that the caller gave in place of stored variables, sealed for this run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
 }
 
 fn chat() -> String {

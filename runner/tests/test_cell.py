@@ -229,6 +229,19 @@ def test_variables_come_from_the_task_and_are_masked_in_results():
     assert outcome.calls == []
 
 
+def test_what_the_caller_gave_goes_before_stored_variables_and_is_not_shared():
+    body = "self.ctx['seen'] = 1\nself.graph.context['request_variables']['MORE'] = 'x'\nreturn Message(text=self.key)"
+    over = {"variables": {"MY_KEY": "sk-stored"}, "request_variables": {"MY_KEY": "sk-given"}}
+    outcome = run_one("Keys", body, inputs=SECRET, key=KEY, over=over)
+    assert text_out(outcome, "Keys-aaaaa") == "sk-given"
+    assert outcome.result["context"] == {"seen": 1}
+    assert outcome.calls == []
+    # A name that is not stored.
+    over = {"request_variables": {"MY_KEY": "sk-given"}}
+    outcome = run_one("Keys", "return Message(text=self.key)", inputs=SECRET, key=KEY, over=over)
+    assert text_out(outcome, "Keys-aaaaa") == "sk-given"
+
+
 def test_other_variables_are_asked_for():
     outcome = run_one(
         "Keys", "return Message(text=self.key)", Store(variables={"MY_KEY": "sk-asked"}), inputs=SECRET, key=KEY

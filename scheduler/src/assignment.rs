@@ -15,7 +15,7 @@ use proto::frame::{CellResult, EgressBody, FrameLimits, Task};
 use proto::message::{Assignment, AttemptRef, EgressRule};
 use proto::run::RunRequest;
 use serde_json::Value;
-use store::{RunRecord, Tenant, VariableKind, now};
+use store::{RunRecord, Secret, Tenant, VariableKind, now};
 use uuid::Uuid;
 
 use crate::branches;
@@ -62,7 +62,7 @@ pub(crate) async fn prepare(
     } else {
         credentials(&engine.store.tenant(record.tenant)).await?
     };
-    secrets.retain(|name| variables.contains_key(name));
+    secrets.retain(|name| variables.has(name));
     let frame = body.frame(record, task, variables, &egress)?;
     let attempt = AttemptRef { run: record.run.id, task, attempt: frame.attempt };
     Ok(Ok(Box::new(Assignment {
@@ -111,24 +111,54 @@ fn gather(
     Ok(inputs)
 }
 
+/// What a cell may read.
+#[derive(Default)]
+struct Variables {
+    stored: BTreeMap<String, String>,
+    /// What the caller gave for this run.
+    given: BTreeMap<String, String>,
+}
+
+impl Variables {
+    fn is_empty(&self) -> bool {
+        self.stored.is_empty() && self.given.is_empty()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.stored.contains_key(name) || self.given.contains_key(name)
+    }
+}
+
 /// The variables that the cell's fields and chosen models name, as far as they exist: Langflow's
-/// own error for a missing one is raised in the cell.
+/// own error for a missing one is raised in the cell. Of the caller's values it gets those that
+/// its fields name; Langflow looks up a model's provider among stored ones only.
 async fn variables(
     engine: &Engine,
     record: &RunRecord,
     body: &Body<'_>,
-) -> Result<Result<BTreeMap<String, String>, Failure>, Error> {
-    let names: Vec<String> = body.variable_names().into_iter().collect();
-    match engine.store.tenant(record.tenant).reveal(&names).await {
-        Ok(secrets) => Ok(Ok(secrets
-            .into_iter()
-            .map(|(name, secret)| (name, secret.expose().to_owned()))
-            .collect())),
+) -> Result<Result<Variables, Failure>, Error> {
+    let needs = needs(body.graph, body.cell);
+    let mut given = body.request.variables.clone();
+    given.retain(|name, _| needs.variables.contains(name));
+    let providers = needs.providers.into_iter().flat_map(|provider| provider.variables);
+    let names: BTreeSet<String> = needs.variables.into_iter().chain(providers).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    let tenant = engine.store.tenant(record.tenant);
+    let revealed = async {
+        let stored = plain(tenant.reveal(&names).await?);
+        Ok(Variables { stored, given: plain(tenant.reveal_of_run(record.run.id, &given).await?) })
+    };
+    match revealed.await {
+        Ok(variables) => Ok(Ok(variables)),
         Err(error @ store::Error::Undecryptable { .. }) => {
             Ok(Err(Failure::new(FailureKind::InputInvalid, error.to_string())))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn plain(secrets: BTreeMap<String, Secret>) -> BTreeMap<String, String> {
+    secrets.into_iter().map(|(name, secret)| (name, secret.expose().to_owned())).collect()
 }
 
 /// The names of the tenant's variables whose values nobody may see.
@@ -148,17 +178,11 @@ struct Body<'a> {
 }
 
 impl Body<'_> {
-    fn variable_names(&self) -> BTreeSet<String> {
-        let needs = needs(self.graph, self.cell);
-        let providers = needs.providers.into_iter().flat_map(|provider| provider.variables);
-        needs.variables.into_iter().chain(providers).collect()
-    }
-
     fn frame(
         self,
         record: &RunRecord,
         task: u32,
-        variables: BTreeMap<String, String>,
+        variables: Variables,
         egress: &[EgressRule],
     ) -> Result<Task, Error> {
         let off = self.branches.off_members(self.cell);
@@ -183,7 +207,8 @@ impl Body<'_> {
             members,
             inputs: self.inputs,
             parameters,
-            variables,
+            variables: variables.stored,
+            request_variables: variables.given,
             context,
             egress: (!egress.is_empty()).then(|| EgressBody { socket: EGRESS_SOCKET.to_owned() }),
             limits: FrameLimits {

@@ -32,7 +32,10 @@ use proto::message::{
 use serde_json::{Value, json};
 use service::drain::Drain;
 use store::seal::KeyEncryptionKey;
-use store::{NewFlow, NewMessage, NewRun, NewTask, OutboxMessage, Store, Tenant, Transition, now};
+use store::{
+    NewFlow, NewMessage, NewRun, NewTask, NewVariable, OutboxMessage, Secret, Store, Tenant,
+    Transition, VariableKind, now,
+};
 use testkit::database::Database;
 use uuid::Uuid;
 
@@ -69,13 +72,25 @@ impl Cluster {
 
     /// Accepts a run of a graph as the API does.
     async fn submit(&self, data: Value, retry: RetryPolicy, deadline: Duration) -> RunId {
+        self.submit_with(data, BTreeMap::new(), retry, deadline).await
+    }
+
+    /// With values in place of stored variables.
+    async fn submit_with(
+        &self,
+        data: Value,
+        given: BTreeMap<String, Secret>,
+        retry: RetryPolicy,
+        deadline: Duration,
+    ) -> RunId {
         let new = NewFlow { data: data.clone(), ..new_flow() };
         let flow = self.tenant.create_flow(new).await.unwrap();
         let plan = Plan::of(&Graph::read(&data).unwrap()).unwrap();
         let stored = serde_json::to_value(&plan).unwrap();
         let version = self.tenant.put_version(flow.header.id, &data, &stored).await.unwrap();
         let run = RunId(Uuid::now_v7());
-        let request = json!({"input_value": "hello", "session_id": "s1"});
+        let variables = self.tenant.seal_for_run(run, &given).await.unwrap();
+        let request = json!({"input_value": "hello", "session_id": "s1", "variables": variables});
         let tasks = plan
             .cells
             .iter()
@@ -404,6 +419,39 @@ async fn lost_messages_are_made_up_for() {
     let mut lines = log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let last: RunEvent = serde_json::from_slice(lines.next_back().unwrap()).unwrap();
     assert_eq!(last.kind, RunEventKind::RunCompleted);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_gets_the_callers_values_that_its_fields_name() {
+    let mut cluster = Cluster::new().await;
+    let mut data = testkit::flows::graph(&[("Alpha-a", &[])]);
+    for (field, variable) in [("key", "KEY"), ("greeting", "GREETING"), ("other", "MISSING")] {
+        data["nodes"][0]["data"]["node"]["template"][field] = json!({
+            "type": "str", "name": field, "value": variable, "load_from_db": true, "show": true
+        });
+    }
+    for (name, kind) in [
+        ("KEY", VariableKind::Credential),
+        ("UNNAMED", VariableKind::Credential),
+        ("GREETING", VariableKind::Generic),
+    ] {
+        let (name, value) = (name.to_owned(), Secret::new("stored"));
+        let new = NewVariable { name, kind, value, default_fields: vec![] };
+        cluster.tenant.create_variable(new).await.unwrap();
+    }
+    let given = ["KEY", "MISSING", "UNNAMED", "NOWHERE"];
+    let given = given.map(|name| (name.to_owned(), Secret::new("given"))).into();
+    let run = cluster.submit_with(data, given, RetryPolicy::default(), HOUR).await;
+    let taken = cluster.take().await;
+    let texts = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    assert_eq!(taken.task.variables, texts(&[("GREETING", "stored"), ("KEY", "stored")]));
+    assert_eq!(taken.task.request_variables, texts(&[("KEY", "given"), ("MISSING", "given")]));
+    assert_eq!(taken.secrets, ["KEY".to_owned()].into(), "what is secret is secret in either form");
+    cluster.done(&taken).await;
+    cluster.log(run).await;
     cluster.end().await;
 }
 

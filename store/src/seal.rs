@@ -3,6 +3,8 @@
 //! ```text
 //! key file (0600) ── key-encryption key ──wraps──▶ data key of a tenant ──seals──▶ variable
 //!                                       (tenant id)                     (tenant id, name)
+//!                                                 └────seals──▶ variable of one run
+//!                                                               (tenant id, run id, name)
 //! ```
 //!
 //! XChaCha20-Poly1305 with a random 24-byte nonce each time. What is in parentheses is
@@ -17,7 +19,7 @@ mod key_file;
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
-use domain::id::TenantId;
+use domain::id::{RunId, TenantId};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -41,6 +43,15 @@ pub struct KeyEncryptionKey(Arc<Zeroizing<[u8; 32]>>);
 
 /// The key of one tenant's variables.
 pub(crate) struct DataKey(Zeroizing<[u8; 32]>);
+
+/// Where a sealed value is stored; it opens nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// The tenant's variable of this name.
+    Variable(&'a str),
+    /// The value of this name that a caller gave for one run.
+    OfRun(RunId, &'a str),
+}
 
 impl KeyEncryptionKey {
     /// The key with these bytes, where they come from somewhere else than a file.
@@ -100,10 +111,10 @@ impl DataKey {
         Self(random())
     }
 
-    /// The form of a variable's value that may be stored.
-    pub(crate) fn seal(&self, tenant: TenantId, name: &str, value: &Secret) -> Vec<u8> {
+    /// The form of a value that may be stored at this place.
+    pub(crate) fn seal(&self, tenant: TenantId, place: Place<'_>, value: &Secret) -> Vec<u8> {
         let mut sealed = vec![VERSION];
-        sealed.extend(encrypt(&self.0, &variable_context(tenant, name), value.expose().as_bytes()));
+        sealed.extend(encrypt(&self.0, &place.context(tenant), value.expose().as_bytes()));
         sealed
     }
 
@@ -111,11 +122,11 @@ impl DataKey {
     pub(crate) fn open(
         &self,
         tenant: TenantId,
-        name: &str,
+        place: Place<'_>,
         sealed: &[u8],
     ) -> Result<Secret, Unopenable> {
         let rest = sealed.strip_prefix(&[VERSION]).ok_or(Unopenable)?;
-        let plain = decrypt(&self.0, &variable_context(tenant, name), rest)?;
+        let plain = decrypt(&self.0, &place.context(tenant), rest)?;
         std::str::from_utf8(&plain).map(Secret::new).map_err(|_| Unopenable)
     }
 }
@@ -124,9 +135,20 @@ fn data_key_context(tenant: TenantId) -> Vec<u8> {
     [b"flowcell data key\0".as_slice(), tenant.uuid().as_bytes()].concat()
 }
 
-fn variable_context(tenant: TenantId, name: &str) -> Vec<u8> {
-    // The tenant id has a fixed length, so the parts cannot be shifted against each other.
-    [b"flowcell variable\0".as_slice(), tenant.uuid().as_bytes(), name.as_bytes()].concat()
+impl Place<'_> {
+    /// Ids have a fixed length, so the parts cannot be shifted against each other.
+    fn context(self, tenant: TenantId) -> Vec<u8> {
+        let tenant = tenant.uuid();
+        match self {
+            Self::Variable(name) => {
+                [b"flowcell variable\0".as_slice(), tenant.as_bytes(), name.as_bytes()].concat()
+            }
+            Self::OfRun(run, name) => {
+                let (kind, run) = (b"flowcell run variable\0".as_slice(), run.uuid());
+                [kind, tenant.as_bytes(), run.as_bytes(), name.as_bytes()].concat()
+            }
+        }
+    }
 }
 
 fn random() -> Zeroizing<[u8; 32]> {
@@ -165,6 +187,8 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
+    const A: Place<'_> = Place::Variable("A");
+
     fn tenant(n: u128) -> TenantId {
         TenantId(Uuid::from_u128(n))
     }
@@ -172,23 +196,33 @@ mod tests {
     #[test]
     fn a_value_opens_only_where_it_was_sealed() {
         let (key, value) = (DataKey::generate(), Secret::new("s3cret"));
-        let sealed = key.seal(tenant(1), "A", &value);
-        assert_eq!(key.open(tenant(1), "A", &sealed), Ok(value.clone()));
-        assert_eq!(key.open(tenant(1), "B", &sealed), Err(Unopenable), "another name");
-        assert_eq!(key.open(tenant(2), "A", &sealed), Err(Unopenable), "another tenant");
-        assert_eq!(DataKey::generate().open(tenant(1), "A", &sealed), Err(Unopenable));
-        assert_ne!(sealed, key.seal(tenant(1), "A", &value), "a nonce is used once");
+        let sealed = key.seal(tenant(1), A, &value);
+        assert_eq!(key.open(tenant(1), A, &sealed), Ok(value.clone()));
+        assert_eq!(
+            key.open(tenant(1), Place::Variable("B"), &sealed),
+            Err(Unopenable),
+            "another name"
+        );
+        assert_eq!(key.open(tenant(2), A, &sealed), Err(Unopenable), "another tenant");
+        assert_eq!(DataKey::generate().open(tenant(1), A, &sealed), Err(Unopenable));
+        let run = |n| Place::OfRun(RunId(Uuid::from_u128(n)), "A");
+        assert_eq!(key.open(tenant(1), run(1), &sealed), Err(Unopenable), "a run");
+        let of_run = key.seal(tenant(1), run(1), &value);
+        assert_eq!(key.open(tenant(1), run(1), &of_run), Ok(value.clone()));
+        assert_eq!(key.open(tenant(1), run(2), &of_run), Err(Unopenable), "another run");
+        assert_eq!(key.open(tenant(1), A, &of_run), Err(Unopenable), "no run");
+        assert_ne!(sealed, key.seal(tenant(1), A, &value), "a nonce is used once");
     }
 
     #[test]
     fn every_changed_byte_and_every_length_is_refused() {
         let key = DataKey::generate();
-        let sealed = key.seal(tenant(1), "A", &Secret::new("s3cret"));
+        let sealed = key.seal(tenant(1), A, &Secret::new("s3cret"));
         for position in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[position] ^= 1;
-            assert_eq!(key.open(tenant(1), "A", &changed), Err(Unopenable), "byte {position}");
-            assert_eq!(key.open(tenant(1), "A", &sealed[..position]), Err(Unopenable));
+            assert_eq!(key.open(tenant(1), A, &changed), Err(Unopenable), "byte {position}");
+            assert_eq!(key.open(tenant(1), A, &sealed[..position]), Err(Unopenable));
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod messages;
 mod naming;
 pub(crate) mod projects;
 pub(crate) mod results;
+mod run_variables;
 pub(crate) mod run_view;
 pub(crate) mod submit;
 pub(crate) mod users;

@@ -163,5 +163,6 @@ fn ask(wanted: StartRun) -> Ask {
         tweaks: wanted.tweaks,
         session_id: wanted.session_id,
         stream: wanted.stream,
+        ..Ask::default()
     }
 }

@@ -1,16 +1,18 @@
 //! `POST /api/v1/run/{id or endpoint name}`: run a flow and wait for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::failure::Failure;
 use domain::id::RunId;
 use domain::run::RunState;
 use serde_json::json;
-use store::{Flow, RunHeader, Tenant};
+use store::{Flow, RunHeader, Secret, Tenant};
 
 use super::{run_body, run_stream};
 use crate::app::App;
@@ -34,8 +36,10 @@ pub(crate) async fn run(
     let tenant = app.tenant(&principal);
     let flow = find(&tenant, &name).await?;
     let is_stream = params.flag("stream", false)?;
+    let variables = variables(request.headers());
     let mut ask = run_body::read(request).await?;
     ask.stream = is_stream;
+    ask.variables = variables;
     let now = store::now();
     let deadline = now + app.config.sync_run_max();
     let terms = Terms { deadline, idempotency_key: None, now };
@@ -53,6 +57,20 @@ pub(crate) async fn run(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Header names arrive in lower case.
+const VARIABLE: &str = "x-langflow-global-var-";
+
+/// Values that go before stored variables, as Langflow reads them: the rest of the header's name
+/// in upper case, bytes as Latin-1, of several the last.
+fn variables(headers: &HeaderMap) -> BTreeMap<String, Secret> {
+    let given = headers.iter().filter_map(|(name, value)| {
+        let name = name.as_str().strip_prefix(VARIABLE)?.to_uppercase();
+        let value: String = value.as_bytes().iter().copied().map(char::from).collect();
+        Some((name, Secret::new(value)))
+    });
+    given.collect()
 }
 
 /// `POST /api/v1/run/{name}/`: Langflow's router leads to the path without the slash.

@@ -185,6 +185,6 @@ fn ask(body: &Map<String, Value>) -> Ask {
         output_component: text("output_component"),
         tweaks: body.get("tweaks").and_then(Value::as_object).cloned().unwrap_or_default(),
         session_id: text("session_id"),
-        stream: false,
+        ..Ask::default()
     }
 }

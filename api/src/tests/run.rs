@@ -1,8 +1,9 @@
 //! `/api/v1/run`: answers byte for byte as captured, and the ways to read a body.
 
 use axum::body::Body;
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use serde_json::{Value, json};
+use store::{Page, RunFilter};
 
 use super::scheduler::{Script, boom, results_of};
 use super::world::World;
@@ -205,4 +206,34 @@ async fn a_flow_of_somebody_else_does_not_exist() {
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     let detail = Value::from(format!("Flow identifier {flow} not found"));
     assert_eq!(answer.json()["detail"], detail);
+}
+
+#[tokio::test]
+async fn variables_in_headers_are_stored_sealed() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let _player = captured(ECHO).play(&world);
+    let mut request = world.request(Method::POST, "/api/v1/run/echo-ep", Body::from("{}"));
+    let headers = request.headers_mut();
+    for (name, value) in [("Token", "first"), ("TOKEN", "s3cret-\u{e9}"), ("my_name-x", "Bob")] {
+        let name = format!("X-Langflow-Global-Var-{name}").to_lowercase();
+        let value: Vec<u8> = value.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+        headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+    }
+    assert_eq!(world.send(request).await.status, StatusCode::OK);
+
+    let tenant = world.store.tenant(world.admin.tenant);
+    let run = tenant.runs(&RunFilter::default(), Page::first(9)).await.unwrap().items.remove(0).id;
+    let request = tenant.run(run).await.unwrap().request;
+    assert!(!request.to_string().contains("s3cret"), "{request}");
+    let sealed = serde_json::from_value(request["variables"].clone()).unwrap();
+    let opened = tenant.reveal_of_run(run, &sealed).await.unwrap();
+    let opened: Vec<_> = opened.iter().map(|(name, value)| (&**name, value.expose())).collect();
+    assert_eq!(opened, [("MY_NAME-X", "Bob"), ("TOKEN", "s3cret-\u{e9}")]);
+
+    // Without any the request looks as it did before.
+    world.post("/api/v1/run/echo-ep", &json!({})).await;
+    let runs = tenant.runs(&RunFilter::default(), Page::first(9)).await.unwrap().items;
+    let plain = runs.iter().find(|header| header.id != run).unwrap().id;
+    assert_eq!(tenant.run(plain).await.unwrap().request.get("variables"), None);
 }

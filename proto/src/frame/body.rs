@@ -33,6 +33,9 @@ pub struct Task {
     pub parameters: BTreeMap<String, Map<String, Value>>,
     /// Variables this cell may read. Secret.
     pub variables: BTreeMap<String, String>,
+    /// Those that the caller gave for this run; they go before. Secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub request_variables: BTreeMap<String, String>,
     /// The run's shared context.
     pub context: BTreeMap<String, Value>,
     /// How the cell reaches the network, when it may.

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from flowcell_runner.link import Link
 
 
+_REQUEST_VARIABLES = "request_variables"
+
+
 class Cell:
     """One task, from its frame to its result."""
 
@@ -68,6 +71,9 @@ class Cell:
         task = self._task
         try:
             context = {key: decode(value) for key, value in _field(task, "context", dict).items()}
+            if given := task.get(_REQUEST_VARIABLES):
+                # Where Langflow's API puts them; lfx looks here before it asks its service.
+                context[_REQUEST_VARIABLES] = dict(given)
             inputs = {
                 node: {output: decode(value) for output, value in outputs.items()}
                 for node, outputs in _field(task, "inputs", dict).items()
@@ -178,7 +184,9 @@ def _consumers(graph: Graph, node: str) -> dict[str, set[str]]:
 
 async def _encode_context(context: Mapping[str, Any]) -> dict[str, Any]:
     encoder = Encoder()
-    return {str(key): encoder.encode(await drain(value)) for key, value in context.items()}
+    # What the caller gave may be secret: each cell gets its own part, and nothing of it is stored.
+    shared = {str(key): value for key, value in context.items() if key != _REQUEST_VARIABLES}
+    return {key: encoder.encode(await drain(value)) for key, value in shared.items()}
 
 
 def _usage(graph: Graph, members: list[str]) -> dict[str, int] | None:

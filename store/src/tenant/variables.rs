@@ -16,7 +16,7 @@ use crate::clock;
 use crate::entity::{tenant, variable};
 use crate::error::{Doing, Error};
 use crate::json::{from_text, storable, to_text};
-use crate::seal::DataKey;
+use crate::seal::{DataKey, Place};
 use crate::secret::Secret;
 
 /// What a variable is.
@@ -121,7 +121,7 @@ impl Tenant {
             Some(row) => {
                 let mut changed = row.into_active_model();
                 changed.kind = Set(new.kind.name().to_owned());
-                changed.sealed = Set(key.seal(self.id, &new.name, &new.value));
+                changed.sealed = Set(key.seal(self.id, Place::Variable(&new.name), &new.value));
                 changed.default_fields = Set(to_text(&new.default_fields));
                 changed.updated = Set(clock::now().millis());
                 changed.update(&tx).await.doing(DOING)?
@@ -179,7 +179,7 @@ impl Tenant {
                 Some(value) => value,
                 None => self.open(&key, &row)?,
             };
-            changed.sealed = Set(key.seal(self.id, &name, &value));
+            changed.sealed = Set(key.seal(self.id, Place::Variable(&name), &value));
         }
         changed.name = Set(name);
         if let Some(kind) = patch.kind {
@@ -229,12 +229,7 @@ impl Tenant {
         let Some(first) = rows.first() else {
             return Ok(BTreeMap::new());
         };
-        let tenant = tenant::Entity::find_by_id(self.id.uuid())
-            .one(self.store.read())
-            .await
-            .doing(DOING)?
-            .ok_or(Error::NotFound { what: "tenant" })?;
-        let key = self.data_key(&tenant, &first.name)?;
+        let key = self.read_data_key(&first.name).await?;
         rows.iter().map(|row| Ok((row.name.clone(), self.open(&key, row)?))).collect()
     }
 
@@ -263,7 +258,7 @@ impl Tenant {
             tenant: self.id.uuid(),
             name: new.name.clone(),
             kind: new.kind.name().to_owned(),
-            sealed: key.seal(self.id, &new.name, &new.value),
+            sealed: key.seal(self.id, Place::Variable(&new.name), &new.value),
             default_fields: to_text(&new.default_fields),
             created: now,
             updated: now,
@@ -275,6 +270,16 @@ impl Tenant {
         Ok(row)
     }
 
+    /// The tenant's data key, outside of a transaction.
+    pub(super) async fn read_data_key(&self, name: &str) -> Result<DataKey, Error> {
+        let tenant = tenant::Entity::find_by_id(self.id.uuid())
+            .one(self.store.read())
+            .await
+            .doing("reading a data key")?
+            .ok_or(Error::NotFound { what: "tenant" })?;
+        self.data_key(&tenant, name)
+    }
+
     /// The tenant's data key; the error names the variable it was wanted for.
     fn data_key(&self, tenant: &tenant::Model, name: &str) -> Result<DataKey, Error> {
         self.store
@@ -284,7 +289,7 @@ impl Tenant {
     }
 
     fn open(&self, key: &DataKey, row: &variable::Model) -> Result<Secret, Error> {
-        key.open(self.id, &row.name, &row.sealed)
+        key.open(self.id, Place::Variable(&row.name), &row.sealed)
             .map_err(|_| Error::Undecryptable { name: row.name.clone() })
     }
 }

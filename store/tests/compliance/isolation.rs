@@ -219,7 +219,17 @@ async fn runs_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
 async fn people_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
     let rename = VariablePatch { name: Some("mine".into()), ..VariablePatch::default() };
     let names = ["V".to_owned()];
+    let given = [("V".to_owned(), Secret::new("given"))].into();
+    let sealed = rows.owner.tenant.seal_for_run(rows.run, &given).await.unwrap();
     vec![
+        (
+            "reveal_of_run",
+            match t.reveal_of_run(rows.run, &sealed).await {
+                // The bytes in hand are no secret; that they do not open is what counts.
+                Err(Error::Undecryptable { .. }) => Saw::Nothing,
+                other => other.look(),
+            },
+        ),
         ("variables", list(t.variables().await)),
         ("update_variable", t.update_variable(rows.variable, rename).await.look()),
         ("delete_variable", t.delete_variable(rows.variable).await.look()),
@@ -244,6 +254,9 @@ async fn making_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
     let flow = t.create_flow(flow).await.unwrap();
     let theirs = NewFlow { name: "F".into(), owner: Some(rows.user), ..NewFlow::default() };
     let variable = t.create_variable(new_variable()).await;
+    let given = [("V".to_owned(), Secret::new("mine"))].into();
+    let sealed = t.seal_for_run(rows.run, &given).await.unwrap();
+    let opened = t.reveal_of_run(rows.run, &sealed).await.unwrap();
     let user = NewUser { username: "v".into(), password: Secret::new("p"), is_superuser: false };
     let user = t.create_user(user).await.unwrap();
     vec![
@@ -252,6 +265,7 @@ async fn making_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("create_flow", own(flow.header.name == "Echo")),
         ("create_flow", t.create_flow(theirs).await.look()),
         ("create_variable", own(variable.is_ok())),
+        ("seal_for_run", own(opened == given)),
         ("put_variable", own(t.put_variable(new_variable()).await.is_ok())),
         ("create_user", own(t.users().await.unwrap() == [user])),
     ]

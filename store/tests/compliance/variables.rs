@@ -1,5 +1,8 @@
 //! Variables: sealed at rest, opened only where they belong.
 
+use std::collections::BTreeMap;
+
+use domain::id::RunId;
 use sea_orm::{ConnectionTrait, Database, Statement};
 use store::seal::KeyEncryptionKey;
 use store::{Error, NewVariable, Secret, Store, VariableKind, VariablePatch};
@@ -12,6 +15,7 @@ on_both! {
     a_value_opens_only_under_its_name_and_tenant,
     another_key_opens_nothing,
     no_value_is_stored_in_the_clear,
+    values_of_a_run_open_for_that_run_only,
 }
 
 fn variable(name: &str, value: &str) -> NewVariable {
@@ -119,4 +123,23 @@ async fn no_value_is_stored_in_the_clear(f: &Fixture) {
     assert!(!sealed.windows(6).any(|window| window == b"canary"));
     assert_eq!(sealed.len(), 1 + 24 + 13 + 16);
     connection.close().await.unwrap();
+}
+
+async fn values_of_a_run_open_for_that_run_only(f: &Fixture) {
+    let tenant = f.owner("a").await.tenant;
+    let (run, other) = (RunId(Uuid::now_v7()), RunId(Uuid::now_v7()));
+    let values = BTreeMap::from(["A", "B"].map(|name| (name.to_owned(), Secret::new("s3cret"))));
+    let sealed = tenant.seal_for_run(run, &values).await.unwrap();
+    assert_ne!(sealed["A"], sealed["B"]);
+    assert_eq!(tenant.reveal_of_run(run, &sealed).await.unwrap(), values);
+    let refused = |opened| matches!(opened, Err(Error::Undecryptable { name }) if name == "A");
+    assert!(refused(tenant.reveal_of_run(other, &sealed).await), "another run");
+    let moved = BTreeMap::from([("A".to_owned(), sealed["B"].clone())]);
+    assert!(refused(tenant.reveal_of_run(run, &moved).await), "another name");
+    let broken = BTreeMap::from([("A".to_owned(), "no base64!".to_owned())]);
+    assert!(refused(tenant.reveal_of_run(run, &broken).await), "no sealed value");
+    let foreign = f.owner("b").await.tenant;
+    assert!(refused(foreign.reveal_of_run(run, &sealed).await), "another tenant");
+    let none = tenant.seal_for_run(run, &BTreeMap::new()).await.unwrap();
+    assert!(tenant.reveal_of_run(run, &none).await.unwrap().is_empty());
 }

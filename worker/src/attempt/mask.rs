@@ -23,8 +23,9 @@ impl Secrets {
     /// The secrets that come with a task.
     #[must_use]
     pub(crate) fn of(assignment: &Assignment) -> Self {
-        let variables = &assignment.task.variables;
-        Self::new(assignment.secrets.iter().filter_map(|name| variables.get(name)))
+        let task = &assignment.task;
+        let values = |name| [task.variables.get(name), task.request_variables.get(name)];
+        Self::new(assignment.secrets.iter().flat_map(values).flatten())
     }
 
     fn new<'a>(values: impl Iterator<Item = &'a String>) -> Self {

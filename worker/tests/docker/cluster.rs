@@ -208,6 +208,7 @@ impl Cluster {
             inputs: BTreeMap::new(),
             parameters: BTreeMap::new(),
             variables: [("CANARY".to_owned(), CANARY.to_owned())].into(),
+            request_variables: BTreeMap::new(),
             context: BTreeMap::new(),
             egress: None,
             limits: FrameLimits { log_bytes_max: 1 << 20, output_bytes_max: 1 << 22 },
