@@ -34,8 +34,10 @@ pub struct Config {
     /// Whether a plain `/api/v1/run` is cancelled when its caller goes away. Langflow lets it go
     /// on, and callers use that; a streamed run is cancelled in any case, as there.
     pub cancel_abandoned_runs: bool,
-    /// What each cell of a new run may use.
+    /// What each cell of a new run may use, where nothing else is set for its flow or tenant.
     pub cell: CellLimits,
+    /// The most that may be set for a tenant or flow. A worker lowers it further to its own caps.
+    pub cell_max: CellLimits,
     /// How tasks of a new run are retried.
     pub retry: RetryPolicy,
     /// Isolation policy of new runs.
@@ -75,6 +77,7 @@ impl Default for Config {
             secure_cookies: false,
             cancel_abandoned_runs: false,
             cell: CellLimits::default(),
+            cell_max: CellLimits::most(),
             retry: RetryPolicy::default(),
             isolation: Isolation::default(),
         }
