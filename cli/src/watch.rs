@@ -119,6 +119,9 @@ impl Watch {
         if let Some(failure) = &view.failure {
             let component = failure.node.as_deref().unwrap_or("-");
             eprintln!("run {} {} at {component}:\n{}", view.id, view.state, failure.message);
+            if let Some(hint) = &failure.hint {
+                eprintln!("{hint}");
+            }
             return Ok(());
         }
         let answer = view.result.as_ref().and_then(answer);
