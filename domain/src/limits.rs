@@ -5,7 +5,7 @@ mod setting;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use layers::{Ceiling, Effective, Layers, Source, TenantLimits};
 pub use setting::{Overrides, Setting};
@@ -144,6 +144,22 @@ impl CellLimits {
     }
 }
 
+/// Reads a part of the settings that may name only some limits; the others have their defaults.
+///
+/// # Errors
+/// For a name that is no limit, or a value that is no whole number.
+pub fn over_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CellLimits, D::Error> {
+    Ok(Overrides::deserialize(deserializer)?.over(CellLimits::default()))
+}
+
+/// The same over [`CellLimits::most`].
+///
+/// # Errors
+/// As [`over_default`].
+pub fn over_most<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CellLimits, D::Error> {
+    Ok(Overrides::deserialize(deserializer)?.over(CellLimits::most()))
+}
+
 fn open_files() -> u32 {
     OPEN_FILES
 }
@@ -194,6 +210,16 @@ mod tests {
         assert_eq!(serde_json::from_str::<CellLimits>(&text).unwrap(), other);
         let unknown = FIRST.replace("pids", "pigs");
         assert!(serde_json::from_str::<CellLimits>(&unknown).is_err());
+    }
+
+    #[test]
+    fn settings_may_name_only_some() {
+        let read: CellLimits = over_default(serde_json::json!({"pids": 5})).unwrap();
+        assert_eq!(read, CellLimits { pids: 5, ..CellLimits::default() });
+        let read: CellLimits = over_most(serde_json::json!({"cpu_ms": 5})).unwrap();
+        assert_eq!(read, CellLimits { cpu_ms: 5, ..CellLimits::most() });
+        let error = over_most(serde_json::json!({"pigs": 5})).unwrap_err().to_string();
+        assert!(error.contains("pigs") && error.contains("memory_bytes"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::limits::{CellLimits, Setting};
+use domain::limits::{CellLimits, Setting, over_default, over_most};
 use serde::{Deserialize, Serialize};
 
 use crate::egress::Network;
@@ -37,8 +37,10 @@ pub struct Config {
     pub pool: PoolConfig,
     /// The limits that a waiting container is made with; a task with other limits costs an
     /// update of its container (tens of milliseconds) before it starts.
+    #[serde(deserialize_with = "over_default")]
     pub limits: CellLimits,
     /// The most that a task may ask for; more is lowered to this.
+    #[serde(deserialize_with = "over_most")]
     pub caps: CellLimits,
     /// The way out of the cells.
     pub egress: EgressConfig,
@@ -299,6 +301,10 @@ mod tests {
         assert!(error.to_string().contains("unknown field `slot`"), "{error}");
         let error = serde_json::from_str::<Config>(r#"{"pool": {"imags": []}}"#).unwrap_err();
         assert!(error.to_string().contains("imags"), "{error}");
+        let some = r#"{"limits": {"pids": 9}, "caps": {"pids": 10}}"#;
+        let config: Config = serde_json::from_str(some).unwrap();
+        assert_eq!((config.limits.pids, config.limits.cpu_millis), (9, 2_000));
+        assert_eq!((config.caps.pids, config.caps.cpu_millis), (10, 16_000));
     }
 
     #[test]

@@ -111,6 +111,15 @@ impl Overrides {
         self.0.get(&setting).copied()
     }
 
+    /// These limits, with the values that are set here.
+    #[must_use]
+    pub fn over(&self, mut limits: CellLimits) -> CellLimits {
+        for (setting, value) in &self.0 {
+            setting.put(&mut limits, *value);
+        }
+        limits
+    }
+
     /// Whether nothing is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
