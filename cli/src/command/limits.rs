@@ -53,6 +53,9 @@ pub(crate) async fn execute(command: LimitsCommand) -> Result<Exit> {
                 !names.is_empty() && !names.iter().any(|setting| setting.name() == name)
             });
             let view = limits.put(&set).await?;
+            if names.is_empty() {
+                println!("no maximum is set {}", limits.place());
+            }
             for setting in names {
                 println!("{}", line(setting, &view));
             }
