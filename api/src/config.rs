@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use domain::limits::{CellLimits, FLOW_BYTES_MAX, REQUEST_BYTES_MAX};
+use domain::limits::{CellLimits, FLOW_BYTES_MAX, REQUEST_BYTES_MAX, over_default, over_most};
 use domain::retry::RetryPolicy;
 use serde::Deserialize;
 
@@ -34,8 +34,12 @@ pub struct Config {
     /// Whether a plain `/api/v1/run` is cancelled when its caller goes away. Langflow lets it go
     /// on, and callers use that; a streamed run is cancelled in any case, as there.
     pub cancel_abandoned_runs: bool,
-    /// What each cell of a new run may use.
+    /// What each cell of a new run may use, where nothing else is set for its flow or tenant.
+    #[serde(deserialize_with = "over_default")]
     pub cell: CellLimits,
+    /// The most that may be set for a tenant or flow. A worker lowers it further to its own caps.
+    #[serde(deserialize_with = "over_most")]
+    pub cell_max: CellLimits,
     /// How tasks of a new run are retried.
     pub retry: RetryPolicy,
     /// Isolation policy of new runs.
@@ -75,6 +79,7 @@ impl Default for Config {
             secure_cookies: false,
             cancel_abandoned_runs: false,
             cell: CellLimits::default(),
+            cell_max: CellLimits::most(),
             retry: RetryPolicy::default(),
             isolation: Isolation::default(),
         }

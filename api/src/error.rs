@@ -13,6 +13,7 @@ use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use domain::limits::Setting;
 use proto::http::ErrorBody;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -47,6 +48,17 @@ pub(crate) struct Issue {
     pub(crate) expected: Option<&'static str>,
 }
 
+/// A limit that cannot be set so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LimitProblem {
+    /// Where it stands in the body: `limits.pids`.
+    pub(crate) field: String,
+    /// The value as JSON, cut when it is long.
+    pub(crate) value: String,
+    /// What is allowed; nothing, when there is no such limit.
+    pub(crate) range: Option<(u64, u64)>,
+}
+
 /// Why a request is not answered as it wished.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -78,6 +90,8 @@ pub(crate) enum Error {
     Issues(Vec<Issue>),
     #[error("the body is invalid: {0}")]
     BodyInvalid(String),
+    #[error("{} cannot be set", .0.iter().map(|p| p.field.as_str()).collect::<Vec<_>>().join(", "))]
+    LimitsInvalid(Vec<LimitProblem>),
     #[error("the body cannot be parsed")]
     BodyUnreadable,
     #[error("the body is too large")]
@@ -134,6 +148,34 @@ impl Issue {
         let mut value = json!({"type": self.kind, "loc": self.place, "msg": self.message});
         if let (Some(expected), Some(map)) = (self.expected, value.as_object_mut()) {
             map.insert("ctx".to_owned(), json!({"expected": expected}));
+        }
+        value
+    }
+}
+
+impl LimitProblem {
+    /// One sentence: field, value, what is allowed.
+    pub(super) fn message(&self) -> String {
+        let Self { field, value, range } = self;
+        match range {
+            Some((least, most)) => {
+                format!("{field} is {value}; whole numbers from {least} to {most} are allowed")
+            }
+            None => {
+                let names: Vec<&str> = Setting::ALL.into_iter().map(Setting::name).collect();
+                format!("{field} is no limit; there are {}", names.join(", "))
+            }
+        }
+    }
+
+    pub(super) fn to_value(&self) -> Value {
+        let mut value = json!({"field": self.field, "value": self.value});
+        if let (Some((least, most)), Some(map)) = (self.range, value.as_object_mut()) {
+            map.insert("least".to_owned(), least.into());
+            map.insert("most".to_owned(), most.into());
+        }
+        if let Some(map) = value.as_object_mut() {
+            map.insert("message".to_owned(), self.message().into());
         }
         value
     }
@@ -199,6 +241,7 @@ impl Error {
             Self::FlowInvalid { .. }
             | Self::Issues(_)
             | Self::BodyInvalid(_)
+            | Self::LimitsInvalid(_)
             | Self::TweaksRefused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyUnreadable | Self::Refused(_) | Self::TweakConflict(_) => {
                 StatusCode::BAD_REQUEST

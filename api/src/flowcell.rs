@@ -2,6 +2,7 @@
 
 pub(crate) mod egress;
 pub(crate) mod events;
+pub(crate) mod limits;
 pub(crate) mod me;
 pub(crate) mod plan;
 pub(crate) mod runs;

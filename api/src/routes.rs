@@ -10,7 +10,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
-use crate::flowcell::{egress, events, me, plan, runs, ws};
+use crate::flowcell::{egress, events, limits, me, plan, runs, ws};
 use crate::langflow::{api_keys, flows, login, messages, meta, projects, run, upload, variables};
 
 /// How large a body a route takes.
@@ -86,6 +86,12 @@ fn flowcell() -> Vec<Route> {
         get("/api/flowcell/v1/runs/{id}/events", events::get),
         get("/api/flowcell/v1/runs/{id}/ws", ws::get),
         get("/api/flowcell/v1/flows/{flow}/plan", plan::get),
+        get("/api/flowcell/v1/flows/{flow}/limits", limits::get_flow),
+        put("/api/flowcell/v1/flows/{flow}/limits", limits::put_flow),
+        delete("/api/flowcell/v1/flows/{flow}/limits", limits::delete_flow),
+        get("/api/flowcell/v1/limits", limits::get),
+        put("/api/flowcell/v1/limits", limits::put),
+        delete("/api/flowcell/v1/limits", limits::delete),
         get("/api/flowcell/v1/egress", egress::list),
         post("/api/flowcell/v1/egress", egress::allow),
         delete("/api/flowcell/v1/egress", egress::forbid),
@@ -133,6 +139,10 @@ fn get<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route 
 
 fn post<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
     Route::new(Method::POST, MethodFilter::POST, path, handler)
+}
+
+fn put<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route::new(Method::PUT, MethodFilter::PUT, path, handler)
 }
 
 fn patch<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {

@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{Error, internal};
+use crate::flowcell::limits;
 
 /// What a caller asks for, not yet resolved.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +64,7 @@ pub(crate) async fn start(
 ) -> Result<Started, Error> {
     let tenant = app.tenant(principal);
     let version = app.versions.current(&tenant, flow).await?;
+    let limits = limits::of_run(&app.config, &tenant, flow.header.id).await?;
     let run = RunId(Uuid::now_v7());
     let variables = tenant.seal_for_run(run, &ask.variables).await?;
     let request = RunRequest { variables, ..resolve(flow, ask) };
@@ -86,7 +88,7 @@ pub(crate) async fn start(
             .map_err(|error| internal("writing a run request", &error))?,
         deadline: terms.deadline,
         retry: app.config.retry.clone(),
-        limits: app.config.cell.clone(),
+        limits,
         isolation: app.config.isolation.name().to_owned(),
         idempotency_key: terms.idempotency_key,
         submitted_by: Some(principal.user),

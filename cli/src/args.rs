@@ -68,6 +68,9 @@ pub(crate) enum Command {
     /// Say which destinations flows may connect to; nothing is allowed by default.
     #[command(subcommand)]
     Egress(EgressCommand),
+    /// Show and set what the cells of a tenant or of one flow may use.
+    #[command(subcommand)]
+    Limits(LimitsCommand),
     /// Print shell exports of the local server's URL and API key.
     Env(ClientArguments),
     /// Check what this machine needs to run cells, and say what to do.
@@ -340,6 +343,58 @@ pub(crate) enum EgressCommand {
         #[command(flatten)]
         client: ClientArguments,
     },
+}
+
+/// `flowcell limits`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LimitsCommand {
+    /// Show every limit, who set it, and how high it may go.
+    Show {
+        #[command(flatten)]
+        scope: LimitsScope,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set limits; the others stay as they are. Runs that were accepted before keep theirs.
+    #[command(after_help = "Limits: memory, pids, cpu, wall, output, frames, logs, tmp, files, \
+cpu-time, tokens, log-lines, or their names in the API.
+
+Examples:
+  flowcell limits set memory=2GiB wall=30m cpu=1.5       for every flow of the tenant
+  flowcell limits set --flow 'Nightly report' cpu-time=2h
+  flowcell limits set --maximum memory=4GiB              how high users may set their flows")]
+    Set {
+        /// What to set.
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        values: Vec<String>,
+        /// Set the most that flows of the tenant may have.
+        #[arg(long)]
+        maximum: bool,
+        #[command(flatten)]
+        scope: LimitsScope,
+    },
+    /// Unset limits: what is set further away holds again.
+    Unset {
+        /// Which; all of them when none is named.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Unset the most that flows of the tenant may have.
+        #[arg(long)]
+        maximum: bool,
+        #[command(flatten)]
+        scope: LimitsScope,
+    },
+}
+
+/// Whose limits.
+#[derive(Debug, Args)]
+pub(crate) struct LimitsScope {
+    /// Of one flow (id, endpoint name or name); of the tenant without it.
+    #[arg(long, value_name = "FLOW")]
+    pub(crate) flow: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
 }
 
 /// `flowcell doctor`.

@@ -167,10 +167,8 @@ fn describe(status: StatusCode, body: &str) -> String {
             && let Some(problems) = details.as_array()
         {
             for problem in problems {
-                text.push_str(&format!(
-                    "\n  - {}",
-                    problem.as_str().unwrap_or(&problem.to_string())
-                ));
+                let said = problem.as_str().or_else(|| problem.get("message")?.as_str());
+                text.push_str(&format!("\n  - {}", said.unwrap_or(&problem.to_string())));
             }
         }
         return text;

@@ -6,6 +6,7 @@ pub(crate) mod egress;
 pub(crate) mod explain;
 pub(crate) mod flow;
 pub(crate) mod init;
+pub(crate) mod limits;
 pub(crate) mod reap;
 pub(crate) mod run;
 pub(crate) mod serve;
@@ -34,6 +35,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Explain(arguments) => explain::execute(arguments).await,
         Command::Var(command) => var::execute(command).await,
         Command::Egress(command) => egress::execute(command).await,
+        Command::Limits(command) => limits::execute(command).await,
         Command::Env(arguments) => client_env::execute(&arguments),
         Command::Doctor(arguments) => doctor::execute(arguments).await,
         Command::Completions { shell } => {

@@ -161,4 +161,14 @@ mod tests {
     fn an_empty_configuration_is_valid() {
         Settings::load(None).unwrap();
     }
+
+    #[test]
+    fn a_table_of_limits_may_name_only_some() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("flowcell.toml");
+        std::fs::write(&file, "[api.cell]\ncpu_ms = 5\n[worker.caps]\npids = 9\n").unwrap();
+        let settings = Settings::load(Some(&file)).unwrap();
+        assert_eq!((settings.api.cell.cpu_ms, settings.api.cell.pids), (5, 128));
+        assert_eq!((settings.worker.caps.pids, settings.worker.caps.cpu_millis), (9, 16_000));
+    }
 }

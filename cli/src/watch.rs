@@ -125,6 +125,9 @@ impl Watch {
                 "run {} {} at {component}:\n{}",
                 view.id, view.state, failure.message
             ));
+            if let Some(hint) = &failure.hint {
+                output::note(format_args!("{hint}"));
+            }
             return Ok(());
         }
         let answer = view.result.as_ref().and_then(answer);

@@ -24,7 +24,7 @@ SLACK_SECONDS = 20.0
         ("spin", "x", "timed_out", WALL_SECONDS),
         ("hog", "x", "out_of_memory", WALL_SECONDS),
         # Copies of a Python process also cost memory: either limit may come first.
-        ("fork_bomb", "x", "component|out_of_memory", WALL_SECONDS),
+        ("fork_bomb", "x", "too_many_processes|out_of_memory", WALL_SECONDS),
         ("vanish", "0", "exited_early", 5.0),
         ("vanish", "3", "exited_early", 5.0),
         ("bad_import", "x", "package_missing", 5.0),
@@ -49,6 +49,7 @@ def test_the_failure_names_its_figures(flowcell: Flowcell) -> None:
     spun = flowcell.runs.wait(flowcell.run("spin", "x"), seconds=WALL_SECONDS + SLACK_SECONDS)
     assert spun.failure is not None
     assert spun.failure["limit_ms"] == LIMITS.wall_ms
+    assert spun.failure["setting"] == "wall_ms"
     hogged = flowcell.runs.wait(flowcell.run("hog", "x"), seconds=WALL_SECONDS + SLACK_SECONDS)
     assert hogged.failure is not None
     assert hogged.failure["limit_bytes"] == LIMITS.memory_bytes

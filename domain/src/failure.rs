@@ -1,23 +1,29 @@
 //! Every way in which an attempt can fail, each with a name.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use crate::limits::Setting;
 use crate::retry::Cause;
 
 /// Why an attempt, a task or a run failed, fit to be shown to the tenant: no path, secret or
 /// traceback of the platform is in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Written with one more field, `setting`: the limit that was reached, when one was.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Failure {
     /// What kind of failure, with its figures.
     #[serde(flatten)]
     pub kind: FailureKind,
     /// One sentence for people. For an error of a component these are Langflow's own words.
     pub message: String,
+    /// Our own sentence where the message is Langflow's and does not say which limit was reached.
+    #[serde(default)]
+    pub hint: Option<Box<str>>,
     /// The node that failed, when one can be named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub node: Option<String>,
     /// The display name of that node's component.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub component: Option<String>,
 }
 
@@ -65,10 +71,40 @@ pub enum FailureKind {
         /// The limit in bytes.
         limit_bytes: u64,
     },
+    /// A single value is larger than anything that can travel. No setting changes that.
+    ValueTooLarge {
+        /// The limit in bytes.
+        limit_bytes: u64,
+    },
     /// The attempt sent more frames than it may.
     TooManyFrames {
         /// The limit.
         limit: u64,
+    },
+    /// The attempt sent more tokens than it may.
+    TooManyTokens {
+        /// The limit.
+        limit: u64,
+    },
+    /// The attempt used more processor time than it may.
+    CpuTime {
+        /// The limit in milliseconds.
+        limit_ms: u64,
+    },
+    /// The attempt failed after the kernel refused it another process or thread.
+    TooManyProcesses {
+        /// The limit.
+        limit: u64,
+    },
+    /// The component failed because it had too many files open.
+    TooManyOpenFiles {
+        /// The limit of one process.
+        limit: u64,
+    },
+    /// The component failed because `/tmp` was full.
+    DiskFull {
+        /// The limit in bytes.
+        limit_bytes: u64,
     },
     /// The container spoke something else than the frame protocol.
     ProtocolViolation,
@@ -84,7 +120,7 @@ impl Failure {
     /// A failure that names no node.
     #[must_use]
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), node: None, component: None }
+        Self { kind, message: message.into(), hint: None, node: None, component: None }
     }
 
     /// The same failure, naming the node it happened in.
@@ -109,7 +145,13 @@ impl FailureKind {
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::TimedOut { .. } => "timed_out",
             Self::OutputTooLarge { .. } => "output_too_large",
+            Self::ValueTooLarge { .. } => "value_too_large",
             Self::TooManyFrames { .. } => "too_many_frames",
+            Self::TooManyTokens { .. } => "too_many_tokens",
+            Self::CpuTime { .. } => "cpu_time",
+            Self::TooManyProcesses { .. } => "too_many_processes",
+            Self::TooManyOpenFiles { .. } => "too_many_open_files",
+            Self::DiskFull { .. } => "disk_full",
             Self::ProtocolViolation => "protocol_violation",
             Self::StartFailed => "start_failed",
             Self::WorkerLost => "worker_lost",
@@ -133,8 +175,69 @@ impl FailureKind {
             Self::OutOfMemory { .. }
             | Self::TimedOut { .. }
             | Self::OutputTooLarge { .. }
-            | Self::TooManyFrames { .. } => Cause::Limit,
+            | Self::ValueTooLarge { .. }
+            | Self::TooManyFrames { .. }
+            | Self::TooManyTokens { .. }
+            | Self::CpuTime { .. }
+            | Self::TooManyProcesses { .. }
+            | Self::TooManyOpenFiles { .. }
+            | Self::DiskFull { .. } => Cause::Limit,
         }
+    }
+
+    /// The limit that was reached, and that a higher setting would have moved.
+    #[must_use]
+    pub fn setting(&self) -> Option<Setting> {
+        match self {
+            Self::OutOfMemory { .. } => Some(Setting::MemoryBytes),
+            Self::TimedOut { .. } => Some(Setting::WallMs),
+            Self::OutputTooLarge { .. } => Some(Setting::OutputBytesMax),
+            Self::TooManyFrames { .. } => Some(Setting::FramesMax),
+            Self::TooManyTokens { .. } => Some(Setting::TokensMax),
+            Self::CpuTime { .. } => Some(Setting::CpuMs),
+            Self::TooManyProcesses { .. } => Some(Setting::Pids),
+            Self::TooManyOpenFiles { .. } => Some(Setting::OpenFiles),
+            Self::DiskFull { .. } => Some(Setting::TmpfsBytes),
+            Self::Component { .. }
+            | Self::PackageMissing { .. }
+            | Self::InputInvalid
+            | Self::ValueNotPortable { .. }
+            | Self::Unsupported
+            | Self::ExitedEarly { .. }
+            | Self::ValueTooLarge { .. }
+            | Self::ProtocolViolation
+            | Self::StartFailed
+            | Self::WorkerLost
+            | Self::Internal => None,
+        }
+    }
+}
+
+impl Serialize for Failure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            #[serde(flatten)]
+            kind: &'a FailureKind,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            setting: Option<Setting>,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            hint: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            node: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            component: Option<&'a str>,
+        }
+        let written = Written {
+            kind: &self.kind,
+            setting: self.kind.setting(),
+            message: &self.message,
+            hint: self.hint.as_deref(),
+            node: self.node.as_deref(),
+            component: self.component.as_deref(),
+        };
+        written.serialize(serializer)
     }
 }
 
@@ -154,17 +257,36 @@ mod tests {
             FailureKind::OutOfMemory { limit_bytes: 1 },
             FailureKind::TimedOut { limit_ms: 1 },
             FailureKind::OutputTooLarge { limit_bytes: 1 },
+            FailureKind::ValueTooLarge { limit_bytes: 1 },
             FailureKind::TooManyFrames { limit: 1 },
+            FailureKind::TooManyTokens { limit: 1 },
+            FailureKind::CpuTime { limit_ms: 1 },
+            FailureKind::TooManyProcesses { limit: 1 },
+            FailureKind::TooManyOpenFiles { limit: 1 },
+            FailureKind::DiskFull { limit_bytes: 1 },
             FailureKind::ProtocolViolation,
             FailureKind::StartFailed,
             FailureKind::WorkerLost,
             FailureKind::Internal,
         ] {
-            let code = kind.code();
-            let failure = Failure::new(kind, "m").at("N-1");
+            let (code, setting) = (kind.code(), kind.setting());
+            let is_limit = kind.cause() == Cause::Limit;
+            assert_eq!(setting.is_some(), is_limit && code != "value_too_large", "{code}");
+            let hint = setting.map(|setting| format!("see {setting}").into());
+            let failure = Failure { hint, ..Failure::new(kind, "m").at("N-1") };
             let json = serde_json::to_value(&failure).unwrap();
             assert_eq!(json["kind"], code);
+            assert_eq!(json.get("setting"), setting.map(|s| s.name().into()).as_ref());
             assert_eq!(serde_json::from_value::<Failure>(json).unwrap(), failure);
         }
+    }
+
+    #[test]
+    fn a_failure_is_written_as_before_with_its_setting() {
+        let failure = Failure::new(FailureKind::TimedOut { limit_ms: 5 }, "m");
+        let text = serde_json::to_string(&failure).unwrap();
+        assert_eq!(text, r#"{"kind":"timed_out","limit_ms":5,"setting":"wall_ms","message":"m"}"#);
+        let before = r#"{"kind":"timed_out","limit_ms":5,"message":"m"}"#;
+        assert_eq!(serde_json::from_str::<Failure>(before).unwrap(), failure);
     }
 }

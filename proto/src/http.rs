@@ -1,5 +1,7 @@
 //! Bodies of Flowcell's own endpoints, shared by the API and its clients.
 
+use std::collections::BTreeMap;
+
 use domain::failure::Failure;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -119,6 +121,41 @@ pub struct TaskView {
     pub duration_ms: Option<u64>,
     /// Why the last attempt failed.
     pub failure: Option<Failure>,
+}
+
+/// `GET /api/flowcell/v1/limits` and `GET /api/flowcell/v1/flows/{flow}/limits`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitsView {
+    /// What holds, for every limit by its name.
+    pub limits: BTreeMap<String, LimitView>,
+    /// What is set here; the body of a `PUT`.
+    pub set: LimitsSet,
+}
+
+/// What holds for one limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitView {
+    /// The value that a run gets.
+    pub value: u64,
+    /// Who set it: `platform`, `tenant` or `flow`.
+    pub from: String,
+    /// Whose maximum lowered it, when one did: `platform` or `tenant`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowered_by: Option<String>,
+    /// The least that can be set.
+    pub least: u64,
+    /// For a tenant the most that its flows may have, for a flow the most that the caller may set.
+    pub most: u64,
+}
+
+/// What is set for a tenant or a flow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitsSet {
+    /// Values by name.
+    pub limits: BTreeMap<String, u64>,
+    /// The most that flows of the tenant may have; flows have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<BTreeMap<String, u64>>,
 }
 
 /// The one envelope of errors on Flowcell's own endpoints.

@@ -146,6 +146,9 @@ pub struct Figures {
     /// Highest memory use of the container, where the host tells, in bytes.
     #[serde(default)]
     pub memory_peak_bytes: Option<u64>,
+    /// Processor time that its processes used for the task, where the host tells, in milliseconds.
+    #[serde(default)]
+    pub cpu_ms: Option<u64>,
     /// Frames received.
     pub frames: u64,
     /// Bytes received.

@@ -329,7 +329,7 @@ return Message(text="done")
     assert text_out(outcome, "Loud-aaaaa") == "done"
     printed = outcome.text_of("stdout")
     assert len(printed) < 100_200
-    assert printed.count("output limit of 100000 bytes reached") == 1
+    assert printed.count("log_bytes_max of 100000 reached") == 1
     assert max(len(log["text"]) for log in outcome.logs) <= 65536
     assert time.monotonic() - started < 30
 
@@ -375,6 +375,56 @@ def test_output_over_the_limit_is_a_failure_of_its_kind():
     limits = {"log_bytes_max": 0, "output_bytes_max": 10_000}
     outcome = run_one("Big", "return Message(text='x' * 20_000)", over={"limits": limits})
     assert outcome.failure["kind"] == "limit"
+
+
+def limited(body, **limits):
+    return run_one("Limited", body, over={"limits": {"log_bytes_max": 1 << 20, "output_bytes_max": 1 << 20, **limits}})
+
+
+def test_lines_of_output_over_the_limit_are_dropped_and_the_cell_goes_on():
+    body = "import sys\nfor n in range(50_000):\n    print('line', n)\nreturn Message(text='done')"
+    outcome = limited(body, log_lines_max=100)
+    assert text_out(outcome, "Limited-aaaaa") == "done"
+    lines = outcome.text_of("stdout").splitlines()
+    assert lines[:100] == [f"line {n}" for n in range(100)]
+    assert lines[100:] == ["", "[log_lines_max of 100 reached, the rest is dropped]"]
+
+
+def test_open_files_are_lowered_and_an_error_for_too_many_names_the_limit():
+    shown = "import resource\nreturn Message(text=str(resource.getrlimit(resource.RLIMIT_NOFILE)))"
+    assert text_out(limited(shown, open_files=70), "Limited-aaaaa") == "(70, 70)"
+    assert "-1" not in text_out(limited(shown, open_files=1 << 40), "Limited-aaaaa"), "never raised"
+    leak = "files = [open('/dev/null') for _ in range(1000)]"
+    outcome = limited(leak, open_files=70)
+    assert (outcome.failure["kind"], outcome.failure["limit"]) == ("component", "open_files")
+    assert "Too many open files" in outcome.failure["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [
+        ("raise OSError(28, 'No space left on device', '/tmp/x')", "tmpfs_bytes"),
+        (
+            "try:\n    raise OSError(28, 'full')\nexcept OSError as e:\n    raise ValueError('wrapped') from e",
+            "tmpfs_bytes",
+        ),
+        ("raise OSError(28, 'No space left on device', '/dev/shm/x')", None),
+        ('raise RuntimeError("can\'t start new thread")', "pids"),
+        ("raise BlockingIOError(11, 'Resource temporarily unavailable')", "pids"),
+        ("raise FileNotFoundError(2, 'no', '/tmp/x')", None),
+        ("raise ValueError('just wrong')", None),
+    ],
+)
+def test_the_limit_behind_an_error_is_told_beside_its_words(body, limit):
+    outcome = limited(body)
+    assert (outcome.failure["kind"], outcome.failure["limit"]) == ("component", limit)
+
+
+def test_processor_time_ends_a_component_that_computes_in_a_thread():
+    body = "while True:\n    try:\n        pass\n    except BaseException:\n        pass"
+    outcome = limited(body, cpu_ms=200)
+    assert (outcome.failure["kind"], outcome.failure["limit"]) == ("limit", "cpu_ms")
+    assert outcome.exit_code == 0
 
 
 def test_the_shared_context_travels_both_ways_and_only_changes_come_back():

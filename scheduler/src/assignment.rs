@@ -214,6 +214,8 @@ impl Body<'_> {
             limits: FrameLimits {
                 log_bytes_max: record.limits.log_bytes_max,
                 output_bytes_max: record.limits.output_bytes_max,
+                // The rest is the worker's to say: it knows what its containers can have.
+                ..FrameLimits::default()
             },
         })
     }

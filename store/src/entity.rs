@@ -152,6 +152,23 @@ entities! {
         created: i64,
     }
 
+    tenant_limits = "tenant_limits" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant: Uuid,
+        limits: String,
+        maximum: String,
+        updated: i64,
+    }
+
+    flow_limits = "flow_limits" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        flow: Uuid,
+        limits: String,
+        updated: i64,
+    }
+
     payload = "payloads" {
         #[sea_orm(primary_key, auto_increment = false)]
         tenant: Uuid,

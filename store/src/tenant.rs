@@ -6,6 +6,7 @@ pub(crate) mod egress;
 mod flow_names;
 mod flow_view;
 pub(crate) mod flows;
+mod limits;
 pub(crate) mod messages;
 mod naming;
 pub(crate) mod projects;

@@ -11,15 +11,16 @@ mod calls;
 mod events;
 mod mask;
 mod meter;
+mod spent;
 mod verdict;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::failure::Failure;
+use domain::failure::{Failure, FailureKind};
 use domain::limits::CellLimits;
 use proto::event::RunEventKind;
-use proto::frame::{CellResult, Error as FrameError, FromRunner, Log};
+use proto::frame::{CellResult, Error as FrameError, FailureBody, FrameLimits, FromRunner, Log};
 use proto::message::{
     Assignment, AttemptRef, Figures, ReportOutcome, SchedulerReply, WorkerRequestBody,
 };
@@ -27,7 +28,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::config::{Config, capped};
+use crate::config::Config;
 use crate::egress::{Policy, Resolve};
 use crate::pool::{Lent, Pool};
 use crate::sandbox::{FrameReader, Job, Sandbox, SlotSpec};
@@ -35,8 +36,12 @@ use crate::upstream::Upstream;
 use calls::Calls;
 use events::Events;
 use mask::Secrets;
-use meter::{Keep, LOG_NOTICE, Meter};
+use meter::{Keep, Meter, notice};
+use spent::{Spent, Strain};
 
+/// What an attempt that was told to stop has said by then is stored within this time, or not at
+/// all: whoever stopped it may be waiting, and the bus may be the reason.
+const KEEP_MAX: Duration = Duration::from_secs(1);
 /// One try at telling the schedulers that a container has the task.
 const BEGAN_WAIT: Duration = Duration::from_secs(5);
 
@@ -60,11 +65,13 @@ pub(crate) struct Ended {
 /// How the frames of a cell ended.
 enum Close {
     Result(Box<CellResult>),
+    /// The runner says why it has no result.
+    Reported(Box<FailureBody>),
     Failure(Failure),
     /// The stream ended without a final frame.
     Silent,
-    /// Somebody else holds the attempt.
-    Lost,
+    /// Somebody else holds the attempt, or it was told to stop.
+    Stopped,
 }
 
 /// What is fixed for one attempt.
@@ -87,14 +94,14 @@ pub(crate) async fn drive(
         shop,
         attempt: assignment.attempt,
         name: assignment.task.cell.clone(),
-        limits: capped(&assignment.limits, &shop.config.caps),
+        limits: shop.config.granted(&assignment.limits),
         secrets: Arc::new(Secrets::of(&assignment)),
     };
     let spec = cell.spec(&assignment.image);
     let taken =
         stop.run_until_cancelled(shop.pool.take(&spec, shop.config.pool.take_max())).await?;
     match taken {
-        Ok(lent) => stop.run_until_cancelled(Box::pin(cell.run(lent, assignment, claimed))).await?,
+        Ok(lent) => Box::pin(cell.run(lent, assignment, claimed, stop)).await,
         Err(error) => Some(cell.failed(verdict::not_started(&error), Figures::default())),
     }
 }
@@ -114,12 +121,20 @@ impl Cell<'_> {
         Ended { outcome: ReportOutcome::Failed { failure }, figures }
     }
 
-    /// Cancelled by dropping: the container is destroyed, the writer of events stops.
-    async fn run(self, mut lent: Lent, assignment: Assignment, claimed: Instant) -> Option<Ended> {
+    /// Whatever ends it, the container is on its way out at once, and what it said is kept.
+    async fn run(
+        self,
+        mut lent: Lent,
+        assignment: Assignment,
+        claimed: Instant,
+        stop: &CancellationToken,
+    ) -> Option<Ended> {
         let container = lent.container.clone();
         let job = self.job(assignment);
         let mut figures = Figures { container: Some(container.clone()), ..Figures::default() };
-        let running = match self.shop.sandbox.run(&mut lent, job).await {
+        let spent = Spent::begin(lent.cgroup.clone());
+        let begun = stop.run_until_cancelled(self.shop.sandbox.run(&mut lent, job)).await?;
+        let running = match begun {
             Ok(running) => running,
             Err(error) => return Some(self.failed(verdict::not_begun(&error), figures)),
         };
@@ -135,17 +150,25 @@ impl Cell<'_> {
         let mut events = Events::open(self.shop.upstream.clone(), self.attempt);
         let close = {
             let frames = self.listen(running.frames, &mut meter, &mut events, &calls);
-            self.watch(frames, container).await
+            self.watch(frames, &spent, container, stop).await
         };
+        let strain = spent.strain();
         drop(calls);
         figures.run_ms = millis(begun.elapsed());
         figures.frames = meter.frames();
         figures.output_bytes = meter.output_bytes();
         figures.memory_peak_bytes = self.shop.sandbox.memory_peak_bytes(&lent);
-        let outcome = self.outcome(close, &lent).await?;
+        figures.cpu_ms = spent.cpu().map(millis);
+        let outcome = stop.run_until_cancelled(self.outcome(close, strain, &lent)).await.flatten();
         // The container goes before the events are stored: its work is over either way.
         drop(lent);
-        if let Err(error) = events.finish().await {
+        let Some(outcome) = outcome else {
+            if timeout(KEEP_MAX, events.finish()).await.is_err() {
+                tracing::warn!(run.id = %self.attempt.run, "the last events of a stopped attempt are lost");
+            }
+            return None;
+        };
+        if let Err(error) = stop.run_until_cancelled(events.finish()).await? {
             tracing::error!(run.id = %self.attempt.run, %error, "events were not stored");
             return Some(self.failed(verdict::not_stored(), figures));
         }
@@ -162,22 +185,35 @@ impl Cell<'_> {
         });
         let mut task = assignment.task;
         // The runner gives a clearer error than we can, if it knows what we will enforce.
-        task.limits.log_bytes_max = task.limits.log_bytes_max.min(self.limits.log_bytes_max);
-        task.limits.output_bytes_max =
-            task.limits.output_bytes_max.min(self.limits.output_bytes_max);
+        task.limits = FrameLimits {
+            log_bytes_max: task.limits.log_bytes_max.min(self.limits.log_bytes_max),
+            output_bytes_max: task.limits.output_bytes_max.min(self.limits.output_bytes_max),
+            log_lines_max: Some(self.limits.log_lines_max),
+            open_files: Some(self.limits.open_files),
+            cpu_ms: Some(self.limits.cpu_ms),
+        };
         Job { task, limits: self.limits.clone(), egress }
     }
 
-    /// The deadline, and the schedulers' word, over whatever the frames do.
-    async fn watch(&self, frames: impl Future<Output = Close>, container: String) -> Close {
-        let wall = Duration::from_millis(self.limits.wall_ms);
-        let watched = timeout(wall, async {
+    /// Deadline, processor time and the schedulers' word, over whatever the frames do.
+    async fn watch(
+        &self,
+        frames: impl Future<Output = Close>,
+        spent: &Spent,
+        container: String,
+        stop: &CancellationToken,
+    ) -> Close {
+        let (limit_ms, cpu_ms) = (self.limits.wall_ms, self.limits.cpu_ms);
+        let over = |kind| Close::Failure(verdict::over(kind));
+        let watched = timeout(Duration::from_millis(limit_ms), async {
             tokio::select! {
                 close = frames => close,
-                () = self.announce(container) => Close::Lost,
+                () = self.announce(container) => Close::Stopped,
+                () = spent.cpu_over(&self.limits) => over(FailureKind::CpuTime { limit_ms: cpu_ms }),
+                () = stop.cancelled() => Close::Stopped,
             }
         });
-        watched.await.unwrap_or_else(|_| Close::Failure(verdict::timed_out(&self.limits)))
+        watched.await.unwrap_or_else(|_| over(FailureKind::TimedOut { limit_ms }))
     }
 
     /// Tells the schedulers that the task has begun. Returns only when they refuse it.
@@ -220,7 +256,7 @@ impl Cell<'_> {
                 FromRunner::Result(result) => return Close::Result(result),
                 FromRunner::Failure(body) => {
                     let body = self.secrets.mask().failure(body);
-                    return Close::Failure(verdict::reported(body, &self.limits));
+                    return Close::Reported(Box::new(body));
                 }
                 FromRunner::Ready(_) => {
                     return Close::Failure(meter::violation("it reported ready twice"));
@@ -255,9 +291,9 @@ impl Cell<'_> {
         match meter.keep(&text) {
             Keep::All => {}
             Keep::Nothing => return None,
-            Keep::Some(bytes) => {
+            Keep::Some(bytes, limit) => {
                 text.truncate(bytes);
-                text.push_str(LOG_NOTICE);
+                text.push_str(&notice(limit));
             }
         }
         let stream = if log.stream == "stderr" { "stderr" } else { "stdout" };
@@ -269,15 +305,18 @@ impl Cell<'_> {
         })
     }
 
-    async fn outcome(&self, close: Close, lent: &Lent) -> Option<ReportOutcome> {
+    async fn outcome(&self, close: Close, strain: Strain, lent: &Lent) -> Option<ReportOutcome> {
         let failure = match close {
             Close::Result(result) => {
                 let result = self.secrets.mask().result(*result);
                 return Some(ReportOutcome::Done { result });
             }
+            Close::Reported(body) => verdict::reported(*body, &self.limits, strain),
             Close::Failure(failure) => failure,
-            Close::Silent => verdict::silent(self.shop.sandbox.examine(lent).await, &self.limits),
-            Close::Lost => return None,
+            Close::Silent => {
+                verdict::silent(self.shop.sandbox.examine(lent).await, &self.limits, strain)
+            }
+            Close::Stopped => return None,
         };
         Some(ReportOutcome::Failed { failure })
     }

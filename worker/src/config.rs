@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::limits::CellLimits;
+use domain::limits::{CellLimits, Setting, over_default, over_most};
 use serde::{Deserialize, Serialize};
 
 use crate::egress::Network;
@@ -39,8 +39,10 @@ pub struct Config {
     pub pool: PoolConfig,
     /// The limits that a waiting container is made with; a task with other limits costs an
     /// update of its container (tens of milliseconds) before it starts.
+    #[serde(deserialize_with = "over_default")]
     pub limits: CellLimits,
     /// The most that a task may ask for; more is lowered to this.
+    #[serde(deserialize_with = "over_most")]
     pub caps: CellLimits,
     /// The way out of the cells.
     pub egress: EgressConfig,
@@ -179,16 +181,7 @@ impl Default for Config {
             sandbox: SandboxConfig::default(),
             pool: PoolConfig::default(),
             limits: CellLimits::default(),
-            caps: CellLimits {
-                memory_bytes: 16 * 1024 * 1024 * 1024,
-                pids: 4_096,
-                cpu_millis: 16_000,
-                wall_ms: 24 * 60 * 60 * 1_000,
-                output_bytes_max: 1024 * 1024 * 1024,
-                frames_max: 10_000_000,
-                log_bytes_max: 64 * 1024 * 1024,
-                tmpfs_bytes: 4 * 1024 * 1024 * 1024,
-            },
+            caps: CellLimits::most(),
             egress: EgressConfig::default(),
         }
     }
@@ -277,6 +270,11 @@ impl Config {
             ("limits.cpu_millis", u64::from(self.limits.cpu_millis)),
             ("limits.pids", u64::from(self.limits.pids)),
             ("limits.tmpfs_bytes", self.limits.tmpfs_bytes),
+            ("limits.open_files", u64::from(self.limits.open_files)),
+            ("caps.wall_ms", self.caps.wall_ms),
+            ("caps.cpu_ms", self.caps.cpu_ms),
+            ("caps.tokens_max", self.caps.tokens_max),
+            ("caps.frames_max", self.caps.frames_max),
             ("egress.connections_max", u64::from(self.egress.connections_max)),
         ];
         if let Some((field, _)) = numbers.into_iter().find(|(_, value)| *value == 0) {
@@ -294,15 +292,17 @@ impl Config {
     }
 
     fn check_caps(&self) -> Result<(), Error> {
-        let (limits, caps) = (&self.limits, &self.caps);
-        let over = [
-            ("memory_bytes", limits.memory_bytes > caps.memory_bytes),
-            ("pids", limits.pids > caps.pids),
-            ("cpu_millis", limits.cpu_millis > caps.cpu_millis),
-            ("tmpfs_bytes", limits.tmpfs_bytes > caps.tmpfs_bytes),
+        // What a waiting container is made with; the rest is looked at when there is a task.
+        let made_with = [
+            Setting::MemoryBytes,
+            Setting::Pids,
+            Setting::CpuMillis,
+            Setting::TmpfsBytes,
+            Setting::OpenFiles,
         ];
-        match over.into_iter().find(|(_, over)| *over) {
-            Some((field, _)) => Err(Error::OverCap { field }),
+        let over = |setting: &Setting| setting.of(&self.limits) > setting.of(&self.caps);
+        match made_with.into_iter().find(over) {
+            Some(setting) => Err(Error::OverCap { field: setting.name() }),
             None => Ok(()),
         }
     }
@@ -311,6 +311,15 @@ impl Config {
     #[must_use]
     pub fn slot_root(&self) -> PathBuf {
         self.socket_dir.join(&self.name)
+    }
+
+    /// What a task asks for, lowered to what this worker gives.
+    #[must_use]
+    pub fn granted(&self, asked: &CellLimits) -> CellLimits {
+        let mut granted = asked.capped(&self.caps);
+        // Nothing raises it in a container that exists.
+        granted.open_files = granted.open_files.min(self.limits.open_files);
+        granted
     }
 
     /// How many containers may exist at once: running, waiting and starting.
@@ -362,21 +371,6 @@ fn check_name(field: &'static str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a task asks for, lowered to what this worker gives.
-#[must_use]
-pub fn capped(asked: &CellLimits, caps: &CellLimits) -> CellLimits {
-    CellLimits {
-        memory_bytes: asked.memory_bytes.min(caps.memory_bytes),
-        pids: asked.pids.min(caps.pids),
-        cpu_millis: asked.cpu_millis.min(caps.cpu_millis),
-        wall_ms: asked.wall_ms.min(caps.wall_ms),
-        output_bytes_max: asked.output_bytes_max.min(caps.output_bytes_max),
-        frames_max: asked.frames_max.min(caps.frames_max),
-        log_bytes_max: asked.log_bytes_max.min(caps.log_bytes_max),
-        tmpfs_bytes: asked.tmpfs_bytes.min(caps.tmpfs_bytes),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,6 +382,10 @@ mod tests {
         assert!(error.to_string().contains("unknown field `slot`"), "{error}");
         let error = serde_json::from_str::<Config>(r#"{"pool": {"imags": []}}"#).unwrap_err();
         assert!(error.to_string().contains("imags"), "{error}");
+        let some = r#"{"limits": {"pids": 9}, "caps": {"pids": 10}}"#;
+        let config: Config = serde_json::from_str(some).unwrap();
+        assert_eq!((config.limits.pids, config.limits.cpu_millis), (9, 2_000));
+        assert_eq!((config.caps.pids, config.caps.cpu_millis), (10, 16_000));
     }
 
     #[test]
@@ -403,6 +401,26 @@ mod tests {
         let mut wrong = Config::default();
         wrong.caps.memory_bytes = 1;
         assert_eq!(wrong.validate(), Err(Error::OverCap { field: "memory_bytes" }));
+        let mut wrong = Config::default();
+        wrong.caps.open_files = 100;
+        assert_eq!(wrong.validate(), Err(Error::OverCap { field: "open_files" }));
+        let mut wrong = Config::default();
+        wrong.caps.cpu_ms = 0;
+        assert_eq!(wrong.validate(), Err(Error::Zero { field: "caps.cpu_ms" }));
+    }
+
+    #[test]
+    fn a_task_gets_what_it_asks_for_as_far_as_the_worker_gives_it() {
+        let mut config = Config::default();
+        config.caps.cpu_ms = 1_000;
+        let asked = CellLimits {
+            cpu_ms: 2_000,
+            tokens_max: 7,
+            open_files: 60_000,
+            ..CellLimits::default()
+        };
+        let granted = config.granted(&asked);
+        assert_eq!((granted.cpu_ms, granted.tokens_max, granted.open_files), (1_000, 7, 4_096));
     }
 
     #[test]

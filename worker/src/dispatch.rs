@@ -211,7 +211,7 @@ impl Dispatch {
 fn too_large(bytes_max: usize) -> Failure {
     let limit_bytes = u64::try_from(bytes_max).unwrap_or(u64::MAX);
     Failure::new(
-        FailureKind::OutputTooLarge { limit_bytes },
+        FailureKind::ValueTooLarge { limit_bytes },
         format!("the cell's result is larger than {limit_bytes} bytes, the most that can travel"),
     )
 }

@@ -1,6 +1,6 @@
 //! What a cell runs in, whatever makes it: prepare a slot ahead, run one task in it, destroy it.
 
-mod cgroup;
+pub(crate) mod cgroup;
 mod connection;
 pub mod containers;
 mod slot;

@@ -4,7 +4,7 @@ use proto::http::ErrorDetail;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Error, Issue};
+use super::{Error, Issue, LimitProblem};
 
 /// The error for the envelope; `reference` is what an internal one was logged under.
 pub(super) fn detail(error: &Error, reference: Option<Uuid>) -> ErrorDetail {
@@ -37,6 +37,9 @@ fn code_and_action(error: &Error) -> (&'static str, &'static str) {
         Error::NotFound(_) => ("not_found", "check the id: it may have been deleted"),
         Error::Issues(_) | Error::BodyInvalid(_) | Error::BodyUnreadable | Error::Refused(_) => {
             ("body_invalid", "correct the request")
+        }
+        Error::LimitsInvalid(_) => {
+            ("limits_invalid", "correct the values; a superuser may set more than other users")
         }
         Error::BodyTooLarge => {
             ("body_too_large", "send less, or have the limit raised in the configuration")
@@ -71,6 +74,9 @@ fn message(error: &Error, reference: Option<Uuid>) -> String {
         Error::Internal { .. } => {
             format!("something failed here, reference {}", reference.unwrap_or_default())
         }
+        Error::LimitsInvalid(problems) => {
+            problems.first().map_or_else(|| error.to_string(), LimitProblem::message)
+        }
         Error::KeyInvalid(_)
         | Error::SessionInvalid
         | Error::LoginFailed
@@ -89,6 +95,10 @@ fn details(error: &Error) -> Option<Value> {
     match error {
         Error::FlowInvalid { problems } => Some(json!({"problems": problems})),
         Error::TweaksRefused { fields, .. } => Some(json!({"fields": fields})),
+        Error::LimitsInvalid(problems) => {
+            let problems: Vec<Value> = problems.iter().map(LimitProblem::to_value).collect();
+            Some(json!({"problems": problems}))
+        }
         Error::Issues(issues) => {
             let problems: Vec<Value> = issues.iter().map(Issue::to_value).collect();
             Some(json!({"problems": problems}))

@@ -111,6 +111,10 @@ impl World {
         self.send(self.request(Method::POST, path, Body::from(body.to_string()))).await
     }
 
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::PUT, path, Body::from(body.to_string()))).await
+    }
+
     pub(super) async fn patch(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request(Method::PATCH, path, Body::from(body.to_string()))).await
     }

@@ -46,7 +46,7 @@ fn local(file: &Path) -> Result<Vec<(String, Value)>> {
 }
 
 /// A path segment of any text.
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             encoded.push(char::from(byte));

@@ -57,8 +57,15 @@ pub(super) fn echo(seconds: f64) -> Result<Task> {
         inputs: BTreeMap::new(),
         parameters: BTreeMap::new(),
         variables: BTreeMap::new(),
+        request_variables: BTreeMap::new(),
         context: BTreeMap::new(),
         egress: None,
-        limits: FrameLimits { log_bytes_max: 1 << 20, output_bytes_max: 1 << 22 },
+        limits: FrameLimits {
+            log_bytes_max: 1 << 20,
+            log_lines_max: 1_000,
+            output_bytes_max: 1 << 22,
+            open_files: 4_096,
+            cpu_ms: 600_000,
+        },
     })
 }

@@ -52,13 +52,25 @@ pub struct EgressBody {
 }
 
 /// Limits that the runner observes so that a well-behaved cell gets a clear error early; the
-/// worker enforces them in any case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// worker enforces them in any case. Open files are the exception: only the runner can lower them.
+///
+/// Those that may be absent came later: a runner that does not know them ignores them, and one
+/// that misses them does without.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameLimits {
     /// Bytes of standard output and error.
     pub log_bytes_max: u64,
     /// Bytes of results and events.
     pub output_bytes_max: u64,
+    /// Lines of standard output and error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_lines_max: Option<u64>,
+    /// Open files of a process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u32>,
+    /// Processor time in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
 }
 
 /// A runner that has imported everything and waits for its task.
@@ -178,6 +190,9 @@ pub struct LiveValue {
 pub struct FailureBody {
     /// `component`, `import`, `input`, `codec`, `limit` or `internal`.
     pub kind: String,
+    /// The limit that the error seems to come from, by the name of its setting.
+    #[serde(default)]
+    pub limit: Option<String>,
     /// The node that failed.
     #[serde(default)]
     pub node: Option<String>,

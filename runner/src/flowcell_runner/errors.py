@@ -7,6 +7,7 @@ rest of the stack is lfx's and ours.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sysconfig
@@ -55,6 +56,14 @@ class OutputLimitError(Exception):
     """The cell made more output than its limit."""
 
 
+class CpuTimeError(Exception):
+    """The cell computed for longer than its limit."""
+
+
+#: What our own errors say of a limit. `frame` is no setting: nothing larger can travel.
+_LIMITS = {OutputLimitError: "output_bytes_max", PayloadTooLargeError: "frame", CpuTimeError: "cpu_ms"}
+
+
 def failure(
     error: BaseException, *, node: str | None = None, component: str | None = None, source: str = ""
 ) -> dict[str, Any]:
@@ -63,6 +72,7 @@ def failure(
     missing = _missing_package(error)
     return {
         "kind": _kind(error, node, missing),
+        "limit": next(filter(None, map(_limit, _chain(error))), None),
         "node": node,
         "component": component,
         "message": _message(error)[:_TEXT_MAX],
@@ -73,7 +83,7 @@ def failure(
 
 
 def _kind(error: BaseException, node: str | None, missing: str | None) -> str:
-    if any(isinstance(link, OutputLimitError | PayloadTooLargeError) for link in _chain(error)):
+    if any(isinstance(link, OutputLimitError | PayloadTooLargeError | CpuTimeError) for link in _chain(error)):
         return "limit"
     if isinstance(error, InputError):
         return "input"
@@ -82,6 +92,21 @@ def _kind(error: BaseException, node: str | None, missing: str | None) -> str:
     if missing is not None:
         return "import"
     return "component" if node is not None else "internal"
+
+
+def _limit(error: BaseException) -> str | None:
+    """Return the setting of the limit that the error comes from; the worker checks what it can see."""
+    for kind, limit in _LIMITS.items():
+        if isinstance(error, kind):
+            return limit
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "pids"
+    if isinstance(error, OSError):
+        # Of the two places that can be full, only one has a setting.
+        if error.errno == errno.ENOSPC and not str(error.filename or "").startswith("/dev/shm"):  # noqa: S108
+            return "tmpfs_bytes"
+        return {errno.EMFILE: "open_files", errno.EAGAIN: "pids"}.get(error.errno or 0)
+    return None
 
 
 def _message(error: BaseException) -> str:

@@ -29,10 +29,12 @@ _DRAIN_SECONDS = 2.0
 class Capture:
     """Takes over both descriptors from `start` to `stop`."""
 
-    def __init__(self, link: Link, bytes_max: int) -> None:
+    def __init__(self, link: Link, bytes_max: int, lines_max: int | None = None) -> None:
         self._link = link
         self._bytes_max = bytes_max
+        self._lines_max = lines_max
         self._bytes_seen = 0
+        self._lines_seen = 0
         self._full = False
         self._lock = threading.Lock()
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
@@ -78,15 +80,34 @@ class Capture:
         with self._lock:
             if self._full:
                 return
-            room = self._bytes_max - self._bytes_seen
+            room, limit = self._room(chunk)
             self._bytes_seen += len(chunk)
+            self._lines_seen += chunk.count(b"\n")
             if text := decoder.decode(chunk[:room], final or len(chunk) > room):
                 self._link.send(Kind.LOG, {"stream": name, "text": text})
             if len(chunk) > room:
                 self._full = True
                 self._silence()
-                marker = f"\n[output limit of {self._bytes_max} bytes reached, the rest is dropped]\n"
-                self._link.send(Kind.LOG, {"stream": name, "text": marker})
+                self._link.send(Kind.LOG, {"stream": name, "text": f"\n[{limit} reached, the rest is dropped]\n"})
+
+    def _room(self, chunk: bytes) -> tuple[int, str]:
+        """Return how many bytes are kept of the chunk, and the limit that says so."""
+        room, limit = self._bytes_max - self._bytes_seen, f"log_bytes_max of {self._bytes_max}"
+        if self._lines_max is not None:
+            by_lines = _end_of_line(chunk, self._lines_max - self._lines_seen)
+            if by_lines < min(room, len(chunk)):
+                return by_lines, f"log_lines_max of {self._lines_max}"
+        return room, limit
+
+
+def _end_of_line(chunk: bytes, number: int) -> int:
+    """Return where so many lines end in the chunk."""
+    end = 0
+    for _ in range(number):
+        end = chunk.find(b"\n", end) + 1
+        if end == 0:
+            return len(chunk)
+    return end
 
 
 def _text(descriptor: int) -> TextIO:

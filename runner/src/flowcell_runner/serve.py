@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import os
 import platform
 from typing import Any
 
 import flowcell_runner
 from flowcell_runner.cell import Cell
 from flowcell_runner.egress import open_egress
-from flowcell_runner.errors import InputError, failure
+from flowcell_runner.errors import CpuTimeError, InputError, failure
 from flowcell_runner.frames import FrameError, Kind, PayloadTooLargeError
+from flowcell_runner.limits import limit_cpu, lower_open_files
 from flowcell_runner.link import Link, LinkClosedError
 from flowcell_runner.output import Capture
 
@@ -50,9 +52,11 @@ def _ready(import_ms: int) -> dict[str, Any]:
 def _run(task: dict[str, Any], link: Link) -> tuple[Kind, dict[str, Any]]:
     cell: Cell | None = None
     limits = task.get("limits")
-    capture = Capture(link, int(limits["log_bytes_max"]) if isinstance(limits, dict) else 0)
+    limits = limits if isinstance(limits, dict) else {}
+    capture = Capture(link, int(limits.get("log_bytes_max", 0)), limits.get("log_lines_max"))
     capture.start()
     try:
+        _lower_limits(limits, link)
         cell = Cell(task, link)
         _open_egress(task)
         return Kind.RESULT, asyncio.run(cell.run())
@@ -62,6 +66,22 @@ def _run(task: dict[str, Any], link: Link) -> tuple[Kind, dict[str, Any]]:
         return Kind.FAILURE, failure(error, node=node, component=component, source=source)
     finally:
         capture.stop()
+
+
+def _lower_limits(limits: dict[str, Any], link: Link) -> None:
+    # A worker of before sends neither.
+    if (open_files := limits.get("open_files")) is not None:
+        lower_open_files(int(open_files))
+    if (cpu_ms := limits.get("cpu_ms")) is not None:
+        limit_cpu(int(cpu_ms), lambda: _end_for_cpu(link, int(cpu_ms)))
+
+
+def _end_for_cpu(link: Link, limit_ms: int) -> None:
+    """Say why, and end: nothing else stops a component that computes in some other thread."""
+    try:
+        link.send(Kind.FAILURE, failure(CpuTimeError(f"the cell used more than {limit_ms} ms of processor time")))
+    finally:
+        os._exit(EXIT_DONE)
 
 
 def _open_egress(task: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::id::{KeyId, MessageId, ProjectId, RunId, UserId, VariableId};
+use domain::limits::{Overrides, Setting, TenantLimits};
 use domain::run::Command;
 use proto::message::EgressRule;
 use serde_json::json;
@@ -78,6 +79,9 @@ async fn rows(f: &Fixture) -> Rows {
     let variable = tenant.create_variable(new_variable()).await.unwrap().id;
     let message = tenant.store_message(new_message(&owner)).await.unwrap().id;
     let rule = tenant.create_egress_rule(new_rule(&owner)).await.unwrap().id;
+    let limits = TenantLimits { limits: new_limits(), maximum: new_limits() };
+    tenant.set_limits(&limits).await.unwrap();
+    tenant.set_flow_limits(owner.flow, &new_limits()).await.unwrap();
     let mut new = owner.new_run();
     new.idempotency_key = Some("key".into());
     let run = tenant.submit(new).await.unwrap().run;
@@ -117,6 +121,18 @@ fn new_message(owner: &Owner) -> NewMessage {
 fn new_rule(owner: &Owner) -> NewEgressRule {
     let rule = EgressRule { host: "h".into(), port: 1, private: false };
     NewEgressRule { flow: Some(owner.flow), rule }
+}
+
+fn new_limits() -> Overrides {
+    [(Setting::Pids, 9)].into_iter().collect()
+}
+
+/// For limits: whether nothing is set.
+fn unset<T: Default + PartialEq + std::fmt::Debug>(found: Result<T, Error>) -> Saw {
+    match found {
+        Ok(found) if found == T::default() => Saw::Nothing,
+        other => Saw::Something(format!("{other:?}")),
+    }
 }
 
 async fn a_foreign_tenant_sees_nothing(f: &Fixture) {
@@ -182,6 +198,10 @@ async fn flows_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("egress_for", list(t.egress_for(flow).await)),
         ("update_egress_rule", t.update_egress_rule(rows.rule, rule).await.look()),
         ("delete_egress_rule", t.delete_egress_rule(rows.rule).await.look()),
+        ("limits", unset(t.limits().await)),
+        ("flow_limits", t.flow_limits(flow).await.look()),
+        ("set_flow_limits", t.set_flow_limits(flow, &Overrides::default()).await.look()),
+        ("limits_for", unset(t.limits_for(flow).await)),
     ]
 }
 
@@ -268,6 +288,7 @@ async fn making_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("seal_for_run", own(opened == given)),
         ("put_variable", own(t.put_variable(new_variable()).await.is_ok())),
         ("create_user", own(t.users().await.unwrap() == [user])),
+        ("set_limits", own(t.set_limits(&TenantLimits::default()).await.is_ok())),
     ]
 }
 
@@ -284,7 +305,8 @@ async fn snapshot(rows: &Rows) -> String {
     let chat = t.messages(&MessageFilter::default()).await.unwrap();
     let runs = (t.run(rows.run).await.unwrap(), results, t.egress_rules().await.unwrap());
     let log = t.event_log(rows.run).await.unwrap();
-    format!("{seen:?} {people:?} {chat:?} {runs:?} {log:?} {:?}", t.variables().await.unwrap())
+    let limits = (t.limits_for(rows.owner.flow).await.unwrap(), t.variables().await.unwrap());
+    format!("{seen:?} {people:?} {chat:?} {runs:?} {log:?} {limits:?}")
 }
 
 /// The public methods of `Tenant`, read from the source.

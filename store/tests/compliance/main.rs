@@ -37,6 +37,7 @@ mod flows;
 mod identity;
 mod intake;
 mod isolation;
+mod limits;
 mod messages;
 mod rate;
 mod schema;

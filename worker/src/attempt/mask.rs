@@ -141,6 +141,8 @@ impl Mask {
         let mask = |text: Option<String>| text.map(|text| self.text(text));
         FailureBody {
             kind: failure.kind,
+            // One of a few names that we know, or ignored.
+            limit: failure.limit,
             node: mask(failure.node),
             component: mask(failure.component),
             message: self.text(failure.message),
@@ -211,6 +213,7 @@ mod tests {
         let said = || Some(CANARY.to_owned());
         let failure = FailureBody {
             kind: "component".into(),
+            limit: None,
             node: said(),
             component: said(),
             message: CANARY.into(),

@@ -1,30 +1,52 @@
 //! How an attempt ended, in words a tenant can act on. Pure.
 
 use domain::failure::{Failure, FailureKind};
-use domain::limits::CellLimits;
+use domain::limits::{CellLimits, FRAME_BYTES_MAX, Setting};
 use proto::frame::FailureBody;
 
+use super::spent::Strain;
 use crate::{pool, sandbox};
 
 /// Longest message or name taken over from a runner.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// A failure that the runner reported.
-pub(super) fn reported(body: FailureBody, limits: &CellLimits) -> Failure {
+/// What a shell adds to a signal's number, and so does the engine.
+const SIGNAL_EXIT: i64 = 128;
+/// The signal of a process at its `RLIMIT_CPU`, which the runner sets a little above `cpu_ms`.
+const SIGXCPU: i64 = 24;
+
+/// A failure that the runner reported. Its word about a limit is taken where the kernel's cannot
+/// be had: user code could forge it, and would only rename its own failure.
+pub(super) fn reported(body: FailureBody, limits: &CellLimits, strain: Strain) -> Failure {
     let exception = clip(body.exception.unwrap_or_default());
+    let claimed = body.limit.as_deref();
+    let setting = claimed.and_then(Setting::named);
     let kind = match body.kind.as_str() {
-        "component" => FailureKind::Component { exception },
+        kind @ ("component" | "internal") => {
+            let otherwise = match kind {
+                "component" => FailureKind::Component { exception },
+                _ => FailureKind::Internal,
+            };
+            behind(setting, limits, strain).unwrap_or(otherwise)
+        }
         "import" => match body.package {
             Some(package) => FailureKind::PackageMissing { package: clip(package) },
             None => FailureKind::Component { exception },
         },
         "input" => FailureKind::InputInvalid,
         "codec" => FailureKind::ValueNotPortable { value_type: exception },
+        "limit" if claimed == Some("frame") => {
+            let limit_bytes = u64::try_from(FRAME_BYTES_MAX).unwrap_or(u64::MAX);
+            FailureKind::ValueTooLarge { limit_bytes }
+        }
+        "limit" if setting == Some(Setting::CpuMs) => {
+            FailureKind::CpuTime { limit_ms: limits.cpu_ms }
+        }
         "limit" => FailureKind::OutputTooLarge { limit_bytes: limits.output_bytes_max },
-        "internal" => FailureKind::Internal,
         _ => FailureKind::ProtocolViolation,
     };
     Failure {
+        hint: hint(&kind),
         kind,
         message: clip(body.message),
         node: body.node.map(clip),
@@ -32,28 +54,110 @@ pub(super) fn reported(body: FailureBody, limits: &CellLimits) -> Failure {
     }
 }
 
+/// The limit behind an error that says nothing of it: a fork that fails in a library, a child that
+/// was killed.
+fn behind(claimed: Option<Setting>, limits: &CellLimits, strain: Strain) -> Option<FailureKind> {
+    if claimed == Some(Setting::TmpfsBytes) {
+        return Some(FailureKind::DiskFull { limit_bytes: limits.tmpfs_bytes });
+    }
+    if claimed == Some(Setting::OpenFiles) {
+        return Some(FailureKind::TooManyOpenFiles { limit: limits.open_files.into() });
+    }
+    if strain.forks_refused.unwrap_or(claimed == Some(Setting::Pids)) {
+        return Some(FailureKind::TooManyProcesses { limit: limits.pids.into() });
+    }
+    if strain.out_of_memory == Some(true) {
+        return Some(FailureKind::OutOfMemory { limit_bytes: limits.memory_bytes });
+    }
+    None
+}
+
 /// The runner's connection ended without a final frame.
-pub(super) fn silent(evidence: sandbox::Evidence, limits: &CellLimits) -> Failure {
-    if evidence.out_of_memory == Some(true) {
-        return out_of_memory(limits.memory_bytes);
+pub(super) fn silent(evidence: sandbox::Evidence, limits: &CellLimits, strain: Strain) -> Failure {
+    let processes = FailureKind::TooManyProcesses { limit: limits.pids.into() };
+    let forks_refused = strain.forks_refused == Some(true);
+    if evidence.out_of_memory == Some(true) || strain.out_of_memory == Some(true) {
+        let failure = over(FailureKind::OutOfMemory { limit_bytes: limits.memory_bytes });
+        let hint = if forks_refused { hint(&processes) } else { None };
+        return Failure { hint, ..failure };
+    }
+    if forks_refused {
+        return over(processes);
     }
     let exit_code = evidence.exit_code;
     let message = match exit_code {
+        Some(code) if code == SIGNAL_EXIT + SIGXCPU => {
+            return over(FailureKind::CpuTime { limit_ms: limits.cpu_ms });
+        }
         Some(code) => format!("the cell's process ended with exit code {code} and gave no result"),
         None => "the cell closed its connection and gave no result".to_owned(),
     };
     Failure::new(FailureKind::ExitedEarly { exit_code }, message)
 }
 
-pub(super) fn timed_out(limits: &CellLimits) -> Failure {
-    let limit_ms = limits.wall_ms;
-    Failure::new(
-        FailureKind::TimedOut { limit_ms },
-        format!(
-            "the cell did not finish within {limit_ms} ms; the limit is `wall_ms`, or the rest \
-             of the run's deadline"
-        ),
-    )
+/// A limit was reached: figure and setting in one sentence.
+pub(super) fn over(kind: FailureKind) -> Failure {
+    let message = sentence(&kind).unwrap_or_else(|| kind.code().to_owned());
+    Failure::new(kind, message)
+}
+
+/// The sentence for a failure whose message is somebody else's, when a setting would move it.
+fn hint(kind: &FailureKind) -> Option<Box<str>> {
+    kind.setting().and_then(|_| sentence(kind)).map(String::into_boxed_str)
+}
+
+fn sentence(kind: &FailureKind) -> Option<String> {
+    let what = match kind {
+        FailureKind::OutOfMemory { limit_bytes } => {
+            format!("the cell used more than {limit_bytes} bytes of memory")
+        }
+        FailureKind::TimedOut { limit_ms } => {
+            return Some(format!(
+                "the cell did not finish within {limit_ms} ms; the limit is `wall_ms`, or the \
+                 rest of the run's deadline"
+            ));
+        }
+        FailureKind::OutputTooLarge { limit_bytes } => {
+            format!("the cell sent more than {limit_bytes} bytes of results and events")
+        }
+        FailureKind::ValueTooLarge { limit_bytes } => {
+            return Some(format!(
+                "the cell sent a single value of more than {limit_bytes} bytes, which is the \
+                 most that can travel"
+            ));
+        }
+        FailureKind::TooManyFrames { limit } => {
+            format!("the cell sent more than {limit} frames (events, log lines and calls)")
+        }
+        FailureKind::TooManyTokens { limit } => {
+            format!("the cell sent more than {limit} `token` events")
+        }
+        FailureKind::CpuTime { limit_ms } => {
+            format!("the cell used more than {limit_ms} ms of processor time")
+        }
+        FailureKind::TooManyProcesses { limit } => {
+            format!("the cell wanted more than {limit} processes and threads")
+        }
+        FailureKind::TooManyOpenFiles { limit } => {
+            format!("a process of the cell had {limit} files and sockets open and wanted more")
+        }
+        FailureKind::DiskFull { limit_bytes } => {
+            format!(
+                "the cell wanted more than {limit_bytes} bytes in `/tmp`, the only place to write"
+            )
+        }
+        FailureKind::Component { .. }
+        | FailureKind::PackageMissing { .. }
+        | FailureKind::InputInvalid
+        | FailureKind::ValueNotPortable { .. }
+        | FailureKind::Unsupported
+        | FailureKind::ExitedEarly { .. }
+        | FailureKind::ProtocolViolation
+        | FailureKind::StartFailed
+        | FailureKind::WorkerLost
+        | FailureKind::Internal => return None,
+    };
+    kind.setting().map(|setting| format!("{what}; the limit is `{setting}`"))
 }
 
 /// No container, or none that could take the task.
@@ -81,15 +185,6 @@ pub(super) fn not_stored() -> Failure {
     Failure::new(FailureKind::Internal, "the events of the cell could not be stored")
 }
 
-fn out_of_memory(limit_bytes: u64) -> Failure {
-    Failure::new(
-        FailureKind::OutOfMemory { limit_bytes },
-        format!(
-            "the cell used more than {limit_bytes} bytes of memory; the limit is `memory_bytes`"
-        ),
-    )
-}
-
 fn clip(mut text: String) -> String {
     if text.len() > TEXT_BYTES_MAX {
         let end = (0..=TEXT_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -103,9 +198,12 @@ fn clip(mut text: String) -> String {
 mod tests {
     use super::*;
 
+    const SEEN: Strain = Strain { forks_refused: Some(false), out_of_memory: Some(false) };
+
     fn body(kind: &str) -> FailureBody {
         FailureBody {
             kind: kind.into(),
+            limit: None,
             node: Some("N-1".into()),
             component: Some("Boom".into()),
             message: "Error building Component Boom".into(),
@@ -117,8 +215,9 @@ mod tests {
 
     #[test]
     fn every_kind_of_the_runner_has_its_own() {
+        let limits = CellLimits::default();
         let codes = ["component", "import", "input", "codec", "limit", "internal", "other"]
-            .map(|kind| reported(body(kind), &CellLimits::default()).kind.code());
+            .map(|kind| reported(body(kind), &limits, SEEN).kind.code());
         let expected = [
             "component",
             "package_missing",
@@ -129,29 +228,76 @@ mod tests {
             "protocol_violation",
         ];
         assert_eq!(codes, expected);
-        let failure = reported(body("component"), &CellLimits::default());
-        assert_eq!(failure.message, "Error building Component Boom");
+        let failure = reported(body("component"), &limits, SEEN);
+        assert_eq!(
+            (failure.message.as_str(), failure.hint),
+            ("Error building Component Boom", None)
+        );
         assert_eq!(failure.node.as_deref(), Some("N-1"));
+    }
+
+    #[test]
+    fn a_limit_behind_an_error_is_named_beside_langflows_words() {
+        let limits = CellLimits::default();
+        let unseen = Strain::default();
+        let forks = Strain { forks_refused: Some(true), ..SEEN };
+        let memory = Strain { out_of_memory: Some(true), ..SEEN };
+        for (kind, limit, strain, code, setting) in [
+            ("component", Some("tmpfs_bytes"), SEEN, "disk_full", "`tmpfs_bytes`"),
+            ("component", Some("open_files"), SEEN, "too_many_open_files", "`open_files`"),
+            ("internal", Some("open_files"), SEEN, "too_many_open_files", "`open_files`"),
+            ("component", Some("pids"), unseen, "too_many_processes", "`pids`"),
+            ("component", None, forks, "too_many_processes", "`pids`"),
+            ("component", None, memory, "out_of_memory", "`memory_bytes`"),
+            ("limit", Some("cpu_ms"), SEEN, "cpu_time", "`cpu_ms`"),
+            ("limit", Some("output_bytes_max"), SEEN, "output_too_large", "`output_bytes_max`"),
+        ] {
+            let limit = limit.map(str::to_owned);
+            let failure = reported(FailureBody { limit, ..body(kind) }, &limits, strain);
+            assert_eq!(failure.kind.code(), code);
+            assert_eq!(failure.message, "Error building Component Boom");
+            assert!(failure.hint.unwrap().contains(setting));
+        }
+        for (kind, limit, strain, code) in [
+            // The kernel knows better.
+            ("component", "pids", SEEN, "component"),
+            ("component", "wall_ms", unseen, "component"),
+            ("component", "nonsense", unseen, "component"),
+            ("limit", "frame", SEEN, "value_too_large"),
+        ] {
+            let claim = FailureBody { limit: Some(limit.into()), ..body(kind) };
+            let failure = reported(claim, &limits, strain);
+            assert_eq!((failure.kind.code(), failure.hint), (code, None));
+        }
     }
 
     #[test]
     fn long_words_are_cut() {
         let long = FailureBody { message: "ä".repeat(TEXT_BYTES_MAX), ..body("component") };
-        let failure = reported(long, &CellLimits::default());
+        let failure = reported(long, &CellLimits::default(), SEEN);
         assert!(failure.message.len() <= TEXT_BYTES_MAX + 3 && failure.message.ends_with('…'));
     }
 
     #[test]
     fn a_silent_end_is_told_apart() {
         let limits = CellLimits::default();
-        let of = |exit_code, out_of_memory| {
-            silent(sandbox::Evidence { exit_code, out_of_memory }, &limits).kind
+        let of = |exit_code, out_of_memory, strain| {
+            silent(sandbox::Evidence { exit_code, out_of_memory }, &limits, strain)
         };
-        assert_eq!(of(Some(3), Some(false)), FailureKind::ExitedEarly { exit_code: Some(3) });
-        assert_eq!(of(None, None), FailureKind::ExitedEarly { exit_code: None });
-        assert_eq!(
-            of(Some(137), Some(true)),
-            FailureKind::OutOfMemory { limit_bytes: limits.memory_bytes }
-        );
+        let early = of(Some(3), Some(false), SEEN);
+        assert_eq!(early.kind, FailureKind::ExitedEarly { exit_code: Some(3) });
+        let early = of(None, None, Strain::default());
+        assert_eq!(early.kind, FailureKind::ExitedEarly { exit_code: None });
+        let memory = FailureKind::OutOfMemory { limit_bytes: limits.memory_bytes };
+        assert_eq!(of(Some(137), Some(true), SEEN).kind, memory);
+        let processor = FailureKind::CpuTime { limit_ms: limits.cpu_ms };
+        assert_eq!(of(Some(152), Some(false), SEEN).kind, processor);
+        let refused = Strain { forks_refused: Some(true), ..SEEN };
+        let forks = of(Some(1), Some(false), refused);
+        assert_eq!(forks.kind, FailureKind::TooManyProcesses { limit: 128 });
+        assert!(forks.message.contains("128") && forks.message.contains("`pids`"));
+        let both = of(Some(137), Some(true), refused);
+        assert_eq!(both.kind, memory, "what ended it comes first");
+        assert!(both.hint.unwrap().contains("`pids`"));
     }
 }

@@ -4,6 +4,7 @@
 //! counter is read instead. Everything here is best effort: `None` means "cannot be seen".
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where Linux mounts the hierarchies.
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -17,6 +18,10 @@ pub(crate) enum Cgroup {
         memory: PathBuf,
         /// Of the processor controller.
         cpu: PathBuf,
+        /// Of the controller that counts processor time, where there is one.
+        cpuacct: Option<PathBuf>,
+        /// Of the controller that counts processes, where there is one.
+        pids: Option<PathBuf>,
     },
     /// One directory.
     V2 {
@@ -36,6 +41,7 @@ impl Cgroup {
     /// Reads `/proc/<pid>/cgroup`. A root group or one outside of our view is no container's.
     fn parse(text: &str, mount: &Path) -> Option<Self> {
         let (mut memory, mut cpu, mut unified) = (None, None, None);
+        let (mut cpuacct, mut pids) = (None, None);
         for line in text.lines() {
             let mut fields = line.splitn(3, ':');
             let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -50,12 +56,14 @@ impl Cgroup {
                 match controller {
                     "memory" => memory = Some(mount.join("memory").join(relative)),
                     "cpu" => cpu = Some(mount.join("cpu").join(relative)),
+                    "cpuacct" => cpuacct = Some(mount.join("cpuacct").join(relative)),
+                    "pids" => pids = Some(mount.join("pids").join(relative)),
                     _ => {}
                 }
             }
         }
         match (memory, cpu, unified) {
-            (Some(memory), Some(cpu), _) => Some(Self::V1 { memory, cpu }),
+            (Some(memory), Some(cpu), _) => Some(Self::V1 { memory, cpu, cpuacct, pids }),
             (None, None, Some(path)) => Some(Self::V2 { path }),
             _ => None,
         }
@@ -78,7 +86,7 @@ impl Cgroup {
     /// How many processes the kernel killed here for memory.
     pub(crate) fn oom_kills(&self) -> Option<u64> {
         let text = std::fs::read_to_string(self.memory_dir().join(self.oom_file())).ok()?;
-        oom_kills_in(&text)
+        counter("oom_kill", &text)
     }
 
     /// Highest memory use, in bytes.
@@ -88,6 +96,29 @@ impl Cgroup {
             Self::V2 { .. } => "memory.peak",
         };
         std::fs::read_to_string(self.memory_dir().join(file)).ok()?.trim().parse().ok()
+    }
+
+    /// Processor time of all its processes since it was made, ended ones included.
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        match self {
+            Self::V1 { cpuacct, .. } => {
+                let text = std::fs::read_to_string(cpuacct.as_ref()?.join("cpuacct.usage")).ok()?;
+                text.trim().parse().ok().map(Duration::from_nanos)
+            }
+            Self::V2 { path } => {
+                let text = std::fs::read_to_string(path.join("cpu.stat")).ok()?;
+                counter("usage_usec", &text).map(Duration::from_micros)
+            }
+        }
+    }
+
+    /// How often the kernel refused a new process or thread because of the group's limit.
+    pub(crate) fn forks_refused(&self) -> Option<u64> {
+        let directory = match self {
+            Self::V1 { pids, .. } => pids.as_ref()?,
+            Self::V2 { path } => path,
+        };
+        counter("max", &std::fs::read_to_string(directory.join("pids.events")).ok()?)
     }
 
     /// Sets the share of the processor against other groups, given in the engine's `CpuShares`.
@@ -100,8 +131,10 @@ impl Cgroup {
     }
 }
 
-fn oom_kills_in(text: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+/// The value of one line of a file of names and numbers.
+fn counter(name: &str, text: &str) -> Option<u64> {
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+    text.lines().find_map(value)
 }
 
 /// The OCI runtimes' conversion of shares (2…262144) to weight (1…10000).
@@ -119,12 +152,15 @@ mod tests {
 
     #[test]
     fn both_versions_are_found() {
-        let v1 = "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/x\n0::/init\n";
+        let v1 = "6:pids:/docker/abc\n5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n\
+                  1:name=systemd:/x\n0::/init\n";
         assert_eq!(
             parse(v1),
             Some(Cgroup::V1 {
                 memory: "/c/memory/docker/abc".into(),
-                cpu: "/c/cpu/docker/abc".into()
+                cpu: "/c/cpu/docker/abc".into(),
+                cpuacct: Some("/c/cpuacct/docker/abc".into()),
+                pids: Some("/c/pids/docker/abc".into()),
             })
         );
         let v2 = "0::/system.slice/docker-abc.scope\n";
@@ -141,12 +177,15 @@ mod tests {
 
     #[test]
     fn the_kernels_counter_is_read_in_both_forms() {
-        assert_eq!(oom_kills_in("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"), Some(2));
+        let oom_kills = |text| counter("oom_kill", text);
+        assert_eq!(oom_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"), Some(2));
         assert_eq!(
-            oom_kills_in("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"),
+            oom_kills("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"),
             Some(1)
         );
-        assert_eq!(oom_kills_in("oom_kill_disable 0\n"), None);
+        assert_eq!(oom_kills("oom_kill_disable 0\n"), None);
+        assert_eq!(counter("max", "max 3\n"), Some(3));
+        assert_eq!(counter("usage_usec", "usage_usec 12\nuser_usec 5\n"), Some(12));
     }
 
     #[test]

@@ -148,6 +148,7 @@ pub(crate) fn limits() -> CellLimits {
         frames_max: 10_000,
         log_bytes_max: 100_000,
         tmpfs_bytes: 4 * 1024 * 1024,
+        ..CellLimits::default()
     }
 }
 
@@ -211,7 +212,11 @@ impl Cluster {
             request_variables: BTreeMap::new(),
             context: BTreeMap::new(),
             egress: None,
-            limits: FrameLimits { log_bytes_max: 1 << 20, output_bytes_max: 1 << 22 },
+            limits: FrameLimits {
+                log_bytes_max: 1 << 20,
+                output_bytes_max: 1 << 22,
+                ..FrameLimits::default()
+            },
         };
         Assignment {
             secrets: task.variables.keys().cloned().collect(),

@@ -4,68 +4,35 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-use flowcell_worker::config::{Backend, PoolImage};
-use proto::frame::Task;
-use proto::message::{Assignment, ReportOutcome};
+use flowcell_worker::config::{Backend, SandboxConfig};
+use proto::message::ReportOutcome;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, containers_of};
-use crate::real::{image, is_built, limits};
-use crate::skip;
+use crate::real::{component, real_with};
 
-/// A worker whose cells are forked.
-async fn cluster(size: u32) -> Cluster {
-    cluster_with(size, |_| {}).await
+/// A worker whose cells are forked, all from one zygote.
+async fn forking(size: u32, change: impl FnOnce(&mut SandboxConfig)) -> Option<Cluster> {
+    let one = |sandbox: &mut SandboxConfig| {
+        sandbox.zygotes = 1;
+        change(sandbox);
+    };
+    real_with(size, Backend::Zygote, one).await
 }
 
-async fn cluster_with(
-    size: u32,
-    change: impl FnOnce(&mut flowcell_worker::config::SandboxConfig),
-) -> Cluster {
-    Cluster::with(|config| {
-        config.pool.images = vec![PoolImage::fixed(image(), size)];
-        config.limits = limits();
-        config.sandbox.backend = Backend::Zygote;
-        config.sandbox.zygotes = 1;
-        config.pool.ready_ms_max = 120_000;
-        config.pool.take_ms_max = 120_000;
-        change(&mut config.sandbox);
-    })
-    .await
-}
-
-/// A cell of one component whose method runs these lines and returns `said`.
-fn assignment(cluster: &Cluster, lines: &str) -> Assignment {
-    let mut task: Value =
-        serde_json::from_str(include_str!("../fixtures/fetch_task.json")).unwrap();
-    let code = format!(
-        "from langflow.custom import Component\n\
-         from langflow.io import MessageTextInput, Output\n\
-         from langflow.schema.message import Message\n\n\
-         class Fetch(Component):\n    \
-             display_name = 'Fetch'\n    \
-             inputs = [MessageTextInput(name='input_value', display_name='Input')]\n    \
-             outputs = [Output(display_name='Out', name='output', method='build_output')]\n\n    \
-             def build_output(self) -> Message:\n        {}\n        return Message(text=said)\n",
-        lines.trim().replace('\n', "\n        ")
-    );
-    task["graph"]["nodes"][0]["data"]["node"]["template"]["code"]["value"] = code.into();
-    let task: Task = serde_json::from_value(task).unwrap();
-    let mut assignment = cluster.assignment("", "");
-    assignment.image = image();
-    assignment.limits = limits();
-    assignment.task = Task { run_id: assignment.attempt.run, ..task };
-    assignment
-}
-
-async fn said(cluster: &Cluster, lines: &str) -> String {
-    match cluster.run(assignment(cluster, lines)).await.0 {
+async fn said(cluster: &Cluster, body: &str) -> String {
+    match cluster.run(component(cluster, &returning(body))).await.0 {
         ReportOutcome::Done { result } => {
             let output = &result.nodes["Fetch-aaaaa"].outputs["output"];
             find_text(output).unwrap_or_else(|| panic!("no text in {output}"))
         }
         ReportOutcome::Failed { failure } => panic!("{failure:?}"),
     }
+}
+
+/// A body that returns `said`.
+fn returning(body: &str) -> String {
+    format!("{}\nreturn Message(text=said)", body.trim())
 }
 
 fn find_text(value: &Value) -> Option<String> {
@@ -77,16 +44,6 @@ fn find_text(value: &Value) -> Option<String> {
         Value::Array(all) => all.iter().find_map(find_text),
         _ => None,
     }
-}
-
-fn ready() -> bool {
-    if skip() {
-        return false;
-    }
-    if !is_built() {
-        eprintln!("skipped: {} is not built", image());
-    }
-    is_built()
 }
 
 fn zygotes_of(worker: &str) -> Vec<String> {
@@ -117,10 +74,7 @@ said = json.dumps([facts, shared])
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_children_of_one_zygote_share_no_secret_of_chance() {
-    if !ready() {
-        return;
-    }
-    let cluster = cluster(2).await;
+    let Some(cluster) = forking(2, |_| {}).await else { return };
     cluster.warm(2).await;
     let mut all = Vec::new();
     for _ in 0..2 {
@@ -145,13 +99,11 @@ async fn two_children_of_one_zygote_share_no_secret_of_chance() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_zygote_costs_no_cell() {
-    if !ready() {
-        return;
-    }
-    let cluster = cluster(1).await;
+    let Some(cluster) = forking(1, |_| {}).await else { return };
     cluster.warm(1).await;
-    let slow =
-        cluster.submit(assignment(&cluster, "import time\ntime.sleep(3)\nsaid = 'lived'")).await;
+    let slow = cluster
+        .submit(component(&cluster, &returning("import time\ntime.sleep(3)\nsaid = 'lived'")))
+        .await;
     cluster.scheduler.until(|state| state.began.get(&slow).cloned()).await;
     let before = zygotes_of(&cluster.name);
     for zygote in &before {
@@ -167,10 +119,8 @@ async fn a_killed_zygote_costs_no_cell() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worn_zygote_is_replaced_and_goes_with_its_last_child() {
-    if !ready() {
-        return;
-    }
-    let cluster = cluster_with(1, |sandbox| sandbox.zygote_forks_max = 2).await;
+    let worn = |sandbox: &mut SandboxConfig| sandbox.zygote_forks_max = 2;
+    let Some(cluster) = forking(1, worn).await else { return };
     cluster.warm(1).await;
     let first = zygotes_of(&cluster.name);
     let replaced = async {

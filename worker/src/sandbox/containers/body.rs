@@ -23,8 +23,6 @@ const CPU_SHARES_WARMING: i64 = 512;
 /// The engine's usual weight, for a cell that has its task.
 pub(crate) const CPU_SHARES_RUNNING: u64 = 1_024;
 
-/// Open files of one container. lfx with its HTTP clients stays below a few hundred.
-pub(super) const OPEN_FILES_MAX: i64 = 4_096;
 /// `/dev/shm`: enough for the locks of Python's `multiprocessing`, too little to hoard.
 const SHM_BYTES: i64 = 8 * 1024 * 1024;
 /// Tenants die before the worker does.
@@ -203,7 +201,8 @@ fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir, filter: Filter) -> HostCo
         nano_cpus: Some(nano_cpus(limits.cpu_millis)),
         cpu_shares: Some(CPU_SHARES_WARMING),
         ulimits: Some(vec![
-            ulimit("nofile", OPEN_FILES_MAX),
+            // Of each process. The runner lowers it to the task's before there is any user code.
+            ulimit("nofile", i64::from(limits.open_files)),
             // A core file would hold the cell's secrets.
             ulimit("core", 0),
         ]),

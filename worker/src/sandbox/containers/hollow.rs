@@ -25,7 +25,7 @@ impl Inner {
         self.start(&made.container).await?;
         let (stream, process) = meet(made).await?;
         let cgroup = pid_of(&process).and_then(Cgroup::of);
-        let (mut child, socket) = zygote.fork(made.id, &process).await?;
+        let (mut child, socket) = zygote.fork(made.id, &process, self.limits.open_files).await?;
         let mut connection = Connection::new(socket);
         let ready = tokio::select! {
             biased;

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use zygote::channel;
 use zygote::message::{Answer, Fork, Request};
 
-use super::body::{self, OOM_SCORE_ADJ, OPEN_FILES_MAX};
+use super::body::{self, OOM_SCORE_ADJ};
 use super::made::Made;
 use super::{Inner, Known, explain};
 use crate::config::{Backend, PoolConfig, SandboxConfig};
@@ -222,6 +222,7 @@ impl Zygote {
         self: &Arc<Self>,
         id: SlotId,
         process: &OwnedFd,
+        open_files: u32,
     ) -> Result<(Child, UnixStream), Error> {
         let io = |source| Error::Io { doing: "asking the zygote", source };
         let (ours, theirs) = StdStream::pair().map_err(io)?;
@@ -229,7 +230,7 @@ impl Zygote {
         let ours = UnixStream::from_std(ours).map_err(io)?;
         let request = Request::Fork(Fork {
             slot: id.number(),
-            open_files: u32::try_from(OPEN_FILES_MAX).unwrap_or(u32::MAX),
+            open_files,
             oom_score_adj: i32::try_from(OOM_SCORE_ADJ).unwrap_or(0),
         });
         let child = self.expect(id);
