@@ -62,10 +62,10 @@ pub(super) fn echo(seconds: f64) -> Result<Task> {
         egress: None,
         limits: FrameLimits {
             log_bytes_max: 1 << 20,
-            log_lines_max: 1_000,
+            log_lines_max: Some(1_000),
             output_bytes_max: 1 << 22,
-            open_files: 4_096,
-            cpu_ms: 600_000,
+            open_files: Some(4_096),
+            cpu_ms: Some(600_000),
         },
     })
 }
