@@ -4,13 +4,14 @@
 //! take ─ run ─▶ frames ── event, log ──▶ mask ─▶ run's event log
 //!                      ├─ call ─────────▶ schedulers ─▶ reply
 //!                      └─ result, failure, end of stream, limit, deadline ─▶ outcome
-//! outcome ─ container destroyed ─ events stored ─▶ report
+//! outcome ─ container destroyed ─ events, connections stored ─▶ report
 //! ```
 
 mod calls;
 mod events;
 mod mask;
 mod meter;
+mod record;
 mod verdict;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::{Config, capped};
-use crate::egress::{Policy, Resolve};
+use crate::egress::{Closed, Policy, Resolve};
 use crate::pool::{Lent, Pool};
 use crate::sandbox::{FrameReader, Job, Sandbox, SlotSpec};
 use crate::upstream::Upstream;
@@ -36,6 +37,7 @@ use calls::Calls;
 use events::Events;
 use mask::Secrets;
 use meter::{Keep, LOG_NOTICE, Meter};
+use record::Record;
 
 /// One try at telling the schedulers that a container has the task.
 const BEGAN_WAIT: Duration = Duration::from_secs(5);
@@ -48,6 +50,7 @@ pub(crate) struct Workshop {
     pub(crate) pool: Pool,
     pub(crate) upstream: Upstream,
     pub(crate) resolver: Arc<dyn Resolve>,
+    pub(crate) closed: Arc<Closed>,
 }
 
 /// An attempt that ended by itself.
@@ -93,10 +96,17 @@ pub(crate) async fn drive(
     let spec = cell.spec(&assignment.image);
     let taken =
         stop.run_until_cancelled(shop.pool.take(&spec, shop.config.pool.take_max())).await?;
-    match taken {
-        Ok(lent) => stop.run_until_cancelled(Box::pin(cell.run(lent, assignment, claimed))).await?,
-        Err(error) => Some(cell.failed(verdict::not_started(&error), Figures::default())),
-    }
+    let lent = match taken {
+        Ok(lent) => lent,
+        Err(error) => return Some(cell.failed(verdict::not_started(&error), Figures::default())),
+    };
+    let (name, secrets) = (cell.name.clone(), cell.secrets.clone());
+    let record = Record::new(shop.upstream.clone(), cell.attempt, name, secrets);
+    let running = Box::pin(cell.run(lent, assignment, claimed, &record));
+    let ended = stop.run_until_cancelled(running).await;
+    // Whatever became of the attempt: what it connected to stays known.
+    record.finish().await;
+    ended?
 }
 
 impl Cell<'_> {
@@ -115,7 +125,13 @@ impl Cell<'_> {
     }
 
     /// Cancelled by dropping: the container is destroyed, the writer of events stops.
-    async fn run(self, mut lent: Lent, assignment: Assignment, claimed: Instant) -> Option<Ended> {
+    async fn run(
+        self,
+        mut lent: Lent,
+        assignment: Assignment,
+        claimed: Instant,
+        record: &Record,
+    ) -> Option<Ended> {
         let container = lent.container.clone();
         let job = self.job(assignment);
         let mut figures = Figures { container: Some(container.clone()), ..Figures::default() };
@@ -123,6 +139,7 @@ impl Cell<'_> {
             Ok(running) => running,
             Err(error) => return Some(self.failed(verdict::not_begun(&error), figures)),
         };
+        record.follow(running.ledger);
         let begun = Instant::now();
         figures.pick_up_ms = millis(begun.saturating_duration_since(claimed));
         let calls = Calls::open(
@@ -159,6 +176,7 @@ impl Cell<'_> {
             rules: assignment.egress,
             settings: self.shop.config.egress.clone(),
             resolver: self.shop.resolver.clone(),
+            closed: self.shop.closed.clone(),
         });
         let mut task = assignment.task;
         // The runner gives a clearer error than we can, if it knows what we will enforce.

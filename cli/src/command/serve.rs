@@ -66,7 +66,9 @@ pub(crate) async fn worker(arguments: ServiceArguments) -> Result<Exit> {
     let user = settings.bus.user.clone().unwrap_or_else(|| WORKER_USER.to_owned());
     let bus = settings.bus.open(Role::Worker { user }).await?;
     let drain = Drain::new();
-    let worker = worker::Worker::open(settings.worker.clone(), bus.clone()).await?;
+    let mut config = settings.worker.clone();
+    config.egress.deny_endpoints.extend(settings.own_endpoints());
+    let worker = worker::Worker::open(config, bus.clone()).await?;
     let handle = worker.handle();
     admin(settings.admin, Health { store: None, bus, worker: Some(handle.clone()) }, &drain);
     drain.spawn(work(worker, drain.clone()));

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use domain::id::{KeyId, MessageId, ProjectId, RunId, UserId, VariableId};
 use domain::run::Command;
-use proto::message::EgressRule;
+use proto::connection::ConnectionLog;
+use proto::message::{AttemptRef, EgressRule};
 use serde_json::json;
 use store::{
     Error, FlowFilter, FlowPatch, MessageFilter, MessagePatch, NewApiKey, NewEgressRule, NewFlow,
@@ -89,6 +90,9 @@ async fn rows(f: &Fixture) -> Rows {
     change.results = vec![result(0, 100_000)];
     f.store.engine().commit(change).await.unwrap();
     f.store.engine().archive_event_log(run, b"log").await.unwrap();
+    let attempt = AttemptRef { run, task: 0, attempt: 1 };
+    let log = ConnectionLog { revision: 1, ..ConnectionLog::default() };
+    f.store.engine().record_connections(worker(1), attempt, &log).await.unwrap();
     Rows { owner, project, user, key, variable, message, rule, run }
 }
 
@@ -115,8 +119,8 @@ fn new_message(owner: &Owner) -> NewMessage {
 }
 
 fn new_rule(owner: &Owner) -> NewEgressRule {
-    let rule = EgressRule { host: "h".into(), port: 1, private: false };
-    NewEgressRule { flow: Some(owner.flow), rule }
+    let rule = EgressRule { host: "h".into(), port: 1, private: false, tcp: false };
+    NewEgressRule { flow: Some(owner.flow), node: None, rule }
 }
 
 async fn a_foreign_tenant_sees_nothing(f: &Fixture) {
@@ -202,6 +206,7 @@ async fn runs_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         }),
         ("results", t.results(rows.run, &cells).await.look()),
         ("event_log", t.event_log(rows.run).await.look()),
+        ("connections", t.connections(rows.run).await.look()),
         ("store_message", t.store_message(new_message(&rows.owner)).await.look()),
         ("update_message", t.update_message(rows.message, MessagePatch::default()).await.look()),
         ("messages", list(t.messages(&all).await)),
@@ -270,6 +275,7 @@ async fn snapshot(rows: &Rows) -> String {
     let chat = t.messages(&MessageFilter::default()).await.unwrap();
     let runs = (t.run(rows.run).await.unwrap(), results, t.egress_rules().await.unwrap());
     let log = t.event_log(rows.run).await.unwrap();
+    let log = (log, t.connections(rows.run).await.unwrap());
     format!("{seen:?} {people:?} {chat:?} {runs:?} {log:?} {:?}", t.variables().await.unwrap())
 }
 
