@@ -265,3 +265,19 @@ async fn every_connection_is_remembered() {
     assert_eq!(entries[1].state, ConnectionState::Refused);
     assert!(entries[1].reason.as_ref().unwrap().contains("no egress rule"));
 }
+
+#[tokio::test]
+async fn a_tunnel_ends_when_both_sides_have_ended() {
+    let port = echo(b"").await;
+    let cell = cell(vec![tcp("127.0.0.1", port)], Names(vec![]), |_| {}).await;
+    // The client has said all it wants to say before the tunnel stands.
+    for said in ["", "all of it"] {
+        let mut stream = UnixStream::connect(&cell.socket).await.unwrap();
+        let request = format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\n{said}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let answer = String::from_utf8(rest(&mut stream).await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(said), "{answer}");
+    }
+    assert_eq!(cell.ended().await.len(), 2);
+}

@@ -11,6 +11,7 @@
 
 mod cluster;
 mod egress;
+mod egress_latency;
 mod egress_tunnel;
 mod hostile;
 mod hygiene;

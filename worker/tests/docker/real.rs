@@ -11,7 +11,7 @@ use proto::event::RunEventKind;
 use proto::frame::Task;
 use proto::message::EgressRule;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::cluster::Cluster;
 use crate::egress::{Names, ip, tcp};
@@ -163,6 +163,20 @@ async fn greeting() -> u16 {
     port
 }
 
+async fn splice(mut client: TcpStream, server: String, folder: Option<String>) {
+    let _ = match folder {
+        Some(folder) => {
+            let path = format!("{folder}/.s.PGSQL.5432");
+            let mut to = UnixStream::connect(path).await.unwrap();
+            tokio::io::copy_bidirectional(&mut client, &mut to).await
+        }
+        None => {
+            let mut to = TcpStream::connect(server).await.unwrap();
+            tokio::io::copy_bidirectional(&mut client, &mut to).await
+        }
+    };
+}
+
 /// A port of loopback for the test's Postgres, which may listen on a Unix socket only.
 async fn on_tcp(url: &str) -> u16 {
     let server = url.split('@').next_back().unwrap().split(['/', '?']).next().unwrap().to_owned();
@@ -171,18 +185,8 @@ async fn on_tcp(url: &str) -> u16 {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let _ = match &folder {
-                Some(folder) => {
-                    let path = format!("{folder}/.s.PGSQL.5432");
-                    let mut to = tokio::net::UnixStream::connect(path).await.unwrap();
-                    tokio::io::copy_bidirectional(&mut client, &mut to).await
-                }
-                None => {
-                    let mut to = tokio::net::TcpStream::connect(&server).await.unwrap();
-                    tokio::io::copy_bidirectional(&mut client, &mut to).await
-                }
-            };
+            let (client, _) = listener.accept().await.unwrap();
+            tokio::spawn(splice(client, server.clone(), folder.clone()));
         }
     });
     port
