@@ -1,5 +1,6 @@
 //! Our own routes under `/api/flowcell/v1`.
 
+pub(crate) mod connections;
 pub(crate) mod egress;
 pub(crate) mod events;
 pub(crate) mod limits;

@@ -10,7 +10,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
-use crate::flowcell::{egress, events, limits, me, plan, runs, ws};
+use crate::flowcell::{connections, egress, events, limits, me, plan, runs, ws};
 use crate::langflow::{api_keys, flows, login, messages, meta, projects, run, upload, variables};
 
 /// How large a body a route takes.
@@ -85,6 +85,7 @@ fn flowcell() -> Vec<Route> {
         post("/api/flowcell/v1/runs/{id}/cancel", runs::cancel),
         get("/api/flowcell/v1/runs/{id}/events", events::get),
         get("/api/flowcell/v1/runs/{id}/ws", ws::get),
+        get("/api/flowcell/v1/runs/{id}/connections", connections::get),
         get("/api/flowcell/v1/flows/{flow}/plan", plan::get),
         get("/api/flowcell/v1/flows/{flow}/limits", limits::get_flow),
         put("/api/flowcell/v1/flows/{flow}/limits", limits::put_flow),

@@ -328,13 +328,22 @@ pub(crate) enum EgressCommand {
     /// Allow a destination.
     #[command(after_help = "Examples:
   flowcell egress allow api.openai.com:443
-  flowcell egress allow 127.0.0.1:8080 --private   a server inside your own network")]
+  flowcell egress allow 127.0.0.1:8080 --private   a server inside your own network
+  flowcell egress allow db.internal:5432 --private --tcp --flow ingest   Postgres, for one flow
+  flowcell egress allow '*:443' --node URL   any public HTTPS server, for one component")]
     Allow {
-        /// `HOST:PORT`; `*.example.com:443` allows any name below it.
+        /// `HOST:PORT`; `*.example.com:443` allows any name below it, `*:443` and `*:*` the public
+        /// internet.
         destination: String,
         /// The name may resolve to a loopback, private or link-local address.
         #[arg(long)]
         private: bool,
+        /// It speaks something else than HTTP and TLS (databases, caches, message queues): plain
+        /// TCP connections are forwarded, and its name resolves inside the cell.
+        #[arg(long)]
+        tcp: bool,
+        #[command(flatten)]
+        scope: EgressScope,
         #[command(flatten)]
         client: ClientArguments,
     },
@@ -343,6 +352,37 @@ pub(crate) enum EgressCommand {
         #[command(flatten)]
         client: ClientArguments,
     },
+    /// Take back what was allowed, for the same flow and node.
+    #[command(after_help = "Example: flowcell egress forbid api.openai.com:443")]
+    Forbid {
+        /// `HOST:PORT`, as it was allowed.
+        destination: String,
+        #[command(flatten)]
+        scope: EgressScope,
+        #[command(flatten)]
+        client: ClientArguments,
+    },
+    /// Show what the cells of a run connected to, and what was refused.
+    Connections {
+        /// The run's id.
+        run: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        client: ClientArguments,
+    },
+}
+
+/// Whom a rule is for.
+#[derive(Debug, Args)]
+pub(crate) struct EgressScope {
+    /// Only this flow: id, endpoint name or name.
+    #[arg(long)]
+    pub(crate) flow: Option<String>,
+    /// Only cells with this component: id or display name.
+    #[arg(long)]
+    pub(crate) node: Option<String>,
 }
 
 /// `flowcell limits`.

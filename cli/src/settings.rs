@@ -92,6 +92,18 @@ impl Settings {
     pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
         Ok(service::config::load(file)?)
     }
+
+    /// Where a process of the cluster may be found that no cell may reach, as far as this file
+    /// tells: `host:port`.
+    pub(crate) fn own_endpoints(&self) -> Vec<String> {
+        let urls = self.bus.url.split(',').map(|url| (url, 4222));
+        let urls = urls.chain([(self.database.url.as_str(), 5432)]);
+        let found = urls.filter_map(|(url, default_port)| {
+            let url = reqwest::Url::parse(url.trim()).ok()?;
+            Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(default_port)))
+        });
+        found.chain(self.admin.map(|address| address.to_string())).collect()
+    }
 }
 
 impl Database {
@@ -155,6 +167,15 @@ mod tests {
     fn a_password_is_escaped_into_the_url() {
         let url = with_password("postgres://fc@db:5432/flowcell", "a/b@c").unwrap();
         assert_eq!(url, "postgres://fc:a%2Fb%40c@db:5432/flowcell");
+    }
+
+    #[test]
+    fn the_cluster_s_endpoints_are_known() {
+        let mut settings = Settings::default();
+        settings.bus.url = "nats://a:4223, tls://[::1]".to_owned();
+        settings.database.url = "postgres://fc@db/flowcell".to_owned();
+        settings.admin = Some("0.0.0.0:9000".parse().unwrap());
+        assert_eq!(settings.own_endpoints(), ["a:4223", "[::1]:4222", "db:5432", "0.0.0.0:9000"]);
     }
 
     #[test]

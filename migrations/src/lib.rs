@@ -16,6 +16,7 @@ mod ddl;
 mod m20261101_000001_identity;
 mod m20261101_000002_flows;
 mod m20261101_000003_runs;
+mod m20261102_000004_egress;
 mod m20261122_000004_limits;
 
 use sea_orm_migration::prelude::*;
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000001_identity::Migration),
             Box::new(m20261101_000002_flows::Migration),
             Box::new(m20261101_000003_runs::Migration),
+            Box::new(m20261102_000004_egress::Migration),
             Box::new(m20261122_000004_limits::Migration),
         ]
     }

@@ -3,6 +3,8 @@
 mod body;
 mod codec;
 
-pub use body::{CallBody, CellResult, EgressBody, Event, FailureBody, FrameLimits, LiveValue};
+pub use body::{
+    CallBody, CellResult, EgressBody, Event, FailureBody, Forward, FrameLimits, LiveValue,
+};
 pub use body::{Log, NodeResult, Ready, ReplyBody, ReplyError, Task};
 pub use codec::{Error, FrameCodec, FromRunner, ToRunner};

@@ -6,6 +6,8 @@ use domain::failure::Failure;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::connection::ConnectionState;
+
 /// `POST /api/flowcell/v1/runs`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +158,82 @@ pub struct LimitsSet {
     /// The most that flows of the tenant may have; flows have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum: Option<BTreeMap<String, u64>>,
+}
+
+/// `POST /api/flowcell/v1/egress`: where cells may connect to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowEgress {
+    /// A name, an address, `*.name` for any name below it, or `*` for the public internet.
+    pub host: String,
+    /// The port; beside `*`, 0 means any.
+    pub port: u16,
+    /// Whether it may be inside the network: loopback, private and link-local addresses.
+    #[serde(default)]
+    pub private: bool,
+    /// Whether it speaks something else than HTTP and TLS: plain TCP is forwarded, and its name
+    /// resolves inside the cell.
+    #[serde(default)]
+    pub tcp: bool,
+    /// Id, endpoint name or name of the flow it is for; all flows without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<String>,
+    /// Id or display name of the component it is for; all of them without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+/// An egress rule as `GET` and `POST /api/flowcell/v1/egress` show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EgressView {
+    /// As in [`AllowEgress`].
+    pub host: String,
+    /// As in [`AllowEgress`].
+    pub port: u16,
+    /// As in [`AllowEgress`].
+    pub private: bool,
+    /// As in [`AllowEgress`].
+    pub tcp: bool,
+    /// The flow's id; all flows without.
+    pub flow_id: Option<String>,
+    /// The flow's name.
+    pub flow_name: Option<String>,
+    /// As in [`AllowEgress`].
+    pub node: Option<String>,
+}
+
+/// `GET /api/flowcell/v1/runs/{id}/connections`: what the run's cells connected to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionsView {
+    /// The connections, by cell and attempt, in the order in which they were asked for.
+    pub items: Vec<ConnectionView>,
+    /// How many more there were than an attempt keeps.
+    pub omitted: u64,
+}
+
+/// One connection of a cell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionView {
+    /// The cell's id: its primary node.
+    pub cell: String,
+    /// The attempt.
+    pub attempt: u32,
+    /// When it was asked for (RFC 3339).
+    pub at: String,
+    /// The host it asked for.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// What became of it.
+    pub state: ConnectionState,
+    /// Why it was refused, failed or was cut.
+    pub reason: Option<String>,
+    /// Bytes from the cell.
+    pub bytes_up: u64,
+    /// Bytes to the cell.
+    pub bytes_down: u64,
+    /// How long it lasted; nothing while it is open.
+    pub duration_ms: Option<u64>,
 }
 
 /// The one envelope of errors on Flowcell's own endpoints.

@@ -3,6 +3,8 @@
 //! Forms carry versions where old and new processes may meet; a changed form gets a golden file.
 //! HTTP bodies that only the API speaks live beside its routes.
 
+pub mod connection;
+pub mod egress;
 pub mod event;
 pub mod frame;
 pub mod http;

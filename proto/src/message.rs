@@ -9,6 +9,7 @@ use domain::limits::CellLimits;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::connection::ConnectionLog;
 use crate::frame::{CellResult, ReplyError, Task};
 
 /// The version of these messages; a process refuses another one instead of guessing.
@@ -106,6 +107,14 @@ pub enum WorkerRequestBody {
     },
     /// I end; whatever I hold is lost. Answer: `accepted`.
     Goodbye,
+    /// What the attempt connected to, all of it so far: a later one replaces this. Answer:
+    /// `accepted` or `refused`. Taken after the attempt's end too.
+    Connections {
+        /// The attempt.
+        attempt: AttemptRef,
+        /// Its connections.
+        log: ConnectionLog,
+    },
     /// A question of a component. Answer: `call`.
     Call {
         /// The attempt that asks.
@@ -227,14 +236,34 @@ impl std::fmt::Debug for Assignment {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EgressRule {
-    /// Host name or address, compared without case; `*.example.com` allows any name below it.
+    /// Host name or address, compared without case; `*.example.com` allows any name below it,
+    /// [`Self::ANY_HOST`] any ordinary address of the internet.
     pub host: String,
-    /// TCP port.
+    /// TCP port; [`Self::ANY_PORT`] for all of them, beside [`Self::ANY_HOST`] only.
     pub port: u16,
     /// Whether the name may resolve to a loopback, private or link-local address. Only an
-    /// operator can set this: it opens the inside of the network to user code.
+    /// operator can set this: it opens the inside of the network to user code. Without meaning
+    /// beside [`Self::ANY_HOST`].
     #[serde(default)]
     pub private: bool,
+    /// Whether the destination speaks something else than HTTP and TLS: its name resolves inside
+    /// the cell, plain TCP connections to it are forwarded, and what they carry is not looked at.
+    // Left out when false: a worker that does not know it yet goes on reading the other rules.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tcp: bool,
+}
+
+impl EgressRule {
+    /// The host of a rule that opens the public internet.
+    pub const ANY_HOST: &str = "*";
+    /// The port of a rule for all ports.
+    pub const ANY_PORT: u16 = 0;
+
+    /// Whether it opens the public internet: any name, any address that is not special.
+    #[must_use]
+    pub fn is_any_host(&self) -> bool {
+        self.host == Self::ANY_HOST
+    }
 }
 
 /// Control subject of one worker.

@@ -15,7 +15,7 @@ use proto::frame::{CellResult, EgressBody, FrameLimits, Task};
 use proto::message::{Assignment, AttemptRef, EgressRule};
 use proto::run::RunRequest;
 use serde_json::Value;
-use store::{RunRecord, Secret, Tenant, VariableKind, now};
+use store::{EgressEntry, RunRecord, Secret, Tenant, VariableKind, now};
 use uuid::Uuid;
 
 use crate::branches;
@@ -51,7 +51,8 @@ pub(crate) async fn prepare(
         Ok(inputs) => inputs,
         Err(failure) => return Ok(Err(failure)),
     };
-    let egress = engine.store.tenant(record.tenant).egress_for(record.flow).await?;
+    let rules = engine.store.tenant(record.tenant).egress_for(record.flow).await?;
+    let egress = for_cell(rules, cell, &version.graph);
     let body = Body { cell, graph: &graph, request: &request, branches: &branches, inputs };
     let variables = match variables(engine, record, &body).await? {
         Ok(variables) => variables,
@@ -75,6 +76,20 @@ pub(crate) async fn prepare(
         traceparent: None,
         task: frame,
     })))
+}
+
+/// The rules that apply to this cell: those for no node, and those for one of its members.
+fn for_cell(rules: Vec<EgressEntry>, cell: &Cell, graph: &Graph) -> Vec<EgressRule> {
+    let is_member = |name: &str| {
+        cell.members.iter().any(|member| {
+            member == name || graph.node(member).is_some_and(|node| node.display_name == name)
+        })
+    };
+    rules
+        .into_iter()
+        .filter(|entry| entry.node.as_deref().is_none_or(is_member))
+        .map(|entry| entry.rule)
+        .collect()
 }
 
 /// An attempt may not outlive its run.
@@ -210,7 +225,8 @@ impl Body<'_> {
             variables: variables.stored,
             request_variables: variables.given,
             context,
-            egress: (!egress.is_empty()).then(|| EgressBody { socket: EGRESS_SOCKET.to_owned() }),
+            egress: (!egress.is_empty())
+                .then(|| EgressBody { socket: EGRESS_SOCKET.to_owned(), forwards: Vec::new() }),
             limits: FrameLimits {
                 log_bytes_max: record.limits.log_bytes_max,
                 output_bytes_max: record.limits.output_bytes_max,

@@ -98,6 +98,15 @@ async fn handle(
             engine.transition(attempt.run, &report).await?;
             Ok(SchedulerReply::Accepted)
         }
+        WorkerRequestBody::Connections { attempt, log } => {
+            match engine.store.engine().record_connections(worker, attempt, &log).await {
+                Ok(()) => Ok(SchedulerReply::Accepted),
+                Err(store::Error::NotFound { .. }) => {
+                    Ok(SchedulerReply::Refused { reason: "there is no such attempt".to_owned() })
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
         WorkerRequestBody::Heartbeat { name, slots, attempts } => {
             let beat = WorkerRow::beat(worker, name, slots, now(), LEASE);
             heartbeat(engine, worker, &beat, &attempts).await

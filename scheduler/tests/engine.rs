@@ -23,18 +23,19 @@ use domain::retry::RetryPolicy;
 use domain::run::RunState;
 use domain::time::Timestamp;
 use flowcell_scheduler::{Config, Scheduler};
+use proto::connection::ConnectionLog;
 use proto::event::{RunEvent, RunEventKind};
 use proto::frame::{CellResult, NodeResult};
 use proto::message::{
-    Assignment, AttemptRef, Figures, ReportOutcome, RunOrder, SchedulerReply, TaskOffered, VERSION,
-    WorkerOrder, WorkerRequest, WorkerRequestBody,
+    Assignment, AttemptRef, EgressRule, Figures, ReportOutcome, RunOrder, SchedulerReply,
+    TaskOffered, VERSION, WorkerOrder, WorkerRequest, WorkerRequestBody,
 };
 use serde_json::{Value, json};
 use service::drain::Drain;
 use store::seal::KeyEncryptionKey;
 use store::{
-    NewFlow, NewMessage, NewRun, NewTask, NewVariable, OutboxMessage, Secret, Store, Tenant,
-    Transition, VariableKind, now,
+    NewEgressRule, NewFlow, NewMessage, NewRun, NewTask, NewVariable, OutboxMessage, Secret, Store,
+    Tenant, Transition, VariableKind, now,
 };
 use testkit::database::Database;
 use uuid::Uuid;
@@ -266,6 +267,42 @@ async fn a_chain_runs_to_its_end() {
         results["ChatOutput-c"].nodes["ChatOutput-c"].outputs["message"],
         "made by ChatOutput-c"
     );
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_for_a_node_is_for_cells_with_that_node() {
+    let mut cluster = Cluster::new().await;
+    let data = testkit::flows::graph(&[("ChatInput-a", &[]), ("Prompt-b", &["ChatInput-a"])]);
+    let name = Graph::read(&data).unwrap().node("Prompt-b").unwrap().display_name.clone();
+    for (host, node) in [
+        ("all.org", None),
+        ("input.org", Some("ChatInput-a".to_owned())),
+        ("prompt.org", Some(name)),
+        ("other.org", Some("Nobody-c".to_owned())),
+    ] {
+        let rule = EgressRule { host: host.into(), port: 443, private: false, tcp: false };
+        let new = NewEgressRule { flow: None, node, rule };
+        cluster.tenant.create_egress_rule(new).await.unwrap();
+    }
+    let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    let hosts = |assignment: &Assignment| {
+        assignment.egress.iter().map(|rule| rule.host.clone()).collect::<Vec<_>>()
+    };
+    let first = cluster.take().await;
+    assert_eq!(hosts(&first), ["all.org", "input.org"]);
+    cluster.done(&first).await;
+    let second = cluster.take().await;
+    assert_eq!(hosts(&second), ["all.org", "prompt.org"]);
+    cluster.done(&second).await;
+    cluster.log(run).await;
+    // What it connected to may be told after its end, and by nobody else.
+    let log = ConnectionLog { revision: 1, ..ConnectionLog::default() };
+    let told = |attempt| WorkerRequestBody::Connections { attempt, log: log.clone() };
+    assert_eq!(cluster.ask(told(second.attempt)).await, SchedulerReply::Accepted);
+    let foreign = AttemptRef { attempt: 2, ..second.attempt };
+    assert!(matches!(cluster.ask(told(foreign)).await, SchedulerReply::Refused { .. }));
+    assert_eq!(cluster.tenant.connections(run).await.unwrap().len(), 1);
     cluster.end().await;
 }
 

@@ -4,6 +4,7 @@
 
 mod attempts;
 mod commit;
+mod connections;
 mod due;
 pub(crate) mod load;
 pub(crate) mod outbox;

@@ -150,6 +150,8 @@ entities! {
         port: i64,
         private: bool,
         created: i64,
+        node: Option<String>,
+        tcp: bool,
     }
 
     tenant_limits = "tenant_limits" {
@@ -247,6 +249,17 @@ entities! {
         outcome: Option<String>,
         failure: Option<String>,
         figures: Option<String>,
+    }
+
+    connection = "connections" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        run: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        task: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        attempt: i64,
+        revision: i64,
+        log: String,
     }
 
     result = "results" {

@@ -4,13 +4,14 @@
 //! take ─ run ─▶ frames ── event, log ──▶ mask ─▶ run's event log
 //!                      ├─ call ─────────▶ schedulers ─▶ reply
 //!                      └─ result, failure, end of stream, limit, deadline ─▶ outcome
-//! outcome ─ container destroyed ─ events stored ─▶ report
+//! outcome ─ container destroyed ─ events, connections stored ─▶ report
 //! ```
 
 mod calls;
 mod events;
 mod mask;
 mod meter;
+mod record;
 mod spent;
 mod verdict;
 
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::egress::{Policy, Resolve};
+use crate::egress::{Closed, Policy, Resolve};
 use crate::pool::{Lent, Pool};
 use crate::sandbox::{FrameReader, Job, Sandbox, SlotSpec};
 use crate::upstream::Upstream;
@@ -37,6 +38,7 @@ use calls::Calls;
 use events::Events;
 use mask::Secrets;
 use meter::{Keep, Meter, notice};
+use record::Record;
 use spent::{Spent, Strain};
 
 /// What an attempt that was told to stop has said by then is stored within this time, or not at
@@ -53,6 +55,7 @@ pub(crate) struct Workshop {
     pub(crate) pool: Pool,
     pub(crate) upstream: Upstream,
     pub(crate) resolver: Arc<dyn Resolve>,
+    pub(crate) closed: Arc<Closed>,
 }
 
 /// An attempt that ended by itself.
@@ -100,10 +103,16 @@ pub(crate) async fn drive(
     let spec = cell.spec(&assignment.image);
     let taken =
         stop.run_until_cancelled(shop.pool.take(&spec, shop.config.pool.take_max())).await?;
-    match taken {
-        Ok(lent) => Box::pin(cell.run(lent, assignment, claimed, stop)).await,
-        Err(error) => Some(cell.failed(verdict::not_started(&error), Figures::default())),
-    }
+    let lent = match taken {
+        Ok(lent) => lent,
+        Err(error) => return Some(cell.failed(verdict::not_started(&error), Figures::default())),
+    };
+    let (name, secrets) = (cell.name.clone(), cell.secrets.clone());
+    let record = Record::new(shop.upstream.clone(), cell.attempt, name, secrets);
+    let ended = Box::pin(cell.run(lent, assignment, claimed, stop, &record)).await;
+    // Whatever became of the attempt: what it connected to stays known.
+    record.finish().await;
+    ended
 }
 
 impl Cell<'_> {
@@ -128,6 +137,7 @@ impl Cell<'_> {
         assignment: Assignment,
         claimed: Instant,
         stop: &CancellationToken,
+        record: &Record,
     ) -> Option<Ended> {
         let container = lent.container.clone();
         let job = self.job(assignment);
@@ -138,6 +148,7 @@ impl Cell<'_> {
             Ok(running) => running,
             Err(error) => return Some(self.failed(verdict::not_begun(&error), figures)),
         };
+        record.follow(running.ledger);
         let begun = Instant::now();
         figures.pick_up_ms = millis(begun.saturating_duration_since(claimed));
         let calls = Calls::open(
@@ -182,6 +193,7 @@ impl Cell<'_> {
             rules: assignment.egress,
             settings: self.shop.config.egress.clone(),
             resolver: self.shop.resolver.clone(),
+            closed: self.shop.closed.clone(),
         });
         let mut task = assignment.task;
         // The runner gives a clearer error than we can, if it knows what we will enforce.

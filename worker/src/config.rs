@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::limits::{CellLimits, Setting, over_default, over_most};
 use serde::{Deserialize, Serialize};
 
-use crate::egress::Network;
+use crate::egress::{Network, closed};
 
 /// Longest path of a Unix socket, without its final zero (`sockaddr_un`).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -158,10 +158,20 @@ impl PoolImage {
 pub struct EgressConfig {
     /// Networks that no rule opens, not even one that says `private`: the control plane.
     pub deny: Vec<Network>,
-    /// Connections that one cell may have at once.
+    /// Services that no rule opens, as `host:port`. The program adds what it knows of the cluster
+    /// itself: its NATS servers, its database, its own endpoints for operators. Names are resolved
+    /// when the worker starts.
+    pub deny_endpoints: Vec<String>,
+    /// Connections that one cell may have at once; more are refused.
     pub connections_max: u32,
-    /// Bytes that one cell may move, both ways together.
+    /// Connections that one cell may open in a second, and at once after a pause; more are
+    /// refused.
+    pub connections_per_s_max: u32,
+    /// Bytes that one cell may move, both ways together; more are refused.
     pub bytes_max: u64,
+    /// Bytes that one cell may move in a second, both ways together; more are slowed down. 0 means
+    /// no bound.
+    pub bytes_per_s_max: u64,
     /// How long name resolution and connecting may take, in milliseconds.
     pub connect_ms_max: u64,
     /// How long a connection may be silent, in milliseconds.
@@ -207,8 +217,11 @@ impl Default for EgressConfig {
     fn default() -> Self {
         Self {
             deny: Vec::new(),
-            connections_max: 32,
+            deny_endpoints: Vec::new(),
+            connections_max: 64,
+            connections_per_s_max: 50,
             bytes_max: 1024 * 1024 * 1024,
+            bytes_per_s_max: 64 * 1024 * 1024,
             connect_ms_max: 10_000,
             idle_ms_max: 300_000,
         }
@@ -245,6 +258,9 @@ pub enum Error {
         /// The longest possible.
         max: usize,
     },
+    /// A service to close that is none.
+    #[error("worker.egress.deny_endpoints has {0:?}: write host:port")]
+    Endpoint(String),
     /// The default limits are over the caps.
     #[error("worker.limits.{field} is over worker.caps.{field}")]
     OverCap {
@@ -276,6 +292,7 @@ impl Config {
             ("caps.tokens_max", self.caps.tokens_max),
             ("caps.frames_max", self.caps.frames_max),
             ("egress.connections_max", u64::from(self.egress.connections_max)),
+            ("egress.connections_per_s_max", u64::from(self.egress.connections_per_s_max)),
         ];
         if let Some((field, _)) = numbers.into_iter().find(|(_, value)| *value == 0) {
             return Err(Error::Zero { field });
@@ -287,6 +304,10 @@ impl Config {
         let max = SOCKET_PATH_BYTES_MAX - SOCKET_NAME_BYTES - self.name.len();
         if length > max {
             return Err(Error::SocketDir { length, max });
+        }
+        let endpoints = &self.egress.deny_endpoints;
+        if let Some(wrong) = endpoints.iter().find(|text| closed::endpoint(text).is_none()) {
+            return Err(Error::Endpoint(wrong.clone()));
         }
         self.check_caps()
     }
@@ -398,6 +419,9 @@ mod tests {
         assert!(matches!(wrong.validate(), Err(Error::DockerHost(_))));
         let wrong = Config { socket_dir: "/x".repeat(60).into(), ..Config::default() };
         assert!(matches!(wrong.validate(), Err(Error::SocketDir { .. })));
+        let mut wrong = Config::default();
+        wrong.egress.deny_endpoints = vec!["nats".into()];
+        assert_eq!(wrong.validate(), Err(Error::Endpoint("nats".into())));
         let mut wrong = Config::default();
         wrong.caps.memory_bytes = 1;
         assert_eq!(wrong.validate(), Err(Error::OverCap { field: "memory_bytes" }));

@@ -6,17 +6,26 @@
 //! followed by the client, which asks again).
 //!
 //! ```text
-//! component ── HTTP client ── 127.0.0.1 (runner) ── egress.sock ──▶ Proxy ── rule? ── resolve ── address? ──▶ dial
+//! component ── HTTP client ── 127.0.0.1 (runner) ──┐
+//!           └─ anything else ─ 127.1.0.N (runner) ──┴─ egress.sock ──▶ Proxy
+//! Proxy: limits? ── rule? ── resolve ── address? ── dial ── TLS for this host? ──▶ bytes, counted
 //! ```
 
 pub mod address;
+mod bucket;
+pub(crate) mod closed;
 mod dial;
+pub mod forward;
+mod hello;
 mod http;
+mod ledger;
 mod meter;
 pub(crate) mod rules;
+pub mod tls;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use domain::id::RunId;
 use hyper::server::conn::http1;
@@ -24,18 +33,24 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use proto::message::EgressRule;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use address::{Class, Network, NetworkError, classify};
+pub use closed::Closed;
 pub use dial::{Resolve, SystemResolver};
+pub use ledger::Ledger;
 pub use rules::Refusal;
 
 use crate::config::EgressConfig;
-use meter::Budget;
+use meter::{Budget, Exceeded};
 
-/// Connections that are remembered of one attempt; more are only counted.
-const LEDGER_ENTRIES_MAX: usize = 1_000;
+/// Connections over the limit that are told so at the same time; more wait in the backlog of the
+/// listener, so that a cell cannot make this process run out of files.
+const TURNED_AWAY_MAX: usize = 32;
+/// How long one of them may take to say what it wants.
+const TURN_AWAY_MAX: Duration = Duration::from_secs(5);
 
 /// Headers of one request, and the largest request head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -49,8 +64,10 @@ pub struct Policy {
     pub cell: String,
     /// What is allowed.
     pub rules: Vec<EgressRule>,
-    /// Limits and closed networks.
+    /// Limits.
     pub settings: EgressConfig,
+    /// What no rule opens.
+    pub closed: Arc<Closed>,
     /// Names to addresses.
     pub resolver: Arc<dyn Resolve>,
 }
@@ -62,38 +79,6 @@ impl fmt::Debug for Policy {
             .field("cell", &self.cell)
             .field("rules", &self.rules)
             .finish_non_exhaustive()
-    }
-}
-
-/// One connection that a cell asked for. Never a path, a header or a body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
-    /// The host it asked for.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// Why it was refused or failed; `None` when it was made.
-    pub refused: Option<String>,
-}
-
-/// The connections of one attempt.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    entries: Mutex<Vec<Connection>>,
-}
-
-impl Ledger {
-    /// What was asked for so far, in order.
-    #[must_use]
-    pub fn entries(&self) -> Vec<Connection> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn push(&self, entry: Connection) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() < LEDGER_ENTRIES_MAX {
-            entries.push(entry);
-        }
     }
 }
 
@@ -119,7 +104,7 @@ impl Proxy {
         let stop = CancellationToken::new();
         let ledger = Arc::new(Ledger::default());
         let shared = Arc::new(Shared {
-            budget: Arc::new(Budget::new(policy.settings.bytes_max)),
+            budget: Arc::new(Budget::new(&policy.settings)),
             policy,
             ledger: ledger.clone(),
             stop: stop.clone(),
@@ -136,45 +121,47 @@ impl Proxy {
 }
 
 async fn accept(listener: UnixListener, shared: Arc<Shared>) {
-    let most = usize::try_from(shared.policy.settings.connections_max).unwrap_or(usize::MAX);
-    let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+    let max = shared.policy.settings.connections_max;
+    let most = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+    let permits = Arc::new(Semaphore::new(most));
+    let refusals = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
     loop {
-        // Over the limit, connections wait in the backlog of the listener.
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else { return };
         let shared = shared.clone();
+        let stop = shared.stop.clone();
+        if let Ok(permit) = permits.clone().try_acquire_owned() {
+            tokio::spawn(async move {
+                stop.run_until_cancelled(Box::pin(serve(stream, shared, permit))).await;
+            });
+            continue;
+        }
+        let Ok(permit) = refusals.clone().acquire_owned().await else { return };
         tokio::spawn(async move {
-            let stop = shared.stop.clone();
-            stop.run_until_cancelled(Box::pin(serve(stream, shared, permit))).await;
+            let refusing = Box::pin(turn_away(stream, shared, Exceeded::Connections { max }));
+            stop.run_until_cancelled(timeout(TURN_AWAY_MAX, refusing)).await;
+            drop(permit);
         });
     }
 }
 
-async fn serve(stream: UnixStream, shared: Arc<Shared>, permit: tokio::sync::OwnedSemaphorePermit) {
+async fn serve(stream: UnixStream, shared: Arc<Shared>, permit: OwnedSemaphorePermit) {
     let permit = Arc::new(permit);
     let handle = service_fn(move |request| http::answer(request, shared.clone(), permit.clone()));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .max_buf_size(HEAD_BYTES_MAX)
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), handle)
-        .with_upgrades();
+    let connection = server().serve_connection(TokioIo::new(stream), handle).with_upgrades();
     if let Err(error) = connection.await {
         tracing::trace!(%error, "connection of a cell ended");
     }
 }
 
-impl Shared {
-    /// Remembers and logs one connection.
-    fn record(&self, host: &str, port: u16, refused: Option<String>) {
-        tracing::debug!(
-            run.id = %self.policy.run,
-            cell.id = %self.policy.cell,
-            egress.host = %host,
-            egress.port = port,
-            egress.refused = refused.as_deref(),
-            "egress"
-        );
-        self.ledger.push(Connection { host: host.into(), port, refused });
+async fn turn_away(stream: UnixStream, shared: Arc<Shared>, exceeded: Exceeded) {
+    let handle = service_fn(move |request| http::turn_away(request, shared.clone(), exceeded));
+    if let Err(error) = server().serve_connection(TokioIo::new(stream), handle).await {
+        tracing::trace!(%error, "connection of a cell ended");
     }
+}
+
+fn server() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).max_buf_size(HEAD_BYTES_MAX).half_close(true);
+    builder
 }

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::attempt::Workshop;
 use crate::config::{self, Config};
 use crate::dispatch::Dispatch;
-use crate::egress::SystemResolver;
+use crate::egress::{Closed, Resolve, SystemResolver};
 use crate::heartbeat::Heartbeat;
 use crate::held::Held;
 use crate::pool::{Figures, Pool, Settings, ShelfHealth};
@@ -108,6 +108,19 @@ impl Worker {
         bus: Bus,
         reaper: Option<reaper::Program>,
     ) -> Result<Self, Error> {
+        Self::open_with(config, bus, reaper, Arc::new(SystemResolver)).await
+    }
+
+    /// The same, with another way to turn names into addresses.
+    ///
+    /// # Errors
+    /// What has to be changed first.
+    pub async fn open_with(
+        config: Config,
+        bus: Bus,
+        reaper: Option<reaper::Program>,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Self, Error> {
         config.validate()?;
         let epoch = WorkerEpoch(uuid::Uuid::new_v4());
         let sandbox = Containers::open(&config, epoch).await?;
@@ -126,12 +139,14 @@ impl Worker {
             deadline: watch::Sender::new(None),
             ended: watch::Sender::new(false),
         };
+        let closed = Closed::of(&config.egress, resolver.as_ref()).await;
         let shop = Workshop {
             config: Arc::new(config),
             sandbox: shared,
             pool,
             upstream: Upstream::new(bus.clone(), epoch),
-            resolver: Arc::new(SystemResolver),
+            resolver,
+            closed: Arc::new(closed),
         };
         Ok(Self {
             shop: Arc::new(shop),

@@ -69,7 +69,9 @@ pub(crate) async fn worker(arguments: ServiceArguments) -> Result<Exit> {
     let bus = settings.bus.open(Role::Worker { user }).await?;
     let drain = Drain::new();
     let reaper = reap::program(arguments.config.as_deref());
-    let worker = worker::Worker::open(settings.worker.clone(), bus.clone(), reaper).await?;
+    let mut config = settings.worker.clone();
+    config.egress.deny_endpoints.extend(settings.own_endpoints());
+    let worker = worker::Worker::open(config, bus.clone(), reaper).await?;
     let handle = worker.handle();
     admin(settings.admin, Health { store: None, bus, worker: Some(handle.clone()) }, &drain);
     drain.spawn(work(worker, drain.clone()));

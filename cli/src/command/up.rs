@@ -46,6 +46,8 @@ pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
     let credentials = first_start(&store, &data, &url).await?;
 
     embed(&mut settings.worker, &data);
+    let own = settings.admin.map(|address| address.to_string());
+    settings.worker.egress.deny_endpoints.extend(own);
     // Two stages: what makes work ends first, while the scheduler still takes reports.
     let (core, drain) = (Drain::new(), Drain::new());
     scheduler::Scheduler::new(store.clone(), bus.clone(), settings.scheduler).start(&core).await?;

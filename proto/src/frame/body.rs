@@ -1,6 +1,7 @@
 //! The JSON payloads of the frames.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use domain::id::{FlowId, RunId, UserId};
 use serde::{Deserialize, Serialize};
@@ -45,10 +46,24 @@ pub struct Task {
 }
 
 /// The way out of a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EgressBody {
     /// Path of the proxy's socket inside the container.
     pub socket: String,
+    /// Where plain TCP connections are accepted, for programs that know nothing of proxies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<Forward>,
+}
+
+/// A destination with an address of its own inside the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// The host, as the proxy is asked for it.
+    pub host: String,
+    /// The loopback address that stands for it, and to which its name resolves inside.
+    pub address: Ipv4Addr,
+    /// The port, inside and outside.
+    pub port: u16,
 }
 
 /// Limits that the runner observes so that a well-behaved cell gets a clear error early; the

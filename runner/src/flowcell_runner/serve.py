@@ -10,7 +10,7 @@ from typing import Any
 
 import flowcell_runner
 from flowcell_runner.cell import Cell
-from flowcell_runner.egress import open_egress
+from flowcell_runner.egress import is_egress, open_egress
 from flowcell_runner.errors import CpuTimeError, InputError, failure
 from flowcell_runner.frames import FrameError, Kind, PayloadTooLargeError
 from flowcell_runner.limits import limit_cpu, lower_open_files
@@ -88,10 +88,10 @@ def _open_egress(task: dict[str, Any]) -> None:
     egress = task.get("egress")
     if egress is None:
         return
-    if not isinstance(egress, dict) or not isinstance(egress.get("socket"), str):
+    if not is_egress(egress):
         msg = "the task has no valid 'egress'"
         raise InputError(msg)
-    open_egress(egress["socket"])
+    open_egress(egress)
 
 
 def _send_final(link: Link, kind: Kind, payload: dict[str, Any]) -> None:

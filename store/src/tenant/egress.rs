@@ -15,13 +15,16 @@ use super::Tenant;
 use crate::clock;
 use crate::entity::egress_rule;
 use crate::error::{Doing, Error};
-use crate::json::storable;
+use crate::json::{storable, storable_optional};
 
 /// A rule to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEgressRule {
     /// The flow it is for; all flows of the tenant when there is none.
     pub flow: Option<FlowId>,
+    /// The component it is for, by id or display name: it applies to cells with such a member;
+    /// to all cells when there is none.
+    pub node: Option<String>,
     /// The destination.
     pub rule: EgressRule,
 }
@@ -33,6 +36,9 @@ pub struct EgressEntry {
     pub id: Uuid,
     /// The flow it is for; all flows of the tenant when there is none.
     pub flow: Option<FlowId>,
+    /// The component it is for, by id or display name: it applies to cells with such a member;
+    /// to all cells when there is none.
+    pub node: Option<String>,
     /// The destination.
     pub rule: EgressRule,
     /// When it was stored.
@@ -47,6 +53,7 @@ impl Tenant {
     pub async fn create_egress_rule(&self, new: NewEgressRule) -> Result<EgressEntry, Error> {
         const DOING: &str = "creating an egress rule";
         storable("host", &new.rule.host)?;
+        storable_optional("node", new.node.as_deref())?;
         let tx = self.store.begin(DOING).await?;
         self.lock(&tx).await?;
         if let Some(flow) = new.flow {
@@ -60,6 +67,8 @@ impl Tenant {
             port: i64::from(new.rule.port),
             private: new.rule.private,
             created: clock::now().millis(),
+            node: new.node,
+            tcp: new.rule.tcp,
         };
         self.check_free(&tx, &row).await?;
         egress_rule::Entity::insert(row.clone().into_active_model())
@@ -84,11 +93,12 @@ impl Tenant {
         rows.into_iter().map(view).collect()
     }
 
-    /// What a cell of this flow may connect to: the tenant's rules and the flow's.
+    /// What cells of this flow may connect to: the tenant's rules and the flow's. Those for a node
+    /// are for the caller to choose from.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub async fn egress_for(&self, flow: FlowId) -> Result<Vec<EgressRule>, Error> {
+    pub async fn egress_for(&self, flow: FlowId) -> Result<Vec<EgressEntry>, Error> {
         let for_flow =
             egress_rule::Column::Flow.is_null().or(egress_rule::Column::Flow.eq(flow.uuid()));
         let rows = egress_rule::Entity::find()
@@ -98,7 +108,7 @@ impl Tenant {
             .all(self.store.read())
             .await
             .doing("reading egress rules")?;
-        rows.into_iter().map(|row| view(row).map(|entry| entry.rule)).collect()
+        rows.into_iter().map(view).collect()
     }
 
     /// Replaces the destination of a rule.
@@ -131,6 +141,7 @@ impl Tenant {
         changed.host = Set(row.host);
         changed.port = Set(row.port);
         changed.private = Set(rule.private);
+        changed.tcp = Set(rule.tcp);
         let row = changed.update(&tx).await.doing(DOING)?;
         tx.commit().await.doing(DOING)?;
         view(row)
@@ -155,7 +166,7 @@ impl Tenant {
         tx.commit().await.doing(DOING)
     }
 
-    /// One rule per destination. A unique index would not do: to it, two missing flows differ. The
+    /// One rule per destination, flow and node. A unique index would not do: to it, two missing flows differ. The
     /// caller holds the tenant's lock.
     async fn check_free(
         &self,
@@ -167,11 +178,16 @@ impl Tenant {
             Some(flow) => Column::Flow.eq(flow),
             None => Column::Flow.is_null(),
         };
+        let node = match &row.node {
+            Some(node) => Column::Node.eq(node),
+            None => Column::Node.is_null(),
+        };
         let taken = egress_rule::Entity::find()
             .filter(
                 Condition::all()
                     .add(Column::Tenant.eq(self.id.uuid()))
                     .add(flow)
+                    .add(node)
                     .add(Column::Host.eq(&row.host))
                     .add(Column::Port.eq(row.port))
                     .add(Column::Id.ne(row.id)),
@@ -192,7 +208,8 @@ fn view(row: egress_rule::Model) -> Result<EgressEntry, Error> {
     Ok(EgressEntry {
         id: row.id,
         flow: row.flow.map(FlowId),
-        rule: EgressRule { host: row.host, port, private: row.private },
+        node: row.node,
+        rule: EgressRule { host: row.host, port, private: row.private, tcp: row.tcp },
         created: Timestamp(row.created),
     })
 }

@@ -195,9 +195,13 @@ async fn projects_hold_flows(f: &Fixture) {
 async fn egress_rules_apply_to_flows(f: &Fixture) {
     let owner = f.owner("a").await;
     let tenant = &owner.tenant;
-    let rule =
-        |host: &str| proto::message::EgressRule { host: host.into(), port: 443, private: false };
-    let new = |flow, host| NewEgressRule { flow, rule: rule(host) };
+    let rule = |host: &str| proto::message::EgressRule {
+        host: host.into(),
+        port: 443,
+        private: false,
+        tcp: false,
+    };
+    let new = |flow, host| NewEgressRule { flow, node: None, rule: rule(host) };
     let for_all = tenant.create_egress_rule(new(None, "API.example.com")).await.unwrap();
     assert_eq!(for_all.rule.host, "api.example.com");
     let for_flow = tenant.create_egress_rule(new(Some(owner.flow), "b.example")).await.unwrap();
@@ -205,10 +209,21 @@ async fn egress_rules_apply_to_flows(f: &Fixture) {
     assert_eq!(tenant.egress_rules().await.unwrap(), [for_all.clone(), for_flow.clone()]);
     assert_eq!(tenant.egress_for(owner.flow).await.unwrap().len(), 2);
     let other = create(tenant, "Other", None).await.header.id;
-    assert_eq!(tenant.egress_for(other).await.unwrap(), [rule("api.example.com")]);
-    tenant.update_egress_rule(for_all.id, rule("c.example")).await.unwrap();
-    tenant.update_egress_rule(for_all.id, rule("c.example")).await.unwrap();
-    assert_eq!(tenant.egress_for(other).await.unwrap(), [rule("c.example")]);
+    let rules_for_other = async || {
+        let entries = tenant.egress_for(other).await.unwrap();
+        entries.into_iter().map(|entry| entry.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(rules_for_other().await, [rule("api.example.com")]);
+    let mut tcp = rule("c.example");
+    tcp.tcp = true;
+    tenant.update_egress_rule(for_all.id, tcp.clone()).await.unwrap();
+    tenant.update_egress_rule(for_all.id, tcp.clone()).await.unwrap();
+    assert_eq!(rules_for_other().await, [tcp]);
+    let mut for_node = new(None, "c.example");
+    for_node.node = Some("Prompt-abcde".into());
+    let for_node = tenant.create_egress_rule(for_node.clone()).await.unwrap();
+    assert_eq!(for_node.node.as_deref(), Some("Prompt-abcde"));
+    assert_eq!(tenant.egress_for(other).await.unwrap().last(), Some(&for_node));
     tenant.delete_egress_rule(for_flow.id).await.unwrap();
     assert_not_found(tenant.delete_egress_rule(for_flow.id).await);
 }

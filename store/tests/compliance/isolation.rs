@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use domain::id::{KeyId, MessageId, ProjectId, RunId, UserId, VariableId};
 use domain::limits::{Overrides, Setting, TenantLimits};
 use domain::run::Command;
-use proto::message::EgressRule;
+use proto::connection::ConnectionLog;
+use proto::message::{AttemptRef, EgressRule};
 use serde_json::json;
 use store::{
     Error, FlowFilter, FlowPatch, MessageFilter, MessagePatch, NewApiKey, NewEgressRule, NewFlow,
@@ -93,6 +94,9 @@ async fn rows(f: &Fixture) -> Rows {
     change.results = vec![result(0, 100_000)];
     f.store.engine().commit(change).await.unwrap();
     f.store.engine().archive_event_log(run, b"log").await.unwrap();
+    let attempt = AttemptRef { run, task: 0, attempt: 1 };
+    let log = ConnectionLog { revision: 1, ..ConnectionLog::default() };
+    f.store.engine().record_connections(worker(1), attempt, &log).await.unwrap();
     Rows { owner, project, user, key, variable, message, rule, run }
 }
 
@@ -119,8 +123,8 @@ fn new_message(owner: &Owner) -> NewMessage {
 }
 
 fn new_rule(owner: &Owner) -> NewEgressRule {
-    let rule = EgressRule { host: "h".into(), port: 1, private: false };
-    NewEgressRule { flow: Some(owner.flow), rule }
+    let rule = EgressRule { host: "h".into(), port: 1, private: false, tcp: false };
+    NewEgressRule { flow: Some(owner.flow), node: None, rule }
 }
 
 fn new_limits() -> Overrides {
@@ -222,6 +226,7 @@ async fn runs_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         }),
         ("results", t.results(rows.run, &cells).await.look()),
         ("event_log", t.event_log(rows.run).await.look()),
+        ("connections", t.connections(rows.run).await.look()),
         ("store_message", t.store_message(new_message(&rows.owner)).await.look()),
         ("update_message", t.update_message(rows.message, MessagePatch::default()).await.look()),
         ("messages", list(t.messages(&all).await)),
@@ -305,6 +310,7 @@ async fn snapshot(rows: &Rows) -> String {
     let chat = t.messages(&MessageFilter::default()).await.unwrap();
     let runs = (t.run(rows.run).await.unwrap(), results, t.egress_rules().await.unwrap());
     let log = t.event_log(rows.run).await.unwrap();
+    let log = (log, t.connections(rows.run).await.unwrap());
     let limits = (t.limits_for(rows.owner.flow).await.unwrap(), t.variables().await.unwrap());
     format!("{seen:?} {people:?} {chat:?} {runs:?} {log:?} {limits:?}")
 }

@@ -32,6 +32,7 @@ macro_rules! on_both {
     };
 }
 
+mod connections;
 mod fixture;
 mod flows;
 mod identity;

@@ -89,6 +89,23 @@ impl Mask {
         text
     }
 
+    /// The text without secrets, however upper and lower case were changed: host names are.
+    #[must_use]
+    pub(crate) fn folded(&self, mut text: String) -> String {
+        for secret in self.secrets.iter() {
+            // Lower case has the same length in bytes, so positions hold in both.
+            let lower = text.to_ascii_lowercase();
+            let secret = secret.to_ascii_lowercase();
+            let found = lower.match_indices(&secret);
+            let ranges: Vec<_> =
+                found.map(|(at, part)| at..at.saturating_add(part.len())).collect();
+            for range in ranges.into_iter().rev() {
+                text.replace_range(range, MASK);
+            }
+        }
+        text
+    }
+
     /// The value without secrets, in keys as well.
     #[must_use]
     pub(crate) fn value(&self, value: Value) -> Value {
@@ -184,6 +201,13 @@ mod tests {
         let text = mask().value(value).to_string();
         assert!(!text.contains("canary") && !text.contains("for-later"), "{text}");
         assert!(text.contains("short stays") && text.contains("x**********y**********"), "{text}");
+    }
+
+    #[test]
+    fn a_secret_in_a_host_name_is_found_in_lower_case() {
+        let mask = Secrets::new(["Sk-Canary-0123".to_owned()].iter()).mask();
+        let text = mask.folded("sk-canary-0123.evil.org and SK-CANARY-0123".into());
+        assert_eq!(text, "**********.evil.org and **********");
     }
 
     #[test]

@@ -4,14 +4,17 @@
 use std::fmt::Debug;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use proto::connection::ConnectionState;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::meter::Metered;
-use super::rules::{self, Refusal};
+use super::ledger::Entry;
+use super::meter::{Exceeded, Metered};
+use super::rules::{self, Grant, Refusal};
 use super::{Policy, Shared};
 
 /// Addresses of one name that are tried.
@@ -40,6 +43,8 @@ impl Resolve for SystemResolver {
 pub(crate) enum Error {
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
     #[error("{host} could not be resolved")]
     Unresolved { host: String },
     #[error("{host}:{port} could not be reached: {source}")]
@@ -48,20 +53,61 @@ pub(crate) enum Error {
     TimedOut { host: String, port: u16, after_ms: u64 },
 }
 
+impl Error {
+    fn state(&self) -> ConnectionState {
+        match self {
+            Self::Refused(_) | Self::Exceeded(_) => ConnectionState::Refused,
+            Self::Unresolved { .. } | Self::Unreachable { .. } | Self::TimedOut { .. } => {
+                ConnectionState::Failed
+            }
+        }
+    }
+}
+
+/// A connection to an allowed destination.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) stream: Metered,
+    pub(crate) grant: Grant,
+}
+
+/// Ends a line of the ledger whose question was given up by the cell.
+struct Asking(Option<Arc<Entry>>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.end(ConnectionState::Closed, Some("the cell did not wait for it".to_owned()));
+        }
+    }
+}
+
 impl Shared {
     /// A connection to an allowed destination. Written to the ledger either way.
-    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<Metered, Error> {
-        let connected = self.dial(host, port).await;
-        self.record(host, port, connected.as_ref().err().map(ToString::to_string));
+    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<Upstream, Error> {
+        let entry = self.ledger.open(host, port);
+        let mut asking = Asking(Some(entry.clone()));
+        let dialled = self.dial(host, port).await;
+        asking.0 = None;
         let idle_max = Duration::from_millis(self.policy.settings.idle_ms_max);
-        connected.map(|stream| Metered::new(stream, self.budget.clone(), idle_max))
+        match dialled {
+            Ok((stream, grant)) => {
+                let stream = Metered::new(stream, self.budget.clone(), entry, idle_max);
+                Ok(Upstream { stream, grant })
+            }
+            Err(error) => {
+                entry.end(error.state(), Some(error.to_string()));
+                Err(error)
+            }
+        }
     }
 
-    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
+    async fn dial(&self, host: &str, port: u16) -> Result<(TcpStream, Grant), Error> {
+        self.budget.open()?;
         let after_ms = self.policy.settings.connect_ms_max;
         let connecting = async {
-            let addresses = self.policy.checked(host, port).await?;
-            dial_first(host, port, &addresses).await
+            let (grant, addresses) = self.policy.checked(host, port).await?;
+            Ok((dial_first(host, port, &addresses).await?, grant))
         };
         timeout(Duration::from_millis(after_ms), connecting)
             .await
@@ -72,8 +118,8 @@ impl Shared {
 impl Policy {
     /// The addresses of an allowed destination, every one of them admitted. One that is not
     /// refuses the name as a whole: mixing inside and outside addresses is what rebinding does.
-    async fn checked(&self, host: &str, port: u16) -> Result<Vec<IpAddr>, Error> {
-        let rule = rules::find(&self.rules, host, port)?;
+    async fn checked(&self, host: &str, port: u16) -> Result<(Grant, Vec<IpAddr>), Error> {
+        let grant = rules::grant(&self.rules, host, port)?;
         let addresses = match host.parse::<IpAddr>() {
             Ok(literal) => vec![literal],
             Err(_) => self
@@ -83,12 +129,12 @@ impl Policy {
                 .map_err(|_| Error::Unresolved { host: host.into() })?,
         };
         for address in &addresses {
-            rules::admit(rule, host, *address, &self.settings.deny)?;
+            grant.admit(host, port, *address, &self.closed)?;
         }
         if addresses.is_empty() {
             return Err(Error::Unresolved { host: host.into() });
         }
-        Ok(addresses)
+        Ok((grant, addresses))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The proxy's HTTP: `CONNECT host:port`, and plain requests in absolute form.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,10 +12,15 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::{PathAndQuery, Uri};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use proto::connection::ConnectionState;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::dial::Upstream;
+use super::hello::Asked;
+use super::meter::Exceeded;
 use super::rules::{Refusal, normalise};
-use super::{Shared, dial};
+use super::{Policy, Shared, dial, hello};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -64,20 +70,57 @@ async fn tunnel(
     let Some((host, port)) = destination(request.uri(), None) else {
         return Err(invalid("CONNECT needs host:port"));
     };
-    let mut upstream =
+    let upstream =
         shared.connect(&host, port).await.map_err(|error| failed(&host, port, &error))?;
     tokio::spawn(async move {
-        let copy = async {
-            let upgraded = hyper::upgrade::on(request).await.map_err(std::io::Error::other)?;
-            tokio::io::copy_bidirectional(&mut TokioIo::new(upgraded), &mut upstream).await
-        };
         let stop = shared.stop.clone();
-        if let Some(Err(error)) = stop.run_until_cancelled(copy).await {
+        let carried = carry(request, upstream, &shared.policy, (&host, port));
+        if let Some(Err(error)) = stop.run_until_cancelled(carried).await {
             tracing::trace!(%error, "tunnel ended");
         }
         drop(permit);
     });
     Ok(Response::new(empty()))
+}
+
+/// Carries a tunnel's bytes. What goes elsewhere than to plain TCP is looked at first; there, the
+/// server may be the one that speaks first.
+async fn carry(
+    request: Request<Incoming>,
+    mut upstream: Upstream,
+    policy: &Policy,
+    (host, port): (&str, u16),
+) -> io::Result<()> {
+    let upgraded = hyper::upgrade::on(request).await.map_err(io::Error::other)?;
+    let mut cell = TokioIo::new(upgraded);
+    if !upstream.grant.tcp {
+        let asked = Asked { host, port, grant: upstream.grant, rules: &policy.rules };
+        match hello::wait(&mut cell, &asked, policy.settings.connect_ms_max).await? {
+            Ok(said) => upstream.stream.write_all(&said).await?,
+            Err(refusal) => {
+                let reason = Some(refusal.to_string());
+                upstream.stream.entry().end(ConnectionState::Refused, reason);
+                cell.write_all(&refusal.answer()).await?;
+                return cell.shutdown().await;
+            }
+        }
+    }
+    tokio::io::copy_bidirectional(&mut cell, &mut upstream.stream).await.map(drop)
+}
+
+/// Answers a connection over the limit: every request of it is refused.
+pub(crate) async fn turn_away(
+    request: Request<Incoming>,
+    shared: Arc<Shared>,
+    exceeded: Exceeded,
+) -> Result<Response<Body>, Infallible> {
+    let default_port = (request.method() != Method::CONNECT).then_some(80);
+    let (host, port) = destination(request.uri(), default_port).unwrap_or_default();
+    let entry = shared.ledger.open(&host, port);
+    entry.end(ConnectionState::Refused, Some(exceeded.to_string()));
+    let mut response = failed(&host, port, &dial::Error::Exceeded(exceeded));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    Ok(response)
 }
 
 async fn forward(
@@ -98,7 +141,9 @@ async fn forward(
         plain(StatusCode::BAD_GATEWAY, "upstream_failed", &host, port, "the server did not answer")
     };
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(upstream)).await.map_err(gateway)?;
+        hyper::client::conn::http1::handshake(TokioIo::new(upstream.stream))
+            .await
+            .map_err(gateway)?;
     let stop = shared.stop.clone();
     tokio::spawn(async move { stop.run_until_cancelled(connection).await });
     let mut response = sender.send_request(request).await.map_err(gateway)?;
@@ -147,6 +192,9 @@ fn failed(host: &str, port: u16, error: &dial::Error) -> Response<Body> {
                  {port}{private}}} to the egress rules of the flow or tenant"
             );
             plain(StatusCode::FORBIDDEN, "egress_refused", host, port, &hint)
+        }
+        dial::Error::Exceeded(_) => {
+            plain(StatusCode::TOO_MANY_REQUESTS, "egress_limited", host, port, &message)
         }
         dial::Error::Unresolved { .. } => {
             plain(StatusCode::BAD_GATEWAY, "unresolved", host, port, &message)

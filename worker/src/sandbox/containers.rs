@@ -30,14 +30,13 @@ use async_trait::async_trait;
 use bollard::Docker;
 use domain::id::WorkerEpoch;
 use domain::limits::{CellLimits, FRAME_BYTES_MAX};
-use proto::frame::{EgressBody, ToRunner};
+use proto::frame::ToRunner;
 use tokio::time::timeout;
 
 use super::cgroup::Cgroup;
-use super::slot::{CELL_SOCKET, EGRESS_SOCKET, End, Lifeline, MOUNT_POINT, SlotDir, create_root};
+use super::slot::{CELL_SOCKET, End, Lifeline, SlotDir, create_root};
 use super::{Error, Evidence, Job, Running, Sandbox, Slot, SlotId, SlotSpec};
 use crate::config::{Backend, Config, PoolConfig};
-use crate::egress::Proxy;
 
 use body::CPU_SHARES_RUNNING;
 pub(crate) use body::{LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER};
@@ -266,14 +265,13 @@ impl Inner {
         self.fit(slot, &limits).await?;
         let mut ledger = None;
         if let Some(policy) = egress.filter(|policy| !policy.rules.is_empty()) {
-            let listener = slot
+            let (proxy, body) = slot
                 .dir
-                .listen(EGRESS_SOCKET)
+                .open_egress(policy)
                 .map_err(|source| Error::Io { doing: "making the egress socket", source })?;
-            let proxy = Proxy::open(listener, policy);
             ledger = Some(proxy.ledger());
             slot.proxy = Some(proxy);
-            task.egress = Some(EgressBody { socket: format!("{MOUNT_POINT}/{EGRESS_SOCKET}") });
+            task.egress = Some(body);
         } else {
             task.egress = None;
         }

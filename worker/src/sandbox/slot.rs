@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use proto::frame::Ready;
+use proto::frame::{EgressBody, Ready};
 use tokio::io::AsyncWrite;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -18,12 +18,14 @@ use tokio::sync::watch;
 use super::cgroup::Cgroup;
 use super::connection::Connection;
 use super::containers::Child;
-use crate::egress::Proxy;
+use crate::egress::{Policy, Proxy, forward};
 
 /// Name of the frame socket, as `FRAMES.md` says.
 pub(crate) const CELL_SOCKET: &str = "cell.sock";
 /// Name of the proxy's socket.
 pub(crate) const EGRESS_SOCKET: &str = "egress.sock";
+/// Name of the file that is the container's `/etc/hosts`.
+pub(crate) const HOSTS_FILE: &str = "hosts";
 /// Where the directory is inside the container.
 pub(crate) const MOUNT_POINT: &str = "/run/flowcell";
 
@@ -163,6 +165,8 @@ impl SlotDir {
         std::fs::create_dir(&path)?;
         let made = Self { path };
         std::fs::set_permissions(&made.path, Permissions::from_mode(0o755))?;
+        made.write_hosts(forward::HOSTS)?;
+        std::fs::set_permissions(made.path.join(HOSTS_FILE), Permissions::from_mode(0o644))?;
         Ok(made)
     }
 
@@ -176,6 +180,23 @@ impl SlotDir {
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o666))?;
         Ok(listener)
+    }
+
+    /// Opens the way out that the rules allow: the proxy's socket, and an address inside the
+    /// container for each destination that is reached by plain TCP. Before the task is sent, so
+    /// that its names resolve from the beginning.
+    pub(crate) fn open_egress(&self, policy: Policy) -> io::Result<(Proxy, EgressBody)> {
+        let forwards = forward::plan(&policy.rules);
+        if !forwards.is_empty() {
+            self.write_hosts(&forward::hosts(&forwards))?;
+        }
+        let proxy = Proxy::open(self.listen(EGRESS_SOCKET)?, policy);
+        Ok((proxy, EgressBody { socket: format!("{MOUNT_POINT}/{EGRESS_SOCKET}"), forwards }))
+    }
+
+    /// Writes the file in place: a mount of it shows what stands in this very file.
+    fn write_hosts(&self, text: &str) -> io::Result<()> {
+        std::fs::write(self.path.join(HOSTS_FILE), text)
     }
 
     /// Removes a socket: nobody else can connect.
@@ -223,6 +244,7 @@ mod tests {
         let _listener = dir.listen(CELL_SOCKET).unwrap();
         assert_eq!(mode(dir.path()), 0o755);
         assert_eq!(mode(&dir.path().join(CELL_SOCKET)), 0o666);
+        assert_eq!(mode(&dir.path().join(HOSTS_FILE)), 0o644);
         let path = dir.path().to_owned();
         drop(dir);
         assert!(!path.exists());

@@ -11,8 +11,10 @@ use domain::failure::Failure;
 use domain::id::{FlowId, RunId, TenantId, UserId};
 use domain::limits::CellLimits;
 use flowcell_worker::config::{Backend, Config, PoolImage};
+use flowcell_worker::egress::{Resolve, SystemResolver};
 use flowcell_worker::reaper::Program;
 use flowcell_worker::{Handle, Worker};
+use proto::connection::{Connection, ConnectionLog};
 use proto::event::{RunEvent, RunEventKind};
 use proto::frame::{CellResult, FrameLimits, Task};
 use proto::message::{
@@ -48,6 +50,7 @@ pub(crate) struct State {
     pub(crate) tasks: HashMap<(RunId, u32), Assignment>,
     pub(crate) began: HashMap<AttemptRef, String>,
     pub(crate) reports: HashMap<AttemptRef, Vec<(ReportOutcome, Figures)>>,
+    pub(crate) connections: HashMap<AttemptRef, ConnectionLog>,
     pub(crate) calls: usize,
     pub(crate) beats: usize,
     pub(crate) goodbyes: usize,
@@ -100,6 +103,10 @@ impl Scheduler {
                 }
                 WorkerRequestBody::Report { attempt, outcome, figures } => {
                     state.reports.entry(attempt).or_default().push((*outcome, figures));
+                    SchedulerReply::Accepted
+                }
+                WorkerRequestBody::Connections { attempt, log } => {
+                    state.connections.insert(attempt, log);
                     SchedulerReply::Accepted
                 }
                 WorkerRequestBody::Heartbeat { attempts, .. } => {
@@ -158,6 +165,14 @@ impl Cluster {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::resolving(Arc::new(SystemResolver), change).await
+    }
+
+    /// With other names than the host's.
+    pub(crate) async fn resolving(
+        resolver: Arc<dyn Resolve>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let image = image::of("normal");
         let dir = tempfile::tempdir().unwrap();
         let name = format!("t-{}", &Uuid::new_v4().simple().to_string()[..12]);
@@ -176,7 +191,7 @@ impl Cluster {
                 }
             }
         });
-        let worker = Worker::open(config, bus.clone(), NO_REAPER).await.unwrap();
+        let worker = Worker::open_with(config, bus.clone(), NO_REAPER, resolver).await.unwrap();
         let handle = worker.handle();
         let task = tokio::spawn(async move { Box::pin(worker.run()).await.unwrap() });
         Self { bus, scheduler, worker: handle, name, task, image, _dir: dir }
@@ -274,6 +289,12 @@ impl Cluster {
         let mut assignment = self.assignment("egress", request);
         assignment.egress = rules;
         text_of(&self.result(assignment).await)
+    }
+
+    /// What an attempt connected to, once it has been told and passes.
+    pub(crate) async fn connections(&self, attempt: AttemptRef) -> Vec<Connection> {
+        let find = |state: &State| state.connections.get(&attempt).map(|log| log.entries.clone());
+        self.scheduler.until(find).await
     }
 
     pub(crate) async fn order_stop(&self, attempt: AttemptRef) {

@@ -11,6 +11,9 @@
 
 mod cluster;
 mod egress;
+mod egress_latency;
+mod egress_tunnel;
+mod forwards;
 mod hostile;
 mod hygiene;
 mod image;

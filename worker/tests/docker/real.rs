@@ -2,22 +2,25 @@
 //! components that reach every limit. `FLOWCELL_RUNNER_IMAGE` names another image.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use domain::failure::FailureKind;
 use domain::limits::CellLimits;
-use flowcell_worker::config::{Backend, PoolImage, SandboxConfig};
+use flowcell_worker::config::{Backend, Config, PoolImage, SandboxConfig};
+use flowcell_worker::egress::Resolve;
 use proto::event::RunEventKind;
 use proto::frame::Task;
-use proto::message::{Assignment, EgressRule, ReportOutcome};
+use proto::message::{Assignment, ReportOutcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::cluster::Cluster;
+use crate::egress::rule;
 use crate::skip;
 
 /// The image that `scripts/images` builds; both take another name from the environment.
-fn image() -> String {
+pub(crate) fn image() -> String {
     let named = std::env::var_os("FLOWCELL_RUNNER_IMAGE").and_then(|name| name.into_string().ok());
     named.unwrap_or_else(|| "flowcell/runner:lfx-1.13".into())
 }
@@ -32,22 +35,30 @@ pub(crate) async fn real_with(
     backend: Backend,
     change: impl FnOnce(&mut SandboxConfig),
 ) -> Option<Cluster> {
-    if skip() {
-        return None;
-    }
-    if !is_built() {
-        eprintln!("skipped: {} is not built", image());
+    if !is_there() {
         return None;
     }
     let cluster = Cluster::with(|config| {
-        config.pool.images = vec![PoolImage::fixed(image(), size)];
-        config.limits = limits();
-        config.sandbox.backend = backend;
-        config.pool.ready_ms_max = 120_000;
-        config.pool.take_ms_max = 120_000;
+        configure(config, size, backend);
         change(&mut config.sandbox);
     });
     Some(cluster.await)
+}
+
+/// The same with one container and other names than the host's.
+pub(crate) async fn real_resolving(names: Arc<dyn Resolve>, backend: Backend) -> Option<Cluster> {
+    if !is_there() {
+        return None;
+    }
+    Some(Cluster::resolving(names, |config| configure(config, 1, backend)).await)
+}
+
+fn configure(config: &mut Config, size: u32, backend: Backend) {
+    config.pool.images = vec![PoolImage::fixed(image(), size)];
+    config.limits = limits();
+    config.sandbox.backend = backend;
+    config.pool.ready_ms_max = 120_000;
+    config.pool.take_ms_max = 120_000;
 }
 
 /// A task of the one component of the fixture, with another body.
@@ -65,14 +76,21 @@ pub(crate) fn component(cluster: &Cluster, body: &str) -> Assignment {
     assignment
 }
 
-/// Whether this engine has it.
-fn is_built() -> bool {
+/// Whether there are an engine and the image. Says so if not.
+fn is_there() -> bool {
+    if skip() {
+        return false;
+    }
     let mut inspect = Command::new("docker");
     inspect.args(["image", "inspect", &image()]).stdout(Stdio::null()).stderr(Stdio::null());
-    inspect.status().unwrap().success()
+    let built = inspect.status().unwrap().success();
+    if !built {
+        eprintln!("skipped: {} is not built", image());
+    }
+    built
 }
 
-fn limits() -> CellLimits {
+pub(crate) fn limits() -> CellLimits {
     CellLimits {
         memory_bytes: 512 << 20,
         pids: 64,
@@ -120,7 +138,7 @@ async fn fetches(backend: Backend) {
         let mut assignment = cluster.assignment("", "");
         assignment.image = image();
         assignment.limits = limits();
-        assignment.egress = vec![EgressRule { host: "127.0.0.1".into(), port, private }];
+        assignment.egress = vec![rule("127.0.0.1", port, private)];
         assignment.task = Task { run_id: assignment.attempt.run, ..task };
         let run = assignment.attempt.run;
         cluster.warm(1).await;

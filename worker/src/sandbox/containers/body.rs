@@ -1,6 +1,7 @@
 //! The container's description: every hardening setting is in this file.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, HostConfig, HostConfigCgroupnsModeEnum,
@@ -10,7 +11,7 @@ use bollard::models::{
 use domain::limits::CellLimits;
 
 use super::Inner;
-use crate::sandbox::slot::{MOUNT_POINT, SlotDir};
+use crate::sandbox::slot::{HOSTS_FILE, MOUNT_POINT, SlotDir};
 use crate::sandbox::{SlotId, SlotSpec};
 
 /// Nobody's id on any host; the same in the image.
@@ -109,7 +110,7 @@ pub(super) fn zygote(inner: &Inner, id: SlotId, image: &str, dir: &SlotDir) -> C
             cgroupns_mode: Some(HostConfigCgroupnsModeEnum::HOST),
             readonly_rootfs: Some(true),
             tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,noexec,nosuid,nodev".to_owned())])),
-            mounts: Some(vec![socket_mount(dir), groups]),
+            mounts: Some(vec![mount(dir.path(), MOUNT_POINT), groups]),
             cap_drop: Some(vec!["ALL".into()]),
             cap_add: Some(ZYGOTE_CAPABILITIES.map(str::to_owned).into()),
             security_opt: Some(vec!["no-new-privileges:true".into()]),
@@ -188,7 +189,11 @@ fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir, filter: Filter) -> HostCo
         network_mode: Some("none".into()),
         readonly_rootfs: Some(true),
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmpfs)])),
-        mounts: Some(vec![socket_mount(dir)]),
+        // The engine mounts a file of its own where it is not given one.
+        mounts: Some(vec![
+            mount(dir.path(), MOUNT_POINT),
+            mount(&dir.path().join(HOSTS_FILE), "/etc/hosts"),
+        ]),
         cap_drop: Some(vec!["ALL".into()]),
         security_opt: Some(vec![
             "no-new-privileges:true".into(),
@@ -216,11 +221,11 @@ fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir, filter: Filter) -> HostCo
     }
 }
 
-fn socket_mount(dir: &SlotDir) -> Mount {
+fn mount(source: &Path, target: &str) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
-        source: Some(dir.path().to_string_lossy().into_owned()),
-        target: Some(MOUNT_POINT.into()),
+        source: Some(source.to_string_lossy().into_owned()),
+        target: Some(target.into()),
         // Connecting to a socket needs no writable mount.
         read_only: Some(true),
         bind_options: Some(MountBindOptions {
