@@ -16,7 +16,8 @@ use crate::skip;
 
 /// The image that `scripts/images` builds; both take another name from the environment.
 fn image() -> String {
-    std::env::var("FLOWCELL_RUNNER_IMAGE").unwrap_or_else(|_| "flowcell/runner:lfx-1.13".into())
+    std::env::var_os("FLOWCELL_RUNNER_IMAGE")
+        .map_or("flowcell/runner:lfx-1.13".into(), |name| name.into_string().unwrap())
 }
 
 fn limits() -> CellLimits {
@@ -52,6 +53,11 @@ async fn a_component_reaches_what_its_rules_allow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forked_component_reaches_what_its_rules_allow() {
     fetches(Backend::Zygote).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_in_a_cell_of_our_own_making_reaches_what_its_rules_allow() {
+    fetches(Backend::Native).await;
 }
 
 async fn fetches(backend: Backend) {
