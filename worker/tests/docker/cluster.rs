@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::image;
 
 pub(crate) const CANARY: &str = "sk-canary-4711-\\-quoted";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Cluster {
     pub(crate) bus: Bus,

@@ -15,6 +15,7 @@ mod hostile;
 mod hygiene;
 mod image;
 mod lifeline;
+mod native;
 mod real;
 mod work;
 

@@ -15,12 +15,12 @@ use crate::cluster::Cluster;
 use crate::skip;
 
 /// The image that `scripts/images` builds; both take another name from the environment.
-fn image() -> String {
+pub(crate) fn image() -> String {
     std::env::var_os("FLOWCELL_RUNNER_IMAGE")
         .map_or("flowcell/runner:lfx-1.13".into(), |name| name.into_string().unwrap())
 }
 
-fn limits() -> CellLimits {
+pub(crate) fn limits() -> CellLimits {
     CellLimits {
         memory_bytes: 512 << 20,
         pids: 64,
@@ -29,6 +29,17 @@ fn limits() -> CellLimits {
         wall_ms: 60_000,
         ..CellLimits::default()
     }
+}
+
+/// Whether the image is there. Says so when it is not.
+pub(crate) fn is_built() -> bool {
+    let mut inspect = Command::new("docker");
+    inspect.args(["image", "inspect", &image()]).stdout(Stdio::null()).stderr(Stdio::null());
+    let built = inspect.status().unwrap().success();
+    if !built {
+        eprintln!("skipped: {} is not built", image());
+    }
+    built
 }
 
 async fn server() -> u16 {
@@ -61,13 +72,7 @@ async fn a_component_in_a_cell_of_our_own_making_reaches_what_its_rules_allow() 
 }
 
 async fn fetches(backend: Backend) {
-    let mut inspect = Command::new("docker");
-    inspect.args(["image", "inspect", &image()]).stdout(Stdio::null()).stderr(Stdio::null());
-    if skip() {
-        return;
-    }
-    if !inspect.status().unwrap().success() {
-        eprintln!("skipped: {} is not built", image());
+    if skip() || !is_built() {
         return;
     }
     let port = server().await;
