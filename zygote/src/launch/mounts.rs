@@ -49,8 +49,11 @@ const HIDDEN: [&str; 11] = [
 ];
 /// What changes the host when written to; a cell's user could write to none of it anyway.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
-/// Files that the engine has mounted into the launcher's container, as into every other.
-const NAMES: [&str; 3] = ["etc/hosts", "etc/hostname", "etc/resolv.conf"];
+/// The one name of a cell without a network. An engine that is told of no network leaves the file
+/// empty.
+const HOSTS: (&str, &str) = ("etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n");
+/// Where the launcher keeps it.
+const HOSTS_STAGE: &str = "/tmp/hosts";
 
 /// Makes what every cell's root is put together with.
 ///
@@ -63,7 +66,9 @@ pub(super) fn stage() -> io::Result<()> {
     // Only ours, and large enough for directories alone.
     mount(Some("stage"), STAGE, Some("tmpfs"), STRICT, Some("size=64k,mode=0700"))?;
     fs::create_dir(ROOT)?;
-    fs::create_dir(EMPTY)
+    fs::create_dir(EMPTY)?;
+    let (_, names) = HOSTS;
+    fs::write(HOSTS_STAGE, names)
 }
 
 /// Puts the cell's files together and makes them the root of this process.
@@ -77,10 +82,9 @@ pub(super) fn enter(launch: &Launch) -> io::Result<()> {
     let root = PLAIN | MsFlags::MS_RDONLY;
     mount(Some("cell"), ROOT, Some("overlay"), root, Some(layers.as_str()))?;
     chdir(ROOT)?;
-    for file in NAMES {
-        if Path::new(file).is_file() {
-            bind(&format!("/{file}"), file, STRICT | MsFlags::MS_RDONLY)?;
-        }
+    let (hosts, _) = HOSTS;
+    if Path::new(hosts).is_file() {
+        bind(HOSTS_STAGE, hosts, STRICT | MsFlags::MS_RDONLY)?;
     }
     memory("run", "size=4k,nr_inodes=4,mode=0755", STRICT)?;
     fs::create_dir("run/flowcell")?;
