@@ -1,5 +1,7 @@
 //! Whether this host can run cells, for `flowcell doctor`: what was found, and what to do.
 
+mod backends;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -90,15 +92,19 @@ fn settings(config: &Config) -> Check {
 }
 
 fn kernel() -> Check {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let release = release.trim();
-    let good = version(release).is_some_and(|found| found >= (5, 8));
+    let release = kernel_release();
+    let good = version(&release).is_some_and(|found| found >= (5, 8));
     check(
         "kernel",
         judged(good, Status::Warn),
-        if release.is_empty() { "unknown" } else { release },
+        if release.is_empty() { "unknown" } else { &release },
         "use Linux 5.8 or newer",
     )
+}
+
+fn kernel_release() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().to_owned()
 }
 
 /// Looks without making anything: the directory may become another user's.
@@ -180,6 +186,7 @@ fn engine(info: &SystemInfo, config: &Config) -> Vec<Check> {
     checks.extend(info.docker_root_dir.as_deref().map(disk));
     checks.extend(info.system_time.as_deref().map(clock));
     checks.push(memory(info, config));
+    checks.push(backends::backends(info, config));
     checks
 }
 

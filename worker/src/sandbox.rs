@@ -116,6 +116,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// There is no launcher to make cells with.
+    #[error("no launcher: {reason}")]
+    Launcher {
+        /// Why.
+        reason: String,
+    },
     /// The runner ended before it was ready.
     #[error("the runner ended with exit code {exit_code:?} before it was ready{stderr}")]
     Exited {

@@ -68,7 +68,7 @@ impl Cgroups {
     }
 
     /// The directory of a group. The path comes from the kernel; it is checked all the same.
-    fn group(&self, name: &str, path: &str) -> io::Result<PathBuf> {
+    pub(crate) fn group(&self, name: &str, path: &str) -> io::Result<PathBuf> {
         let hierarchy = self.hierarchies.iter().find(|hierarchy| hierarchy.name == name);
         let relative = path.strip_prefix('/').filter(|path| !path.split('/').any(|p| p == ".."));
         match (hierarchy, relative) {
@@ -85,7 +85,7 @@ impl Cgroups {
 }
 
 /// `(controllers, path)` of each line of `/proc/<pid>/cgroup`.
-fn entries(membership: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn entries(membership: &str) -> impl Iterator<Item = (&str, &str)> {
     membership.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'))
 }
 

@@ -49,6 +49,19 @@ pub(crate) fn stay(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Kills the process that a descriptor names, and the cell with it if it is the first one there.
+///
+/// # Errors
+/// What the kernel says.
+#[allow(unsafe_code, reason = "pidfd_send_signal has no safe wrapper")]
+pub fn kill(process: BorrowedFd<'_>) -> io::Result<()> {
+    let (number, info, flags) = (std::os::fd::AsRawFd::as_raw_fd(&process), 0_usize, 0);
+    // SAFETY: the descriptor is open, and without information (a null pointer) none is read.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, number, libc::SIGKILL, info, flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Orphans of the cell become our children; ignored, they leave no zombies.
 #[allow(unsafe_code, reason = "signal handlers are global")]
 fn ignore_children() -> io::Result<()> {

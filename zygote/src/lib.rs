@@ -3,6 +3,7 @@
 //! ```text
 //! worker ── engine ──▶ cell's container: first process = `flowcell-cell init`     (hollow)
 //!        ── engine ──▶ zygote's container: Python, Langflow's runtime imported, then `ffi`
+//!        ── engine ──▶ launcher's container: `flowcell-cell launch`, makes cells itself  (native)
 //!        ── fork(first process, socket) ──▶ zygote ──▶ child inside the cell, locked down
 //! ```
 //! The worker uses [`message`] and [`channel`]; the rest is for the image. Privileged code is here
@@ -12,6 +13,7 @@ pub mod cgroups;
 pub mod channel;
 pub mod ffi;
 pub mod init;
+pub mod launch;
 pub mod lockdown;
 pub mod message;
 mod reap;

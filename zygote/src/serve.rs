@@ -72,7 +72,7 @@ pub fn serve(control: BorrowedFd<'_>, interpreter: &dyn Interpreter) -> io::Resu
     let children = reap::watch_children()?;
     let mut slots: HashMap<Pid, u64> = HashMap::new();
     loop {
-        let (asked, died) = wait(control, &children)?;
+        let (asked, died) = wait(control, &children, PollTimeout::NONE)?;
         if died {
             for (pid, status) in reap::ended(&children)? {
                 if let Some(slot) = slots.remove(&pid) {
@@ -102,11 +102,15 @@ pub fn serve(control: BorrowedFd<'_>, interpreter: &dyn Interpreter) -> io::Resu
     }
 }
 
-/// Waits for a request or the end of a child.
-pub(crate) fn wait(control: BorrowedFd<'_>, children: &SignalFd) -> io::Result<(bool, bool)> {
+/// Waits for a request or the end of a child, or until there is no more patience.
+pub(crate) fn wait(
+    control: BorrowedFd<'_>,
+    children: &SignalFd,
+    patience: PollTimeout,
+) -> io::Result<(bool, bool)> {
     let mut wanted =
         [PollFd::new(control, PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut wanted, PollTimeout::NONE) {
+    match poll(&mut wanted, patience) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => {}
         Err(error) => return Err(error.into()),
     }
@@ -175,6 +179,8 @@ fn enter(
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Step::Descriptors)?;
     let socket = lockdown::only_descriptor(socket.as_raw_fd()).at(Step::Descriptors)?;
     lockdown::privileges().at(Step::Privileges)?;
+    // As the cell's user: nobody else may enter it.
+    nix::unistd::chdir("/tmp").at(Step::Namespaces)?;
     seccomp::install().at(Step::Seccomp)?;
     Ok(socket)
 }

@@ -47,7 +47,8 @@ impl Target {
         cgroups.join(&self.membership)
     }
 
-    /// Joins every other namespace of the cell; the root and working directory become the cell's.
+    /// Joins every other namespace of the cell; the root becomes the cell's, and the working
+    /// directory with it.
     ///
     /// # Errors
     /// What the kernel says.
@@ -57,8 +58,7 @@ impl Target {
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWCGROUP;
-        setns(&self.process, all)?;
-        nix::unistd::chdir("/tmp").map_err(io::Error::from)
+        setns(&self.process, all).map_err(io::Error::from)
     }
 }
 

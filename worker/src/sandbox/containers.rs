@@ -1,13 +1,15 @@
-//! Backends with a Docker container per cell, made ahead, used once.
+//! The backends: a Docker container per cell, or a cell of our own making; made ahead, used once.
 //!
 //! ```text
 //! warm    make directory ─ listen ─ create ─ attach (lifeline) ─ start ─ runner connects ─ `ready` ─▶ Slot
 //! zygote  make directory ─ listen ─ create ─ start ─ first process shows itself ─ fork ─ `ready` ─▶ Slot
+//! native  make directory ─ launch ─ first process shows itself ─ fork ─ `ready` ─▶ Slot
 //! Slot ─ update limits? ─ egress.sock? ─ `task` ─▶ Running ─ … ─ destroy: killed, removed, directory
 //! ```
 //! In `warm` the runner is the container's first process and imports everything in it: four seconds
 //! of processor time. In `zygote` the container starts hollow, with a small first process of ours,
-//! and a child of an already imported process enters it (`zygotes`).
+//! and a child of an already imported process enters it (`zygotes`). In `native` the same
+//! child enters a cell that the engine never hears of (`launchers`).
 //!
 //! The container is made with the pool's limits. A task that asks for other limits gets them by
 //! `docker update` before its frame is sent; the common case costs nothing. Only the processor
@@ -16,8 +18,11 @@
 
 mod body;
 mod engine;
+mod helper;
 mod hollow;
+mod launchers;
 mod made;
+mod native;
 mod warm;
 mod zygotes;
 
@@ -42,6 +47,7 @@ use body::CPU_SHARES_RUNNING;
 pub(crate) use body::{LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER};
 use engine::StderrTail;
 pub(crate) use engine::{connect, remove as remove_container};
+pub(crate) use launchers::Launched;
 pub(crate) use zygotes::Child;
 use zygotes::House;
 
@@ -165,6 +171,7 @@ impl Sandbox for Containers {
         let slot = match self.inner.house.backend(&spec.image) {
             Backend::Warm => Box::pin(self.inner.prepare_warm(id, spec)).await?,
             Backend::Zygote => Box::pin(self.inner.prepare_hollow(id, spec)).await?,
+            Backend::Native => Box::pin(self.inner.prepare_native(id, spec)).await?,
             Backend::Auto => Box::pin(self.inner.prepare_either(id, spec)).await?,
         };
         known.keep();
@@ -207,7 +214,10 @@ impl Sandbox for Containers {
         let mut gone = slot.gone.clone();
         // The engine removes it by itself then, which costs half of being told to.
         if !is_reliable || timeout(LIFELINE_MAX, gone.wait_for(Option::is_some)).await.is_err() {
-            self.inner.remove(&container, gone).await;
+            match &slot.cell {
+                Some(cell) => cell.kill().await,
+                None => self.inner.remove(&container, gone).await,
+            }
         }
         drop(slot);
         self.inner.forget(id);
@@ -289,9 +299,10 @@ impl Inner {
     async fn fit(&self, slot: &Slot, limits: &CellLimits) -> Result<(), Error> {
         let weight_set =
             slot.cgroup.as_ref().is_some_and(|cgroup| cgroup.set_cpu_shares(CPU_SHARES_RUNNING));
-        match body::update(&self.limits, limits, weight_set) {
-            Some(update) => self.update(&slot.container, update, limits).await,
-            None => Ok(()),
+        match (body::update(&self.limits, limits, weight_set), &slot.cell) {
+            (Some(_), Some(cell)) => cell.fit(limits).await,
+            (Some(update), None) => self.update(&slot.container, update, limits).await,
+            (None, _) => Ok(()),
         }
     }
 }

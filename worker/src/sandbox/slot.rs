@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::cgroup::Cgroup;
 use super::connection::Connection;
-use super::containers::Child;
+use super::containers::{Child, Launched};
 use crate::egress::{Policy, Proxy, forward};
 
 /// Name of the frame socket, as `FRAMES.md` says.
@@ -80,7 +80,7 @@ pub struct Slot {
     pub id: SlotId,
     /// What it was made as.
     pub spec: SlotSpec,
-    /// The engine's id of the container.
+    /// The engine's id of the container; `native-` and the slot when the engine knows of none.
     pub container: String,
     /// What its runner said of itself.
     pub ready: Ready,
@@ -98,6 +98,8 @@ pub struct Slot {
     pub(crate) lifeline: Option<Lifeline>,
     /// The runner, when a zygote forked it; keeps that zygote.
     pub(crate) _child: Option<Child>,
+    /// The cell, when a launcher made it instead of the engine.
+    pub(crate) cell: Option<Launched>,
 }
 
 /// What a container's life hangs on; held only to be dropped.

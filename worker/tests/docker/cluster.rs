@@ -32,7 +32,7 @@ use crate::image;
 pub(crate) const CANARY: &str = "sk-canary-4711-\\-quoted";
 /// These workers end in order; `cli/tests/reaper.rs` kills one.
 const NO_REAPER: Option<Program> = None;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Cluster {
     pub(crate) bus: Bus,

@@ -96,6 +96,11 @@ async fn a_forked_component_that_knows_no_proxy_reaches_its_database() {
     dials(Backend::Zygote).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_native_component_that_knows_no_proxy_reaches_its_database() {
+    dials(Backend::Native).await;
+}
+
 async fn dials(backend: Backend) {
     let database = testkit::database::Database::postgres().await.unwrap();
     let postgres = on_tcp(database.url()).await;

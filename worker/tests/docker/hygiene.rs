@@ -225,9 +225,15 @@ async fn the_doctor_sees_what_is_there_and_what_is_missing() {
         let check = checks.iter().find(|check| check.name.contains(name));
         format!("{:?}", check.unwrap_or_else(|| panic!("{name} in {checks:?}")).status)
     };
-    for name in
-        ["settings", "docker", "docker version", "seccomp", "resource limits", "fake-runner"]
-    {
+    for name in [
+        "settings",
+        "docker",
+        "docker version",
+        "seccomp",
+        "resource limits",
+        "fake-runner",
+        "sandbox",
+    ] {
         assert_eq!(status(name), "Ok", "{checks:#?}");
     }
     for name in ["kernel", "cgroup version", "disk", "clock", "memory"] {

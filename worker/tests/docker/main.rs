@@ -19,6 +19,7 @@ mod hygiene;
 mod image;
 mod lifeline;
 mod limits;
+mod native;
 mod real;
 mod work;
 mod zygote;

@@ -77,7 +77,7 @@ pub(crate) fn component(cluster: &Cluster, body: &str) -> Assignment {
 }
 
 /// Whether there are an engine and the image. Says so if not.
-fn is_there() -> bool {
+pub(crate) fn is_there() -> bool {
     if skip() {
         return false;
     }
@@ -123,6 +123,11 @@ async fn a_component_reaches_what_its_rules_allow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forked_component_reaches_what_its_rules_allow() {
     fetches(Backend::Zygote).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_in_a_cell_of_our_own_making_reaches_what_its_rules_allow() {
+    fetches(Backend::Native).await;
 }
 
 async fn fetches(backend: Backend) {
@@ -222,6 +227,11 @@ async fn components_that_reach_a_limit_fail_by_its_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn forked_components_that_reach_a_limit_fail_by_its_name() {
     limited(Backend::Zygote).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn native_components_that_reach_a_limit_fail_by_its_name() {
+    limited(Backend::Native).await;
 }
 
 async fn limited(backend: Backend) {

@@ -20,12 +20,12 @@ const USER: &str = "65532:65532";
 /// Weight while a runner imports: a refill must not slow down a cell that has work. Half of the
 /// usual, not less: at an eighth, refills on a busy host took a minute instead of ten seconds, and
 /// then tasks wait for containers that are being starved for their sake.
-const CPU_SHARES_WARMING: i64 = 512;
+pub(super) const CPU_SHARES_WARMING: i64 = 512;
 /// The engine's usual weight, for a cell that has its task.
 pub(crate) const CPU_SHARES_RUNNING: u64 = 1_024;
 
 /// `/dev/shm`: enough for the locks of Python's `multiprocessing`, too little to hoard.
-const SHM_BYTES: i64 = 8 * 1024 * 1024;
+pub(super) const SHM_BYTES: i64 = 8 * 1024 * 1024;
 /// Tenants die before the worker does.
 pub(super) const OOM_SCORE_ADJ: i64 = 500;
 
@@ -35,7 +35,7 @@ pub(crate) const LABEL_CLUSTER: &str = "flowcell.cluster";
 pub(crate) const LABEL_WORKER: &str = "flowcell.worker";
 /// The process that made it.
 pub(crate) const LABEL_EPOCH: &str = "flowcell.epoch";
-/// `cell` or `zygote`, for whoever looks at `docker ps`.
+/// `cell`, `zygote` or `launcher`, for whoever looks at `docker ps`.
 const LABEL_KIND: &str = "flowcell.kind";
 /// The slot.
 pub(crate) const LABEL_SLOT: &str = "flowcell.slot";
@@ -48,6 +48,16 @@ const ZYGOTE: [&str; 3] = ["/opt/flowcell/bin/python", "-m", "flowcell_runner.zy
 /// That makes it as strong as root: it never sees a tenant's byte.
 const ZYGOTE_CAPABILITIES: [&str; 6] =
     ["SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE", "SETUID", "SETGID", "SETPCAP"];
+/// What makes cells without the engine, in the image.
+const LAUNCHER: [&str; 2] = ["/opt/flowcell/bin/flowcell-cell", "launch"];
+/// What a launcher needs to make namespaces, mounts, control groups and a loopback interface, and
+/// to give up everything else in a cell. As strong as root, and as far from tenants as a zygote.
+/// `DAC_OVERRIDE`: nobody may write to the root of a hierarchy, and only the worker's user may
+/// enter the directory of the slots.
+const LAUNCHER_CAPABILITIES: [&str; 7] =
+    ["SYS_ADMIN", "NET_ADMIN", "SETUID", "SETGID", "SETPCAP", "KILL", "DAC_OVERRIDE"];
+/// One small process, and for a moment those that have not joined their own groups yet.
+const LAUNCHER_MEMORY_BYTES: i64 = 64 * 1024 * 1024;
 /// Langflow's runtime, its clients and agents, twice over.
 const ZYGOTE_MEMORY_BYTES: i64 = 2 * 1024 * 1024 * 1024;
 
@@ -88,43 +98,98 @@ pub(super) fn hollow(
 /// capabilities above. It shares the host's process numbers, because it may only enter cells that
 /// are below its own process namespace.
 pub(super) fn zygote(inner: &Inner, id: SlotId, image: &str, dir: &SlotDir) -> ContainerCreateBody {
-    let groups = Mount {
+    let host = HostConfig {
+        tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,noexec,nosuid,nodev".to_owned())])),
+        mounts: Some(vec![mount(dir.path(), MOUNT_POINT), groups_mount()]),
+        cap_add: Some(ZYGOTE_CAPABILITIES.map(str::to_owned).into()),
+        security_opt: Some(vec!["no-new-privileges:true".into()]),
+        memory: Some(ZYGOTE_MEMORY_BYTES),
+        memory_swap: Some(ZYGOTE_MEMORY_BYTES),
+        // Itself and the children that have not entered their cells yet.
+        pids_limit: Some(64),
+        ..HostConfig::default()
+    };
+    let entrypoint = ZYGOTE.map(str::to_owned).into();
+    helper(inner, labels(inner, id, "zygote"), image, entrypoint, host)
+}
+
+/// The container of a launcher: the same, and the directories of this worker's slots. Cells get
+/// their files from it, so it is made of their image. It shares the host's process numbers so that
+/// a zygote, which does as well, may enter its cells.
+pub(super) fn launcher(
+    inner: &Inner,
+    id: SlotId,
+    image: &str,
+    dir: &SlotDir,
+    owner: &str,
+) -> ContainerCreateBody {
+    let slots = Mount {
         typ: Some(MountType::BIND),
-        source: Some("/sys/fs/cgroup".into()),
-        target: Some(zygote::serve::CGROUP_MOUNTS.into()),
+        source: Some(inner.root.to_string_lossy().into_owned()),
+        target: Some(zygote::launch::SLOTS.into()),
+        read_only: Some(true),
         ..Mount::default()
     };
+    let host = HostConfig {
+        mounts: Some(vec![mount(dir.path(), MOUNT_POINT), groups_mount(), slots]),
+        cap_add: Some(LAUNCHER_CAPABILITIES.map(str::to_owned).into()),
+        security_opt: Some(vec![
+            "no-new-privileges:true".into(),
+            // The engine's lists refuse what makes a container. Each cell's first process puts
+            // ours on itself, and runners bring it too.
+            "seccomp=unconfined".into(),
+            "apparmor=unconfined".into(),
+        ]),
+        memory: Some(LAUNCHER_MEMORY_BYTES),
+        memory_swap: Some(LAUNCHER_MEMORY_BYTES),
+        pids_limit: Some(256),
+        ..HostConfig::default()
+    };
+    let mut entrypoint: Vec<String> = LAUNCHER.map(str::to_owned).into();
+    entrypoint.push(owner.to_owned());
+    helper(inner, labels(inner, id, "launcher"), image, entrypoint, host)
+}
+
+/// What the privileged containers of a worker have in common.
+fn helper(
+    inner: &Inner,
+    labels: HashMap<String, String>,
+    image: &str,
+    entrypoint: Vec<String>,
+    host: HostConfig,
+) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(image.to_owned()),
         hostname: Some("cell".into()),
-        entrypoint: Some(ZYGOTE.map(str::to_owned).into()),
+        entrypoint: Some(entrypoint),
         user: Some("0:0".into()),
         attach_stdout: Some(false),
         attach_stderr: Some(true),
         network_disabled: Some(true),
-        labels: Some(labels(inner, id, "zygote")),
+        labels: Some(labels),
         host_config: Some(HostConfig {
             auto_remove: Some(true),
             network_mode: Some("none".into()),
             pid_mode: Some("host".into()),
             cgroupns_mode: Some(HostConfigCgroupnsModeEnum::HOST),
             readonly_rootfs: Some(true),
-            tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,noexec,nosuid,nodev".to_owned())])),
-            mounts: Some(vec![mount(dir.path(), MOUNT_POINT), groups]),
             cap_drop: Some(vec!["ALL".into()]),
-            cap_add: Some(ZYGOTE_CAPABILITIES.map(str::to_owned).into()),
-            security_opt: Some(vec!["no-new-privileges:true".into()]),
-            memory: Some(ZYGOTE_MEMORY_BYTES),
-            memory_swap: Some(ZYGOTE_MEMORY_BYTES),
-            // Itself and the children that have not entered their cells yet.
-            pids_limit: Some(64),
             cpu_shares: Some(CPU_SHARES_WARMING),
             log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
             ipc_mode: Some("private".into()),
             runtime: inner.oci_runtime.clone(),
-            ..HostConfig::default()
+            ..host
         }),
         ..ContainerCreateBody::default()
+    }
+}
+
+fn groups_mount() -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some("/sys/fs/cgroup".into()),
+        target: Some(zygote::serve::CGROUP_MOUNTS.into()),
+        ..Mount::default()
     }
 }
 

@@ -10,10 +10,10 @@ use zygote::message::Step;
 use super::made::{Booted, Made, first_frame};
 use super::zygotes::{Fate, Zygote, first_process, pid_of};
 use super::{CELL_SOCKET, Inner};
-use crate::sandbox::Error;
 use crate::sandbox::cgroup::Cgroup;
 use crate::sandbox::connection::Connection;
 use crate::sandbox::slot::Lifeline;
+use crate::sandbox::{Error, SlotId};
 
 impl Inner {
     /// From a created hollow container to a child inside it that is ready.
@@ -24,17 +24,28 @@ impl Inner {
     ) -> Result<Booted, Error> {
         self.start(&made.container).await?;
         let (stream, process) = meet(made).await?;
-        let cgroup = pid_of(&process).and_then(Cgroup::of);
-        let (mut child, socket) = zygote.fork(made.id, &process, self.limits.open_files).await?;
-        let mut connection = Connection::new(socket);
-        let ready = tokio::select! {
-            biased;
-            ready = first_frame(&mut connection) => ready?,
-            fate = child.fate() => return Err(stillborn(fate)),
-        };
-        let lifeline = Lifeline::socket(stream);
-        Ok(Booted { ready, connection, cgroup, lifeline, child: Some(child) })
+        settle(made.id, stream, &process, zygote, self.limits.open_files).await
     }
+}
+
+/// Forks a runner into the cell of that process and waits until it is ready.
+pub(super) async fn settle(
+    id: SlotId,
+    stream: UnixStream,
+    process: &OwnedFd,
+    zygote: &Arc<Zygote>,
+    open_files: u32,
+) -> Result<Booted, Error> {
+    let cgroup = pid_of(process).and_then(Cgroup::of);
+    let (mut child, socket) = zygote.fork(id, process, open_files).await?;
+    let mut connection = Connection::new(socket);
+    let ready = tokio::select! {
+        biased;
+        ready = first_frame(&mut connection) => ready?,
+        fate = child.fate() => return Err(stillborn(fate)),
+    };
+    let lifeline = Lifeline::socket(stream);
+    Ok(Booted { ready, connection, cgroup, lifeline, child: Some(child) })
 }
 
 /// Accepts the cell's first process, which gives us a descriptor of itself: nobody else can be

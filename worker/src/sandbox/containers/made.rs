@@ -74,6 +74,7 @@ impl Made {
             gone: self.gone,
             lifeline: Some(booted.lifeline),
             _child: booted.child,
+            cell: None,
         }
     }
 }

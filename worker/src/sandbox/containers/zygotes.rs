@@ -22,8 +22,9 @@ use zygote::channel;
 use zygote::message::{Answer, Fork, Request};
 
 use super::body::{self, OOM_SCORE_ADJ};
-use super::made::Made;
-use super::{Inner, Known, explain};
+use super::helper::{Helper, receive};
+use super::launchers::Launcher;
+use super::{Inner, Known};
 use crate::config::{Backend, PoolConfig, SandboxConfig};
 use crate::sandbox::slot::{End, SlotDir};
 use crate::sandbox::{Error, SlotId};
@@ -40,7 +41,7 @@ pub(super) struct House {
     settings: SandboxConfig,
     backends: HashMap<String, Backend>,
     images: Mutex<HashMap<String, Arc<Family>>>,
-    closed: CancellationToken,
+    pub(super) closed: CancellationToken,
     growth: TaskTracker,
 }
 
@@ -49,7 +50,8 @@ pub(super) struct House {
 struct Family {
     members: AsyncMutex<Vec<Arc<Zygote>>>,
     growing: AtomicBool,
-    /// Why this image has none on this host, once that is known.
+    launcher: AsyncMutex<Option<Arc<Launcher>>>,
+    /// This image has none on this host.
     hopeless: AtomicBool,
 }
 
@@ -105,7 +107,21 @@ impl House {
         least_used.cloned().ok_or_else(|| Error::Zygote { reason: "none was started".into() })
     }
 
-    /// Ends the zygotes; returns when those without children are gone.
+    /// The launcher of this image; the first one, or one after a dead one, is waited for.
+    pub(super) async fn launcher(
+        &self,
+        inner: &Arc<Inner>,
+        image: &str,
+    ) -> Result<Arc<Launcher>, Error> {
+        let family = self.family(image);
+        let mut place = family.launcher.lock().await;
+        match place.as_ref().filter(|launcher| !launcher.is_closed()) {
+            Some(launcher) => Ok(launcher.clone()),
+            None => Ok(place.insert(Launcher::start(inner, image).await?).clone()),
+        }
+    }
+
+    /// Ends zygotes and launchers; returns when those without children are gone.
     pub(super) async fn close(&self) {
         self.closed.cancel();
         self.growth.close();
@@ -115,8 +131,11 @@ impl House {
             images.values().cloned().collect()
         };
         for family in families {
+            let launcher = family.launcher.lock().await.take();
             let members = std::mem::take(&mut *family.members.lock().await);
-            for mut gone in members.into_iter().map(|zygote| zygote.gone.clone()) {
+            let zygotes = members.into_iter().map(|zygote| zygote.gone.clone());
+            // Each is dropped as soon as its end is being watched, and ends by that.
+            for mut gone in launcher.map(|launcher| launcher.gone()).into_iter().chain(zygotes) {
                 let _ = timeout(CLOSE_MAX, gone.wait_for(Option::is_some)).await;
             }
         }
@@ -178,42 +197,23 @@ pub(crate) struct Child {
 
 impl Zygote {
     async fn start(inner: &Arc<Inner>, image: &str) -> Result<Arc<Self>, Error> {
-        let id = SlotId::random();
-        let known = Known::enter(inner, id);
-        let body = |dir: &SlotDir| body::zygote(inner, id, image, dir);
-        let mut made = inner.make(id, &format!("flowcell-zygote-{id}"), SOCKET, body).await?;
-        let (_input, stderr) = inner.attach(&made.container, false).await?;
-        let after_ms = inner.pool.ready_ms_max;
-        let met = async {
-            tokio::select! {
-                met = timeout(inner.pool.ready_max(), meet(inner, &mut made)) => met
-                    .unwrap_or(Err(Error::NotReady { after_ms, stderr: String::new() })),
-                () = inner.house.closed.cancelled() => Err(Error::Died),
-            }
-        };
-        let control = met.await;
-        let control = match control {
-            Ok(control) => control,
-            Err(error) => {
-                let error = explain(error, stderr).await;
-                let reason = inner.discard(made, error).await.to_string();
-                return Err(Error::Zygote { reason });
-            }
-        };
-        let io = |source| Error::Io { doing: "using the zygote's socket", source };
-        let (reading, control) = doubled(control).map_err(io)?;
+        let body = |id, dir: &SlotDir| body::zygote(inner, id, image, dir);
+        let helper = Helper::start(inner, "zygote", SOCKET, body)
+            .await
+            .map_err(|error| Error::Zygote { reason: error.to_string() })?;
+        let Helper { container, reading, control, gone, dir, known } = helper;
         let zygote = Arc::new(Self {
             control,
             born: Instant::now(),
             forks: AtomicU32::new(0),
             closed: AtomicBool::new(false),
             children: Mutex::default(),
-            gone: made.gone,
-            _dir: made.dir,
+            gone,
+            _dir: dir,
             _known: known,
         });
         tokio::spawn(listen(reading, Arc::downgrade(&zygote)));
-        tracing::info!(%image, container.id = %made.container, "zygote is ready");
+        tracing::info!(%image, container.id = %container, "zygote is ready");
         Ok(zygote)
     }
 
@@ -298,12 +298,6 @@ impl Drop for Child {
     }
 }
 
-/// Starts the zygote and waits until it has imported everything and connects.
-async fn meet(inner: &Inner, made: &mut Made) -> Result<UnixStream, Error> {
-    inner.start(&made.container).await?;
-    made.accept().await
-}
-
 /// Hands the zygote's answers to whom they concern. Without a zygote, children live on, but
 /// nobody will hear how they ended.
 async fn listen(reading: UnixStream, zygote: Weak<Zygote>) {
@@ -343,18 +337,12 @@ pub(super) async fn first_process(stream: &UnixStream) -> io::Result<OwnedFd> {
         Some((Answer::Done { .. }, mut descriptors)) if descriptors.len() == 1 => {
             descriptors.pop().ok_or_else(wrong)
         }
+        Some((Answer::Failed { step, errno, .. }, _)) => {
+            let error = io::Error::from_raw_os_error(errno);
+            Err(io::Error::new(error.kind(), format!("{}: {error}", step.doing())))
+        }
         _ => Err(wrong()),
     }
-}
-
-async fn receive(stream: &UnixStream) -> io::Result<Option<(Answer, Vec<OwnedFd>)>> {
-    let read = || channel::receive(stream.as_fd());
-    let Some((bytes, descriptors)) = stream.async_io(Interest::READABLE, read).await? else {
-        return Ok(None);
-    };
-    let answer = Answer::decode(&bytes)
-        .map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed))?;
-    Ok(Some((answer, descriptors)))
 }
 
 /// The number of a process on this host; `None` when we do not see it.
@@ -363,11 +351,4 @@ pub(super) fn pid_of(process: &OwnedFd) -> Option<i64> {
     let info = std::fs::read_to_string(path).ok()?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
     Some(pid).filter(|pid| *pid > 0)
-}
-
-/// Two handles of one socket: one to wait for reading with, one for writing.
-fn doubled(stream: UnixStream) -> io::Result<(UnixStream, UnixStream)> {
-    let stream = stream.into_std()?;
-    let copy = stream.try_clone()?;
-    Ok((UnixStream::from_std(stream)?, UnixStream::from_std(copy)?))
 }
