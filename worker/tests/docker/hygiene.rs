@@ -64,9 +64,12 @@ async fn every_hardening_setting_is_on() {
     assert_eq!(labels["flowcell.epoch"], cluster.worker.epoch().to_string());
     assert_eq!(labels["flowcell.kind"], "cell");
     let mounts = found["Mounts"].as_array().unwrap();
-    assert_eq!(mounts.len(), 1, "{mounts:?}");
-    assert_eq!(mounts[0]["Destination"], "/run/flowcell");
-    assert_eq!((&mounts[0]["RW"], &mounts[0]["Propagation"]), (&json!(false), &json!("rprivate")));
+    assert_eq!(mounts.len(), 2, "{mounts:?}");
+    for mount in mounts {
+        let place = mount["Destination"].as_str().unwrap();
+        assert!(["/run/flowcell", "/etc/hosts"].contains(&place), "{place}");
+        assert_eq!((&mount["RW"], &mount["Propagation"]), (&json!(false), &json!("rprivate")));
+    }
     cluster.stop().await;
 }
 
@@ -90,7 +93,7 @@ async fn inside_there_is_nothing_to_take() {
         ("socket_dir_write", "false"),
         ("tmp_write", "true"),
         ("tmp_exec", "false"),
-        ("sockets", ""),
+        ("sockets", "hosts"),
         ("oom_score_adj", "500"),
         ("docker_sock", "false"),
     ] {
