@@ -1,14 +1,6 @@
-//! Now, and times as each protocol writes them.
-
-use std::time::SystemTime;
+//! Times as each protocol writes them.
 
 use domain::time::Timestamp;
-
-/// Now.
-pub(crate) fn now() -> Timestamp {
-    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
-}
 
 /// `2026-11-21T23:02:31.259Z`: our own endpoints.
 pub(crate) fn rfc3339(at: Timestamp) -> String {

@@ -17,7 +17,6 @@ use serde::Deserialize;
 use store::{RunHeader, Tenant};
 
 use crate::app::App;
-use crate::clock;
 use crate::error::{Error, internal};
 
 /// How often the run's row is looked at when its log is silent.
@@ -202,7 +201,7 @@ fn ending(header: &RunHeader) -> Result<Option<Bytes>, Error> {
             RunEventKind::RunFailed { failure }
         }
     };
-    let event = RunEvent { at: header.ended.unwrap_or_else(clock::now), kind };
+    let event = RunEvent { at: header.ended.unwrap_or_else(store::now), kind };
     let bytes = serde_json::to_vec(&event).map_err(|error| internal("writing an event", &error))?;
     Ok(Some(Bytes::from(bytes)))
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use domain::id::WorkerEpoch;
+use worker::reaper::Job;
 
 /// Runs Langflow flows as a cluster: every component in a throwaway container.
 #[derive(Debug, Parser)]
@@ -37,6 +39,9 @@ pub(crate) enum Command {
     Scheduler(ServiceArguments),
     /// Run a worker of a cluster; it has no access to the database.
     Worker(ServiceArguments),
+    /// Remove what a worker's process leaves, once it is gone. Workers start this themselves.
+    #[command(hide = true)]
+    Reap(ReapArguments),
     /// Bring the database to this version's schema; safe to run twice and from several hosts.
     Migrate(ServiceArguments),
     /// Write the settings and generated secrets of a cluster.
@@ -69,6 +74,10 @@ pub(crate) enum Command {
     /// Print shell exports of the local server's URL and API key.
     Env(ClientArguments),
     /// Check what this machine needs to run cells, and say what to do.
+    #[command(after_help = "Examples:
+  flowcell doctor                         for `flowcell up`
+  flowcell doctor --data-dir ./data       for `flowcell up --data-dir ./data`
+  flowcell doctor --config worker.toml    for `flowcell worker --config worker.toml`")]
     Doctor(DoctorArguments),
     /// Print a completion script.
     #[command(after_help = "Example: flowcell completions bash > /etc/bash_completion.d/flowcell")]
@@ -119,6 +128,41 @@ pub(crate) struct ServiceArguments {
     /// Configuration file (TOML); environment variables FLOWCELL_CONFIG__SECTION__KEY override it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// `flowcell reap`: as [`worker::reaper::Job`] writes them.
+#[derive(Debug, Args)]
+pub(crate) struct ReapArguments {
+    /// Configuration file (TOML) of the worker; only its telemetry is used.
+    #[arg(long)]
+    pub(crate) config: Option<PathBuf>,
+    /// The engine.
+    #[arg(long)]
+    docker_host: String,
+    /// Label of the containers.
+    #[arg(long)]
+    cluster: String,
+    /// Label of the containers.
+    #[arg(long)]
+    worker: String,
+    /// Label of the containers.
+    #[arg(long)]
+    epoch: WorkerEpoch,
+    /// Where the slot directories are.
+    #[arg(long)]
+    slot_root: PathBuf,
+}
+
+impl ReapArguments {
+    pub(crate) fn job(self) -> Job {
+        Job {
+            docker_host: self.docker_host,
+            cluster: self.cluster,
+            worker: self.worker,
+            epoch: self.epoch,
+            slot_root: self.slot_root,
+        }
+    }
 }
 
 /// `flowcell init`.
@@ -364,4 +408,26 @@ pub(crate) struct DoctorArguments {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reaper_reads_the_job_that_its_worker_wrote() {
+        let job = Job {
+            docker_host: "unix:///run/docker.sock".into(),
+            cluster: "c".into(),
+            // Names may begin like a flag.
+            worker: "-w.1".into(),
+            epoch: WorkerEpoch(uuid::Uuid::from_u128(7)),
+            slot_root: "/run/flow cell/-w.1".into(),
+        };
+        let words = ["flowcell", "reap"].map(Into::into).into_iter().chain(job.arguments());
+        let Command::Reap(read) = Arguments::try_parse_from(words).unwrap().command else {
+            panic!("another command");
+        };
+        assert_eq!(read.job(), job);
+    }
 }

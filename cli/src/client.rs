@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::args::ClientArguments;
 use crate::credentials::Credentials;
+use crate::output;
 
 /// An error that ends the program with a code of its own.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +113,7 @@ impl Client {
     pub(crate) async fn follow(
         &self,
         events_path: &str,
-        mut each: impl FnMut(u64, proto::event::RunEvent),
+        mut each: impl FnMut(u64, proto::event::RunEvent) -> Result<(), output::Error>,
     ) -> Result<()> {
         let mut after = 0;
         let mut failures = 0u32;
@@ -120,7 +121,7 @@ impl Client {
             match self.follow_once(events_path, &mut after, &mut each).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => failures = 0,
-                Err(error) if failures >= 10 => return Err(error),
+                Err(error) if failures >= 10 || error.is::<output::Error>() => return Err(error),
                 Err(_) => {
                     failures += 1;
                     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
@@ -134,7 +135,7 @@ impl Client {
         &self,
         path: &str,
         after: &mut u64,
-        each: &mut impl FnMut(u64, proto::event::RunEvent),
+        each: &mut impl FnMut(u64, proto::event::RunEvent) -> Result<(), output::Error>,
     ) -> Result<bool> {
         let request = self.request(Method::GET, path).header("last-event-id", after.to_string());
         let response = self.send(request).await?;
@@ -148,7 +149,7 @@ impl Client {
                 *after = id;
                 let parsed: proto::event::RunEvent = parsed;
                 let last = parsed.kind.is_terminal();
-                each(id, parsed);
+                each(id, parsed)?;
                 if last {
                     return Ok(true);
                 }

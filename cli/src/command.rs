@@ -7,6 +7,7 @@ pub(crate) mod explain;
 pub(crate) mod flow;
 pub(crate) mod init;
 pub(crate) mod limits;
+pub(crate) mod reap;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod up;
@@ -17,6 +18,7 @@ use clap::CommandFactory;
 
 use crate::args::{Arguments, Command};
 use crate::exit::Exit;
+use crate::output;
 
 /// Executes the command.
 pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
@@ -25,6 +27,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Api(arguments) => serve::api(arguments).await,
         Command::Scheduler(arguments) => serve::scheduler(arguments).await,
         Command::Worker(arguments) => serve::worker(arguments).await,
+        Command::Reap(arguments) => reap::execute(arguments).await,
         Command::Migrate(arguments) => serve::migrate(arguments).await,
         Command::Init(arguments) => init::execute(&arguments),
         Command::Flow(command) => flow::execute(command).await,
@@ -37,7 +40,9 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Doctor(arguments) => doctor::execute(arguments).await,
         Command::Completions { shell } => {
             let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "flowcell", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "flowcell", &mut script);
+            output::piece(String::from_utf8_lossy(&script))?;
             Ok(Exit::Done)
         }
     }

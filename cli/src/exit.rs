@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::client::Refusal;
+use crate::output;
 
 /// The exit codes, as `flowcell --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +32,13 @@ impl From<Exit> for ExitCode {
 impl Exit {
     /// Tells the error to the user and says how the program ends.
     pub(crate) fn from_error(error: &anyhow::Error) -> Self {
-        eprintln!("error: {error}");
+        if let Some(output::Error::Closed) = error.downcast_ref() {
+            // Whoever read has had what it wanted.
+            return Self::Done;
+        }
+        output::note(format_args!("error: {error}"));
         for cause in error.chain().skip(1) {
-            eprintln!("  because: {cause}");
+            output::note(format_args!("  because: {cause}"));
         }
         if error.downcast_ref::<service::config::Error>().is_some() {
             return Self::BadConfiguration;

@@ -1,10 +1,14 @@
 //! The `flowcell` command.
 
+// They panic when nobody reads: `output` says what is to be said.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod client;
 mod command;
 mod credentials;
 mod exit;
+mod output;
 mod settings;
 mod sse;
 mod watch;

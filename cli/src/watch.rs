@@ -1,7 +1,7 @@
 //! Watching a run in a terminal: one live line per cell, tokens as they come.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -9,6 +9,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::event::{RunEvent, RunEventKind};
 use proto::http::RunView;
 use serde_json::{Value, json};
+
+use crate::output;
 
 /// What is shown while a run goes on.
 #[derive(Debug)]
@@ -44,36 +46,36 @@ impl Watch {
     }
 
     /// Shows one event.
-    pub(crate) fn event(&mut self, seq: u64, event: &RunEvent) {
+    pub(crate) fn event(&mut self, seq: u64, event: &RunEvent) -> Result<(), output::Error> {
         if self.json {
-            println!("{}", json!({"seq": seq, "event": event}));
-            return;
+            output::line(json!({"seq": seq, "event": event}))?;
+            return Ok(());
         }
         match &event.kind {
             RunEventKind::TaskReady { cell, attempt } if *attempt > 0 => {
-                self.cell(cell, &format!("waits for attempt {}", attempt + 1), false);
+                self.cell(cell, &format!("waits for attempt {}", attempt + 1), false)?;
             }
-            RunEventKind::TaskReady { cell, .. } => self.cell(cell, "ready", false),
-            RunEventKind::TaskLeased { cell, .. } => self.cell(cell, "leased", false),
+            RunEventKind::TaskReady { cell, .. } => self.cell(cell, "ready", false)?,
+            RunEventKind::TaskLeased { cell, .. } => self.cell(cell, "leased", false)?,
             RunEventKind::TaskRunning { cell, container, .. } => {
                 if let Some(known) = self.cells.get_mut(cell) {
                     known.container = container.chars().take(12).collect();
                     known.since = Instant::now();
                 }
-                self.cell(cell, "running", false);
+                self.cell(cell, "running", false)?;
             }
             RunEventKind::TaskDone { cell, duration_ms, .. } => {
-                self.cell(cell, &format!("done in {duration_ms} ms"), true);
+                self.cell(cell, &format!("done in {duration_ms} ms"), true)?;
             }
             RunEventKind::TaskFailed { cell, failure, will_retry, .. } => {
                 let message = failure.message.split_whitespace().collect::<Vec<_>>().join(" ");
                 let note = format!("failed ({}): {message}", failure.kind.code());
-                self.cell(cell, &note, !will_retry);
+                self.cell(cell, &note, !will_retry)?;
             }
-            RunEventKind::TaskSkipped { cell } => self.cell(cell, "skipped", true),
-            RunEventKind::TaskCancelled { cell } => self.cell(cell, "cancelled", true),
+            RunEventKind::TaskSkipped { cell } => self.cell(cell, "skipped", true)?,
+            RunEventKind::TaskCancelled { cell } => self.cell(cell, "cancelled", true)?,
             RunEventKind::Langflow { event, data, .. } if event == "token" => {
-                self.token(data.get("chunk").and_then(Value::as_str).unwrap_or_default());
+                self.token(data.get("chunk").and_then(Value::as_str).unwrap_or_default())?;
             }
             RunEventKind::Log { cell, text, .. } => {
                 for line in text.lines() {
@@ -87,6 +89,7 @@ impl Watch {
             | RunEventKind::RunCancelled
             | RunEventKind::RunTimedOut => {}
         }
+        Ok(())
     }
 
     /// Prints a line beside the live ones.
@@ -94,13 +97,13 @@ impl Watch {
         match &self.bars {
             // A failed write to a terminal that is gone is no reason to end.
             Some(bars) => drop(bars.println(line)),
-            None => eprintln!("{line}"),
+            None => output::note(line),
         }
     }
 
     /// Shows how the run ended.
     pub(crate) fn end(&mut self, view: &RunView) -> Result<()> {
-        self.flush_text();
+        self.flush_text()?;
         if let Some(bars) = &self.bars {
             for cell in self.cells.values() {
                 if let Some(bar) = &cell.bar {
@@ -113,14 +116,17 @@ impl Watch {
             bars.set_move_cursor(false);
         }
         if self.json {
-            println!("{}", serde_json::to_string(view)?);
+            output::line(serde_json::to_string(view)?)?;
             return Ok(());
         }
         if let Some(failure) = &view.failure {
             let component = failure.node.as_deref().unwrap_or("-");
-            eprintln!("run {} {} at {component}:\n{}", view.id, view.state, failure.message);
+            output::note(format_args!(
+                "run {} {} at {component}:\n{}",
+                view.id, view.state, failure.message
+            ));
             if let Some(hint) = &failure.hint {
-                eprintln!("{hint}");
+                output::note(hint);
             }
             return Ok(());
         }
@@ -128,15 +134,15 @@ impl Watch {
         if !self.streamed
             && let Some(answer) = answer
         {
-            println!("{answer}");
+            output::line(answer)?;
         }
         if view.state != "completed" {
-            eprintln!("run {} {}", view.id, view.state);
+            output::note(format_args!("run {} {}", view.id, view.state));
         }
         Ok(())
     }
 
-    fn cell(&mut self, name: &str, state: &str, ended: bool) {
+    fn cell(&mut self, name: &str, state: &str, ended: bool) -> Result<(), output::Error> {
         let bars = self.bars.clone();
         let cell = self.cells.entry(name.to_owned()).or_insert_with(|| Cell {
             bar: bars.map(|bars| {
@@ -165,21 +171,21 @@ impl Watch {
             None => {
                 // Tokens and states share a terminal or a log: a state begins its own line.
                 if self.streamed && !self.partial.ends_with('\n') {
-                    println!();
+                    output::line("")?;
                     self.partial = "\n".to_owned();
                 }
-                eprintln!("  {name:<32} {state}{container}");
+                output::note(format_args!("  {name:<32} {state}{container}"));
             }
         }
+        Ok(())
     }
 
-    fn token(&mut self, chunk: &str) {
+    fn token(&mut self, chunk: &str) -> Result<(), output::Error> {
         self.streamed = true;
         let Some(bars) = &self.bars else {
-            print!("{chunk}");
-            drop(std::io::stdout().flush());
+            output::piece(chunk)?;
             self.partial = chunk.to_owned();
-            return;
+            return Ok(());
         };
         self.partial.push_str(chunk);
         while let Some((line, rest)) = self.partial.split_once('\n') {
@@ -199,11 +205,12 @@ impl Watch {
         let chars: Vec<char> = self.partial.chars().collect();
         let from = chars.len().saturating_sub(width.saturating_sub(1));
         tail.set_message(chars.into_iter().skip(from).collect::<String>());
+        Ok(())
     }
 
-    fn flush_text(&mut self) {
+    fn flush_text(&mut self) -> Result<(), output::Error> {
         if !self.streamed {
-            return;
+            return Ok(());
         }
         match &self.bars {
             Some(bars) => {
@@ -212,10 +219,11 @@ impl Watch {
                 }
                 drop(bars.println(&self.partial));
             }
-            None if !self.partial.ends_with('\n') => println!(),
+            None if !self.partial.ends_with('\n') => output::line("")?,
             None => {}
         }
         self.partial.clear();
+        Ok(())
     }
 }
 

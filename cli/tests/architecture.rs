@@ -20,14 +20,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["domain", "proto", "migrations"]),
     ("bus", &["domain", "proto"]),
     ("service", &[]),
+    ("seccomp", &[]),
+    ("zygote", &["seccomp"]),
     ("scheduler", &["domain", "proto", "store", "bus", "service"]),
-    ("worker", &["domain", "proto", "bus", "service"]),
+    ("worker", &["domain", "proto", "bus", "service", "seccomp", "zygote"]),
     ("api", &["domain", "proto", "store", "bus", "service"]),
     (
         "cli",
         &["domain", "proto", "store", "bus", "service", "api", "scheduler", "worker", "migrations"],
     ),
-    ("loadtest", &[]),
+    ("loadtest", &["domain", "proto", "worker"]),
     ("testkit", &[]),
 ];
 
@@ -37,6 +39,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("domain", &["tokio", "rand", "reqwest", "sea-orm", "tracing", "async-trait"]),
     ("proto", &["sea-orm", "reqwest", "axum"]),
     ("worker", &["sea-orm", "sqlx"]),
+    ("zygote", &["tokio", "serde", "serde_json", "tracing"]),
+    ("seccomp", &["seccompiler", "serde", "serde_json", "tokio"]),
     ("api", &["sea-orm", "sqlx", "bollard", "pyo3"]),
     ("scheduler", &["sea-orm", "sqlx", "axum", "bollard", "pyo3"]),
 ];

@@ -146,7 +146,7 @@ def test_the_worker_that_holds_a_task_is_killed(bench: Bench) -> None:
     assert places[1] == task.container
     assert places[2] not in left_behind
     check_log(bench, run, events)
-    # Nobody has removed them: the end of their standard input ended them.
+    # The end of their standard input ended them, or the holder's reaper did.
     wait_until(
         lambda: not left_behind & bench.cluster.containers(),
         seconds=GONE_SECONDS,

@@ -3,8 +3,9 @@
 //! a flow's run endpoint at a known pace and says what came back, when.
 //!
 //! Neither knows anything of Flowcell's insides: both work against Langflow as well, so the two can
-//! be measured side by side.
+//! be measured side by side. [`cells`] is the opposite: the worker's sandbox alone, backend by backend.
 
+pub mod cells;
 mod deterministic;
 pub mod load;
 pub mod model;

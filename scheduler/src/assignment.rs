@@ -15,11 +15,10 @@ use proto::frame::{CellResult, EgressBody, FrameLimits, Task};
 use proto::message::{Assignment, AttemptRef, EgressRule};
 use proto::run::RunRequest;
 use serde_json::Value;
-use store::{RunRecord, Tenant, VariableKind};
+use store::{RunRecord, Tenant, VariableKind, now};
 use uuid::Uuid;
 
 use crate::branches;
-use crate::clock::now;
 use crate::engine::Engine;
 use crate::error::Error;
 

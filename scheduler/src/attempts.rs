@@ -8,11 +8,10 @@ use domain::run::{Command, Event, Outcome, decide};
 use proto::frame::CellResult;
 use proto::message::{AttemptRef, Figures, ReportOutcome};
 use serde_json::{Map, Value};
-use store::RunRecord;
+use store::{RunRecord, now};
 
 use crate::assignment::{self, Prepared};
 use crate::branches;
-use crate::clock::now;
 use crate::engine::{Engine, Intention, Step};
 use crate::error::Error;
 

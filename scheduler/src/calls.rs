@@ -9,10 +9,9 @@ use domain::plan::needs;
 use proto::frame::ReplyError;
 use proto::run::RunRequest;
 use serde_json::{Map, Value, json};
-use store::{Message, MessageFilter, MessagePatch, NewMessage, RunRecord, Tenant};
+use store::{Message, MessageFilter, MessagePatch, NewMessage, RunRecord, Tenant, now};
 
 use crate::assignment::credentials;
-use crate::clock::now;
 use crate::engine::Engine;
 use crate::error::Error;
 

@@ -11,10 +11,9 @@ use proto::frame::CellResult;
 use proto::message::{AttemptRef, Figures};
 use rand::RngExt;
 use serde_json::Value;
-use store::{AttemptFigures, OutboxMessage, RunRecord, Store, TaskResult, Transition};
+use store::{AttemptFigures, OutboxMessage, RunRecord, Store, TaskResult, Transition, now};
 
 use crate::catalog::Catalog;
-use crate::clock::now;
 use crate::error::Error;
 use crate::{Config, events, outgoing};
 

@@ -14,7 +14,6 @@ mod attempts;
 mod branches;
 mod calls;
 mod catalog;
-mod clock;
 mod engine;
 mod error;
 mod events;

@@ -8,12 +8,11 @@ use domain::id::{RunId, WorkerEpoch};
 use domain::limits::LEASE;
 use domain::run::{Command, Refused};
 use proto::message::{AttemptRef, SchedulerReply, VERSION, WorkerRequest, WorkerRequestBody};
-use store::WorkerRow;
+use store::{WorkerRow, now};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempts::{Began, Claim, Report};
-use crate::clock::now;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::{calls, sweep};

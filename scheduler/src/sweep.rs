@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use domain::failure::{Failure, FailureKind};
 use domain::id::RunId;
 use domain::run::{Command, RunState};
+use store::now;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::now;
 use crate::engine::{Engine, Start};
 use crate::error::Error;
 

@@ -9,6 +9,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::wire::{decode, encode};
@@ -31,7 +32,7 @@ use proto::message::{
 use serde_json::{Value, json};
 use service::drain::Drain;
 use store::seal::KeyEncryptionKey;
-use store::{NewFlow, NewMessage, NewRun, NewTask, Store, Tenant};
+use store::{NewFlow, NewMessage, NewRun, NewTask, OutboxMessage, Store, Tenant, Transition, now};
 use testkit::database::Database;
 use uuid::Uuid;
 
@@ -169,6 +170,22 @@ impl Cluster {
         }
     }
 
+    /// Writes a message for a queue into the outbox, older than every other.
+    async fn promise(&self, run: RunId, queue: &str) -> OutboxMessage {
+        let message = OutboxMessage::new(queue, "m", b"{}".to_vec(), Timestamp(0));
+        loop {
+            let record = self.store.engine().load(run).await.unwrap().unwrap();
+            let mut change = Transition::new(record.version, record.run, vec![], now());
+            change.outbox = vec![message.clone()];
+            match self.store.engine().commit(change).await {
+                Ok(()) => return message,
+                // The scheduler was faster.
+                Err(store::Error::VersionConflict) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     async fn state(&self, run: RunId) -> RunState {
         self.tenant.run_header(run).await.unwrap().state
     }
@@ -194,11 +211,6 @@ fn new_flow() -> NewFlow {
         data: Value::Null,
         ..NewFlow::default()
     }
-}
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    Timestamp(i64::try_from(since.as_millis()).unwrap())
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -393,4 +405,60 @@ async fn lost_messages_are_made_up_for() {
     let last: RunEvent = serde_json::from_slice(lines.next_back().unwrap()).unwrap();
     assert_eq!(last.kind, RunEventKind::RunCompleted);
     cluster.end().await;
+}
+
+/// While versions of the program are mixed: the newer one's schedulers publish such a row.
+#[tokio::test]
+async fn a_message_for_an_unknown_queue_is_kept_and_told_and_holds_up_no_other() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // The test's only thread runs the scheduler's parts too.
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let mut cluster = Cluster::new().await;
+    let data = testkit::flows::graph(&[("ChatInput-a", &[])]);
+    let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    let foreign = cluster.promise(run, "moon:7").await;
+
+    // What was promised later is published all the same.
+    let taken = cluster.take().await;
+    cluster.done(&taken).await;
+    cluster.log(run).await;
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let later = now() + Duration::from_secs(60);
+        let left = cluster.store.engine().unpublished(10, later).await.unwrap();
+        assert!(left.contains(&foreign), "the row is gone");
+        if left.len() == 1 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < until, "left behind: {left:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(cluster.drain.finish(PATIENCE).await, "a part of the scheduler hangs");
+    let text = logged.text();
+    let told = text.lines().any(|line| line.contains("WARN") && line.contains("moon:7"));
+    assert!(told, "{text}");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

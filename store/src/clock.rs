@@ -1,11 +1,11 @@
-//! The wall clock, for rows that only record when they were written.
+//! The wall clock of what is written into the database.
 
 use std::time::SystemTime;
 
 use domain::time::Timestamp;
 
-/// Now. Where a decision depends on time the caller hands it in instead.
-pub(crate) fn now() -> Timestamp {
-    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+/// Now, for rows that record when they were written and for whoever hands the time in.
+#[must_use]
+pub fn now() -> Timestamp {
+    SystemTime::now().into()
 }

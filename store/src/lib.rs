@@ -29,6 +29,7 @@ mod secret;
 mod tenant;
 
 pub use auth::{Auth, FirstStart, Principal};
+pub use clock::now;
 pub use connect::{Settings, Store};
 pub use engine::{
     AttemptFigures, BatchOutcome, Engine, ExpiredAttempt, OutboxMessage, Pruned, QUEUED_MAX,

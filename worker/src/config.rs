@@ -33,6 +33,8 @@ pub struct Config {
     pub oci_runtime: Option<String>,
     /// A directory on this host for the sockets of the cells. Only this user may enter it.
     pub socket_dir: PathBuf,
+    /// How cells are made.
+    pub sandbox: SandboxConfig,
     /// The pool of waiting containers.
     pub pool: PoolConfig,
     /// The limits that a waiting container is made with; a task with other limits costs an
@@ -44,6 +46,55 @@ pub struct Config {
     pub caps: CellLimits,
     /// The way out of the cells.
     pub egress: EgressConfig,
+}
+
+/// How cells are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// `zygote` where this host and the image allow it, otherwise `warm`.
+    Auto,
+    /// A container whose runner imports everything itself: for images with a tenant's packages.
+    Warm,
+    /// A container that a child of an imported, tenant-neutral process enters.
+    Zygote,
+}
+
+/// Settings of the backends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxConfig {
+    /// How cells are made, unless their image says otherwise.
+    pub backend: Backend,
+    /// Zygotes per image; 0 means one per processor. A fork takes 5 to 10 ms of one.
+    pub zygotes: u32,
+    /// After this many forks a zygote is replaced: its children share a memory layout and a hash
+    /// seed.
+    pub zygote_forks_max: u32,
+    /// After this many seconds a zygote is replaced.
+    pub zygote_age_s_max: u64,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Auto,
+            zygotes: 0,
+            zygote_forks_max: 5_000,
+            zygote_age_s_max: 3_600,
+        }
+    }
+}
+
+impl SandboxConfig {
+    /// [`Self::zygotes`], or the number that fits this machine.
+    #[must_use]
+    pub fn zygotes(&self) -> usize {
+        match usize::try_from(self.zygotes) {
+            Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from),
+            Ok(count) => count,
+        }
+    }
 }
 
 /// Settings of the pool.
@@ -71,8 +122,34 @@ pub struct PoolConfig {
 pub struct PoolImage {
     /// The image, as a task names it.
     pub image: String,
-    /// How many containers wait.
+    /// How many containers wait at least.
     pub size: u32,
+    /// How many wait at most: in between, as many as arrive while one is made, twice.
+    #[serde(default = "size_max")]
+    pub size_max: u32,
+    /// How its cells are made, if not as `worker.sandbox.backend` says. An image with packages of
+    /// a tenant must say `warm`: importing them runs the tenant's code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Backend>,
+}
+
+/// Room for 30 tasks a second with zygotes, of which each container waits for a few milliseconds.
+fn size_max() -> u32 {
+    32
+}
+
+impl PoolImage {
+    /// This many containers wait, whatever arrives.
+    #[must_use]
+    pub fn fixed(image: impl Into<String>, size: u32) -> Self {
+        Self { image: image.into(), size, size_max: size, backend: None }
+    }
+
+    /// How many containers wait at most.
+    #[must_use]
+    pub fn most(&self) -> u32 {
+        self.size_max.max(self.size)
+    }
 }
 
 /// Settings of the egress proxy.
@@ -101,6 +178,7 @@ impl Default for Config {
             docker_host: "unix:///var/run/docker.sock".into(),
             oci_runtime: None,
             socket_dir: PathBuf::from("/run/flowcell"),
+            sandbox: SandboxConfig::default(),
             pool: PoolConfig::default(),
             limits: CellLimits::default(),
             caps: CellLimits::most(),
@@ -112,7 +190,10 @@ impl Default for Config {
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {
-            images: vec![PoolImage { image: "flowcell/runner:lfx-1.13".into(), size: 4 }],
+            images: vec![PoolImage {
+                size_max: size_max(),
+                ..PoolImage::fixed("flowcell/runner:lfx-1.13", 4)
+            }],
             refill_concurrency: 0,
             memory_bytes_max: 0,
             ready_ms_max: 120_000,
@@ -245,7 +326,7 @@ impl Config {
     #[must_use]
     pub fn containers_max(&self) -> u32 {
         let pools: u32 =
-            self.pool.images.iter().fold(0, |sum, image| sum.saturating_add(image.size));
+            self.pool.images.iter().fold(0, |sum, image| sum.saturating_add(image.most()));
         let wanted = self.slots.saturating_add(pools);
         let affordable = self
             .pool
@@ -345,7 +426,7 @@ mod tests {
     #[test]
     fn memory_bounds_the_number_of_containers() {
         let mut config = Config { slots: 10, ..Config::default() };
-        assert_eq!(config.containers_max(), 14);
+        assert_eq!(config.containers_max(), 42);
         config.pool.memory_bytes_max = 3 * config.limits.memory_bytes + 1;
         assert_eq!(config.containers_max(), 3);
         config.pool.memory_bytes_max = 1;

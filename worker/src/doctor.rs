@@ -1,14 +1,16 @@
 //! Whether this host can run cells, for `flowcell doctor`: what was found, and what to do.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
+use nix::unistd::AccessFlags;
 use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::sandbox::warm::connect;
+use crate::sandbox::containers::connect;
 
 /// The engine may take this long for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -99,17 +101,19 @@ fn kernel() -> Check {
     )
 }
 
+/// Looks without making anything: the directory may become another user's.
 fn socket_dir(config: &Config) -> Check {
-    let path = config.socket_dir.display().to_string();
-    match std::fs::create_dir_all(&config.socket_dir) {
-        Ok(()) => check("socket directory", Status::Ok, path, ""),
-        Err(error) => check(
-            "socket directory",
-            Status::Fail,
-            format!("{path}: {error}"),
-            "set worker.socket_dir to a directory that this user may write",
-        ),
-    }
+    let path = config.socket_dir.display();
+    let there = config.socket_dir.ancestors().find(|path| path.exists());
+    let there = there.unwrap_or(Path::new("."));
+    let access = AccessFlags::W_OK | AccessFlags::X_OK;
+    let (status, found) = match nix::unistd::access(there, access) {
+        Ok(()) if there.is_dir() => (Status::Ok, path.to_string()),
+        Ok(()) => (Status::Fail, format!("{path}: {} is no directory", there.display())),
+        Err(error) => (Status::Fail, format!("{path}: {}: {error}", there.display())),
+    };
+    let advice = "set worker.socket_dir to a directory that this user may write";
+    check("socket directory", status, found, advice)
 }
 
 fn unreachable(config: &Config, reason: &str) -> Check {
@@ -261,6 +265,21 @@ mod tests {
         let docker = checks.iter().find(|check| check.name == "docker").unwrap();
         assert_eq!(docker.status, Status::Fail);
         assert!(docker.advice.contains("worker.docker_host"));
+    }
+
+    #[test]
+    fn the_socket_directory_is_looked_at_and_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |path: &str| {
+            let config = Config { socket_dir: dir.path().join(path), ..Config::default() };
+            socket_dir(&config)
+        };
+        assert_eq!(of("a/b").status, Status::Ok);
+        assert!(!dir.path().join("a").exists());
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let check = of("file/b");
+        assert_eq!(check.status, Status::Fail);
+        assert!(check.found.contains("file"), "{check:?}");
     }
 
     #[test]

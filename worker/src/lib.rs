@@ -13,6 +13,7 @@ pub mod egress;
 mod heartbeat;
 mod held;
 pub mod pool;
+pub mod reaper;
 pub mod sandbox;
 mod service;
 mod sweeper;

@@ -1,6 +1,7 @@
 //! Containers made ahead. Taking one that waits costs nothing and waits for nobody; a keeper
 //! refills in the background, and a container that was taken is destroyed after its one task.
 
+pub mod demand;
 mod report;
 pub mod sizing;
 mod stock;
@@ -29,8 +30,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// How large the pool is.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Containers that wait, per spec.
-    pub targets: BTreeMap<SlotSpec, u32>,
+    /// Containers that wait, per spec: at least, and at most.
+    pub targets: BTreeMap<SlotSpec, (u32, u32)>,
     /// Containers that may exist at once.
     pub containers_max: u32,
     /// Containers that may be starting at once.
@@ -46,7 +47,12 @@ impl From<&Config> for Settings {
             tmpfs_bytes: config.limits.tmpfs_bytes,
         };
         Self {
-            targets: config.pool.images.iter().map(|i| (spec(&i.image), i.size)).collect(),
+            targets: config
+                .pool
+                .images
+                .iter()
+                .map(|i| (spec(&i.image), (i.size, i.most())))
+                .collect(),
             containers_max: config.containers_max(),
             refill_concurrency: config.pool.refill(),
             idle_max: Duration::from_secs(config.pool.idle_s_max),
@@ -112,6 +118,7 @@ impl Pool {
                 return Err(Error::Closed);
             }
             let shelf = stock.shelf(spec);
+            shelf.demand.arrived(Instant::now());
             let (ready, dead) = shelf.pop();
             let arrival = if ready.is_none() { Some(shelf.queue()) } else { None };
             drop(stock);
@@ -265,7 +272,10 @@ impl Inner {
                 add(&self.counters.prepare_ms, usize::try_from(took.as_millis()).unwrap_or(0));
                 let lent = self.clone().lend(slot);
                 if !self.closed.is_cancelled() {
-                    self.stock().shelf(&spec).arrive(lent);
+                    let mut stock = self.stock();
+                    let shelf = stock.shelf(&spec);
+                    shelf.demand.made(took);
+                    shelf.arrive(lent);
                 }
             }
             Err(error) => {

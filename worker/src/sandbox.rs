@@ -2,8 +2,8 @@
 
 pub(crate) mod cgroup;
 mod connection;
+pub mod containers;
 mod slot;
-pub mod warm;
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -34,6 +34,9 @@ pub trait Sandbox: Debug + Send + Sync + 'static {
 
     /// Ends everything in the slot and removes it. Returns when it is gone.
     async fn destroy(&self, slot: Slot);
+
+    /// Ends what slots are made from. Returns when it is gone.
+    async fn close(&self) {}
 }
 
 /// What a slot is to do. Contains secrets.
@@ -106,6 +109,12 @@ pub enum Error {
         doing: &'static str,
         /// Why.
         source: std::io::Error,
+    },
+    /// There is no zygote to fork from, and there will be none on this host.
+    #[error("no zygote: {reason}")]
+    Zygote {
+        /// Why.
+        reason: String,
     },
     /// The runner ended before it was ready.
     #[error("the runner ended with exit code {exit_code:?} before it was ready{stderr}")]

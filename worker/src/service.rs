@@ -22,7 +22,8 @@ use crate::egress::SystemResolver;
 use crate::heartbeat::Heartbeat;
 use crate::held::Held;
 use crate::pool::{Figures, Pool, Settings, ShelfHealth};
-use crate::sandbox::warm::Warm;
+use crate::reaper::{self, Job, Reaper};
+use crate::sandbox::containers::Containers;
 use crate::sandbox::{self, Sandbox};
 use crate::sweeper::Sweeper;
 use crate::upstream::Upstream;
@@ -59,10 +60,11 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Worker {
     shop: Arc<Workshop>,
-    sandbox: Warm,
+    sandbox: Containers,
     held: Held,
     bus: Bus,
     control: Arc<Control>,
+    _reaper: Option<Reaper>,
     _name: Flock<File>,
 }
 
@@ -96,13 +98,22 @@ pub struct Health {
 impl Worker {
     /// Checks the settings, connects to the engine and begins to fill the pool.
     ///
+    /// Should this process be killed, `reaper` removes what it leaves. Without one, containers end
+    /// by their lifeline or with the next process of this name.
+    ///
     /// # Errors
     /// What has to be changed first.
-    pub async fn open(config: Config, bus: Bus) -> Result<Self, Error> {
+    pub async fn open(
+        config: Config,
+        bus: Bus,
+        reaper: Option<reaper::Program>,
+    ) -> Result<Self, Error> {
         config.validate()?;
         let epoch = WorkerEpoch(uuid::Uuid::new_v4());
-        let sandbox = Warm::open(&config, epoch).await?;
+        let sandbox = Containers::open(&config, epoch).await?;
         let name = lock(&config)?;
+        // Before the first container.
+        let reaper = start(reaper, Job::of(&config, epoch)).await;
         // What an earlier process of this name left would take memory from the pool.
         Sweeper::new(sandbox.clone()).sweep().await;
         let shared: Arc<dyn Sandbox> = Arc::new(sandbox.clone());
@@ -128,6 +139,7 @@ impl Worker {
             held,
             bus,
             control: Arc::new(control),
+            _reaper: reaper,
             _name: name,
         })
     }
@@ -145,6 +157,7 @@ impl Worker {
     pub async fn run(self) -> Result<(), Error> {
         let result = Box::pin(self.serve()).await;
         self.shop.pool.close().await;
+        self.sandbox.close().await;
         self.control.ended.send_replace(true);
         result
     }
@@ -250,6 +263,17 @@ impl Handle {
     #[must_use]
     pub fn figures(&self) -> Figures {
         self.control.pool.figures()
+    }
+}
+
+/// A worker without a reaper is less safe, and still better than none.
+async fn start(program: Option<reaper::Program>, job: Job) -> Option<Reaper> {
+    match Reaper::start(program?, job).await {
+        Ok(reaper) => Some(reaper),
+        Err(error) => {
+            tracing::warn!(%error, "no reaper: containers may outlive a killed worker");
+            None
+        }
     }
 }
 

@@ -1,18 +1,19 @@
 //! Removes what a worker left behind: containers and slot directories that nobody uses.
 //!
-//! The lifeline ends containers whose worker died; this finds the few that died in between, and
-//! whatever a failed removal left.
+//! The lifeline and the reaper end containers whose worker died; this finds what they could not,
+//! and whatever a failed removal left.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bollard::Docker;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::ListContainersOptions;
 use tokio::time::interval;
 
 use crate::sandbox::SlotId;
-use crate::sandbox::warm::{
-    LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER, Warm, remove_container,
+use crate::sandbox::containers::{
+    Containers, LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER, remove_container,
 };
 
 /// How often the sweeper looks.
@@ -24,7 +25,7 @@ const NEVER_STARTED_AFTER_S: i64 = 300;
 /// Sweeps one worker's leftovers.
 #[derive(Clone, Debug)]
 pub struct Sweeper {
-    sandbox: Warm,
+    sandbox: Containers,
 }
 
 /// What a sweep removed.
@@ -39,7 +40,7 @@ pub struct Swept {
 impl Sweeper {
     /// A sweeper for this sandbox's worker.
     #[must_use]
-    pub fn new(sandbox: Warm) -> Self {
+    pub fn new(sandbox: Containers) -> Self {
         Self { sandbox }
     }
 
@@ -66,12 +67,7 @@ impl Sweeper {
 
     async fn containers(&self) -> usize {
         let label = format!("{LABEL_CLUSTER}={}", self.sandbox.owner().cluster);
-        let options = ListContainersOptions {
-            all: true,
-            filters: Some(HashMap::from([("label".to_owned(), vec![label])])),
-            ..ListContainersOptions::default()
-        };
-        let listed = match self.sandbox.docker().list_containers(Some(options)).await {
+        let listed = match list(self.sandbox.docker(), vec![label]).await {
             Ok(listed) => listed,
             Err(error) => {
                 tracing::warn!(%error, "containers cannot be listed");
@@ -113,6 +109,19 @@ impl Sweeper {
         });
         unknown.filter(|entry| std::fs::remove_dir_all(entry.path()).is_ok()).count()
     }
+}
+
+/// All containers, running or not, that have every one of these labels.
+pub(crate) async fn list(
+    docker: &Docker,
+    labels: Vec<String>,
+) -> Result<Vec<ContainerSummary>, bollard::errors::Error> {
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(HashMap::from([("label".to_owned(), labels)])),
+        ..ListContainersOptions::default()
+    };
+    docker.list_containers(Some(options)).await
 }
 
 fn unix_now() -> i64 {

@@ -15,7 +15,6 @@ use super::view;
 use crate::app::App;
 use crate::auth::Principal;
 use crate::cancel;
-use crate::clock;
 use crate::error::Error;
 use crate::extract::{Params, Raw};
 use crate::start_run::{self, Ask, Terms};
@@ -38,7 +37,7 @@ pub(crate) async fn start(
     check(&wanted)?;
     let tenant = app.tenant(&principal);
     let flow = find(&tenant, &wanted.flow).await?;
-    let now = clock::now();
+    let now = store::now();
     let deadline = now + app.config.run_deadline(wanted.deadline_ms);
     let terms = Terms { deadline, idempotency_key, now };
     let started = start_run::start(&app, &principal, &flow, ask(wanted), terms).await?;

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
 use axum::http::header::SET_COOKIE;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -31,7 +31,10 @@ pub(crate) async fn login(
 ) -> Result<Response, Error> {
     let missing =
         |fields: &[&str]| Error::Issues(fields.iter().copied().map(Issue::missing).collect());
-    let Form(form) = form.map_err(|_| missing(&["username", "password"]))?;
+    let Form(form) = form.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::BodyTooLarge,
+        _ => missing(&["username", "password"]),
+    })?;
     let (username, password) = match (form.username, form.password) {
         (Some(username), Some(password)) => (username, Secret::new(password)),
         (Some(_), None) => return Err(missing(&["password"])),

@@ -16,7 +16,6 @@ use super::{run_body, run_stream};
 use crate::app::App;
 use crate::auth::Principal;
 use crate::cancel::Guard;
-use crate::clock;
 use crate::error::Error;
 use crate::events::Events;
 use crate::extract::Params;
@@ -37,7 +36,7 @@ pub(crate) async fn run(
     let is_stream = params.flag("stream", false)?;
     let mut ask = run_body::read(request).await?;
     ask.stream = is_stream;
-    let now = clock::now();
+    let now = store::now();
     let deadline = now + app.config.sync_run_max();
     let terms = Terms { deadline, idempotency_key: None, now };
     let started = start_run::start(&app, &principal, &flow, ask, terms).await;

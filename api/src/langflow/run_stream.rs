@@ -26,9 +26,12 @@ pub(super) const CONTENT: &str = "text/event-stream; charset=utf-8";
 
 const DEADLINE: &str = "Error running graph: the run was ended at its deadline";
 
-/// Events that `/run` of Langflow lets through; the rest belong to its editor.
+/// Events of components that `/run` of Langflow lets through: what lfx 1.13 registers in
+/// `create_stream_tokens_event_manager`. The others (`remove_message`, `vertices_sorted`) belong to
+/// its editor. `end` is registered there for the endpoint's own last event; no component of
+/// Langflow sends one, and here none can end the stream before the run has ended.
 const PASSED: [&str; 7] =
-    ["add_message", "remove_message", "token", "error", "log", "build_start", "build_end"];
+    ["add_message", "token", "end_vertex", "error", "build_start", "build_end", "log"];
 
 /// Streams a run. When the client goes away, the run is cancelled, as Langflow does.
 pub(super) async fn follow(app: &App, tenant: Tenant, run: RunId) -> Result<Response, Error> {

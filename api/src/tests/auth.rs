@@ -130,6 +130,8 @@ async fn a_login_opens_a_session_and_a_logout_ends_it() {
     insta::assert_snapshot!(wrong.text(), @r#"401 {"detail":"Incorrect username or password"}"#);
     let missing = log_in(&world, "username=admin".to_owned()).await;
     insta::assert_snapshot!(missing.text(), @r#"422 {"detail":[{"type":"missing","loc":["body","password"],"msg":"Field required"}]}"#);
+    let big = log_in(&world, format!("username=admin&password={}", "x".repeat(20_000))).await;
+    insta::assert_snapshot!(big.text(), @r#"413 {"detail":"the body is too large"}"#);
     let answer =
         log_in(&world, format!("username={}&password={}", world.username, world.password)).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);

@@ -17,7 +17,6 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::world::World;
-use crate::clock;
 
 /// What becomes of every run.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +78,7 @@ impl Script {
             if self.hangs {
                 break;
             }
-            let (worker, at) = (WorkerEpoch(Uuid::new_v4()), clock::now());
+            let (worker, at) = (WorkerEpoch(Uuid::new_v4()), store::now());
             events.push(Event::TaskReady { task, not_before: None });
             events.push(Event::TaskLeased { task, attempt: 1, worker, at });
             if self.failure.is_some() {
@@ -161,7 +160,7 @@ async fn commit(
     results: Vec<TaskResult>,
 ) {
     events.iter().for_each(|event| run.apply(event));
-    let mut transition = Transition::new(version, run, events, clock::now());
+    let mut transition = Transition::new(version, run, events, store::now());
     transition.results = results;
     store.engine().commit(transition).await.unwrap();
 }

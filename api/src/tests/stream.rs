@@ -63,13 +63,30 @@ async fn a_class_that_cannot_be_made_is_one_plain_error() {
 async fn events_of_the_editor_are_left_out() {
     let world = World::new().await;
     world.echo_flow().await;
-    let langflow = ["vertices_sorted", "log", "end_vertex", "end"]
-        .map(|name| json!({"event": name, "data": {"name": name}}))
-        .to_vec();
+    // All that lfx 1.13 knows, in the order of `create_default_event_manager`.
+    let langflow = [
+        "token",
+        "vertices_sorted",
+        "error",
+        "end",
+        "add_message",
+        "remove_message",
+        "end_vertex",
+        "build_start",
+        "build_end",
+        "log",
+        "made_up",
+    ]
+    .map(|name| json!({"event": name, "data": {"name": name}}))
+    .to_vec();
     let _player = Script { langflow, ..Script::default() }.play(&world);
     let answer = world.post("/api/v1/run/echo-ep?stream=true", &json!({})).await;
-    let names: Vec<Value> = events(&answer.body).into_iter().map(|e| e["event"].clone()).collect();
-    assert_eq!(names, ["log", "end"]);
+    let mut events = events(&answer.body);
+    let last = events.pop().unwrap();
+    assert!(last["event"] == "end" && last["data"]["result"].is_object(), "{last}");
+    let names: Vec<Value> = events.into_iter().map(|event| event["event"].clone()).collect();
+    let passed = ["token", "error", "add_message", "end_vertex", "build_start", "build_end", "log"];
+    assert_eq!(names, passed);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use reqwest::Method;
 use crate::args::EgressCommand;
 use crate::client::{Client, Refusal};
 use crate::exit::Exit;
+use crate::output;
 
 const PATH: &str = "/api/flowcell/v1/egress";
 
@@ -16,16 +17,16 @@ pub(crate) async fn execute(command: EgressCommand) -> Result<Exit> {
             let client = Client::new(&client)?;
             let rule = parse(&destination, private)?;
             client.send(client.request(Method::POST, PATH).json(&rule)).await?;
-            println!("flows may now connect to {}:{}", rule.host, rule.port);
+            output::line(format_args!("flows may now connect to {}:{}", rule.host, rule.port))?;
         }
         EgressCommand::List { client } => {
             let rules: Vec<EgressRule> = Client::new(&client)?.get(PATH).await?;
             if rules.is_empty() {
-                println!("nothing is allowed: flowcell egress allow HOST:PORT");
+                output::line("nothing is allowed: flowcell egress allow HOST:PORT")?;
             }
             for rule in rules {
                 let note = if rule.private { "  (may be inside the network)" } else { "" };
-                println!("{}:{}{note}", rule.host, rule.port);
+                output::line(format_args!("{}:{}{note}", rule.host, rule.port))?;
             }
         }
     }

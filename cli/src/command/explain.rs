@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::args::ExplainArguments;
 use crate::client::Client;
 use crate::exit::Exit;
+use crate::output;
 
 pub(crate) async fn execute(arguments: ExplainArguments) -> Result<Exit> {
     let file = Path::new(&arguments.flow);
@@ -23,9 +24,9 @@ pub(crate) async fn execute(arguments: ExplainArguments) -> Result<Exit> {
     };
     for (name, plan) in plans {
         if arguments.json {
-            println!("{}", serde_json::to_string_pretty(&plan)?);
+            output::line(serde_json::to_string_pretty(&plan)?)?;
         } else {
-            print!("{}", draw(&name, &plan));
+            output::piece(draw(&name, &plan))?;
         }
     }
     Ok(Exit::Done)

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::args::FlowCommand;
 use crate::client::Client;
 use crate::exit::Exit;
+use crate::output;
 
 pub(crate) async fn execute(command: FlowCommand) -> Result<Exit> {
     match command {
@@ -16,10 +17,14 @@ pub(crate) async fn execute(command: FlowCommand) -> Result<Exit> {
             let client = Client::new(&client)?;
             let flows = client.upload(&file, read(&file)?).await?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&flows)?);
+                output::line(serde_json::to_string_pretty(&flows)?)?;
             } else {
                 for flow in &flows {
-                    println!("imported {} ({})", text(flow, "name"), text(flow, "id"));
+                    output::line(format_args!(
+                        "imported {} ({})",
+                        text(flow, "name"),
+                        text(flow, "id")
+                    ))?;
                 }
             }
         }
@@ -28,12 +33,12 @@ pub(crate) async fn execute(command: FlowCommand) -> Result<Exit> {
             let path = "/api/v1/flows/?get_all=true&header_flows=true";
             let flows: Vec<Value> = client.get(path).await?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&flows)?);
+                output::line(serde_json::to_string_pretty(&flows)?)?;
             } else if flows.is_empty() {
-                println!("no flows yet: flowcell flow import FILE");
+                output::line("no flows yet: flowcell flow import FILE")?;
             } else {
                 for flow in &flows {
-                    println!("{}  {}", text(flow, "id"), text(flow, "name"));
+                    output::line(format_args!("{}  {}", text(flow, "id"), text(flow, "name")))?;
                 }
             }
         }

@@ -13,13 +13,14 @@ use store::seal::KeyEncryptionKey;
 use crate::args::InitArguments;
 use crate::credentials::write_private;
 use crate::exit::Exit;
+use crate::output;
 
 /// 62^43 possibilities: more than the 256 bits of any key.
 const PASSWORD_CHARS: usize = 43;
 
 pub(crate) fn execute(arguments: &InitArguments) -> Result<Exit> {
     if arguments.dir.join("control").exists() {
-        eprintln!("{} exists and is left alone", arguments.dir.display());
+        output::note(format_args!("{} exists and is left alone", arguments.dir.display()));
         return Ok(Exit::Done);
     }
     let cluster = Cluster::new(arguments);
@@ -29,10 +30,13 @@ pub(crate) fn execute(arguments: &InitArguments) -> Result<Exit> {
     }
     cluster.nats()?;
     cluster.postgres()?;
-    eprintln!("wrote the settings and secrets of a cluster to {}", arguments.dir.display());
-    eprintln!("  control/   for `flowcell migrate`, `api` and `scheduler`");
-    eprintln!("  worker-N/  for one `flowcell worker` each; they hold no database secret");
-    eprintln!("  nats/ postgres/   for the servers");
+    output::note(format_args!(
+        "wrote the settings and secrets of a cluster to {}",
+        arguments.dir.display()
+    ));
+    output::note("  control/   for `flowcell migrate`, `api` and `scheduler`");
+    output::note("  worker-N/  for one `flowcell worker` each; they hold no database secret");
+    output::note("  nats/ postgres/   for the servers");
     Ok(Exit::Done)
 }
 

@@ -13,15 +13,16 @@ use super::explain::percent_encode;
 use crate::args::{LimitsCommand, LimitsScope};
 use crate::client::{Client, Refusal};
 use crate::exit::Exit;
+use crate::output;
 
 pub(crate) async fn execute(command: LimitsCommand) -> Result<Exit> {
     match command {
         LimitsCommand::Show { scope, json } => {
             let view = Limits::of(&scope)?.view().await?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&view)?);
+                output::line(serde_json::to_string_pretty(&view)?)?;
             } else {
-                print!("{}", table(&view));
+                output::piece(table(&view))?;
             }
         }
         LimitsCommand::Set { values, maximum, scope } => {
@@ -35,7 +36,7 @@ pub(crate) async fn execute(command: LimitsCommand) -> Result<Exit> {
             }
             let view = limits.put(&set).await?;
             for (setting, _) in values {
-                println!("{}", line(setting, &view));
+                output::line(line(setting, &view))?;
             }
         }
         LimitsCommand::Unset { names, maximum, scope } => {
@@ -44,7 +45,7 @@ pub(crate) async fn execute(command: LimitsCommand) -> Result<Exit> {
             let limits = Limits::of(&scope)?;
             if names.is_empty() && !maximum {
                 limits.delete().await?;
-                println!("nothing is set {}", limits.place());
+                output::line(format_args!("nothing is set {}", limits.place()))?;
                 return Ok(Exit::Done);
             }
             let mut set = limits.view().await?.set;
@@ -54,10 +55,10 @@ pub(crate) async fn execute(command: LimitsCommand) -> Result<Exit> {
             });
             let view = limits.put(&set).await?;
             if names.is_empty() {
-                println!("no maximum is set {}", limits.place());
+                output::line(format_args!("no maximum is set {}", limits.place()))?;
             }
             for setting in names {
-                println!("{}", line(setting, &view));
+                output::line(line(setting, &view))?;
             }
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::args::RunArguments;
 use crate::client::{Client, Refusal};
 use crate::exit::Exit;
+use crate::output;
 use crate::watch::Watch;
 
 pub(crate) async fn execute(arguments: RunArguments) -> Result<Exit> {
@@ -24,7 +25,7 @@ pub(crate) async fn execute(arguments: RunArguments) -> Result<Exit> {
     let post = client.request(Method::POST, "/api/flowcell/v1/runs").json(&request);
     let accepted: RunAccepted = client.json(post).await?;
     if arguments.detach {
-        println!("{}", accepted.id);
+        output::line(accepted.id)?;
         return Ok(Exit::Done);
     }
     let mut watch = Watch::new(arguments.json);

@@ -13,8 +13,10 @@ use service::drain::Drain;
 use store::Store;
 use tokio::net::TcpListener;
 
+use super::reap;
 use crate::args::ServiceArguments;
 use crate::exit::Exit;
+use crate::output;
 use crate::settings::Settings;
 
 /// How long a process gets to end after the first signal.
@@ -66,7 +68,8 @@ pub(crate) async fn worker(arguments: ServiceArguments) -> Result<Exit> {
     let user = settings.bus.user.clone().unwrap_or_else(|| WORKER_USER.to_owned());
     let bus = settings.bus.open(Role::Worker { user }).await?;
     let drain = Drain::new();
-    let worker = worker::Worker::open(settings.worker.clone(), bus.clone()).await?;
+    let reaper = reap::program(arguments.config.as_deref());
+    let worker = worker::Worker::open(settings.worker.clone(), bus.clone(), reaper).await?;
     let handle = worker.handle();
     admin(settings.admin, Health { store: None, bus, worker: Some(handle.clone()) }, &drain);
     drain.spawn(work(worker, drain.clone()));
@@ -88,13 +91,19 @@ pub(crate) async fn migrate(arguments: ServiceArguments) -> Result<Exit> {
     let settings = Settings::load(arguments.config.as_deref())?;
     let store = settings.database.open().await?;
     store.migrate().await.context("the database could not be migrated")?;
-    eprintln!("the database schema is current");
+    output::note("the database schema is current");
     if let Some(first) = store.auth().bootstrap("admin").await? {
         // The one time that these are shown; they are for the operator's eyes.
-        println!("user     {}", first.username);
-        println!("password {}", first.password.expose());
-        println!("API key  {}", first.api_key.expose());
-        eprintln!("an administrator was made; keep the lines above, they are not shown again");
+        let text = format!(
+            "user     {}\npassword {}\nAPI key  {}",
+            first.username,
+            first.password.expose(),
+            first.api_key.expose()
+        );
+        if let Err(error) = output::line(text) {
+            anyhow::bail!("an administrator was made, and its password was not shown: {error}");
+        }
+        output::note("an administrator was made; keep the lines above, they are not shown again");
     }
     Ok(Exit::Done)
 }

@@ -10,10 +10,12 @@ use store::seal::KeyEncryptionKey;
 use store::{FirstStart, NewApiKey, Store};
 use tokio::net::TcpListener;
 
+use super::reap;
 use super::serve::{Health, admin, answer, work};
 use crate::args::UpArguments;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
+use crate::output;
 use crate::settings::Settings;
 
 /// How long the other parts get after that.
@@ -47,7 +49,8 @@ pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
     // Two stages: what makes work ends first, while the scheduler still takes reports.
     let (core, drain) = (Drain::new(), Drain::new());
     scheduler::Scheduler::new(store.clone(), bus.clone(), settings.scheduler).start(&core).await?;
-    let worker = worker::Worker::open(settings.worker, bus.clone()).await?;
+    let reaper = reap::program(arguments.config.as_deref());
+    let worker = worker::Worker::open(settings.worker, bus.clone(), reaper).await?;
     let cells = worker.handle();
     drain.spawn(work(worker, drain.clone()));
     let health =
@@ -56,8 +59,8 @@ pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
     let api = api::Api::new(store.clone(), bus.clone(), settings.api);
     drain.spawn(answer(api, listener, drain.clone()));
     credentials.write(&data)?;
-    eprintln!("flowcell answers at {url}");
-    eprintln!("  credentials for clients: {}", Credentials::file(&data).display());
+    output::note(format_args!("flowcell answers at {url}"));
+    output::note(format_args!("  credentials for clients: {}", Credentials::file(&data).display()));
 
     drain.wait_for_signal().await?;
     cells.drain(PATIENCE).await;
@@ -68,7 +71,7 @@ pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
 }
 
 /// The embedded worker: sockets and names of its own, so that two servers can share an engine.
-fn embed(worker: &mut worker::Config, data: &Path) {
+pub(super) fn embed(worker: &mut worker::Config, data: &Path) {
     let defaults = worker::Config::default();
     if worker.socket_dir == defaults.socket_dir {
         worker.socket_dir = data.join("sockets");
@@ -173,9 +176,12 @@ fn show(first: &FirstStart, data: &Path) -> Result<()> {
         first.api_key.expose()
     );
     crate::credentials::write_private(&file, &text)?;
-    eprintln!("first start: an administrator was made (kept in {})", file.display());
+    output::note(format_args!(
+        "first start: an administrator was made (kept in {})",
+        file.display()
+    ));
     for line in text.lines() {
-        eprintln!("  {line}");
+        output::note(format_args!("  {line}"));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::args::VarCommand;
 use crate::client::{Client, Refusal};
 use crate::exit::Exit;
+use crate::output;
 
 pub(crate) async fn execute(command: VarCommand) -> Result<Exit> {
     match command {
@@ -25,12 +26,12 @@ pub(crate) async fn execute(command: VarCommand) -> Result<Exit> {
                 .into());
             }
             set(&client, &name, value).await?;
-            println!("stored {name}");
+            output::line(format_args!("stored {name}"))?;
         }
         VarCommand::List { client } => {
             for variable in variables(&Client::new(&client)?).await? {
                 let field = |key: &str| variable.get(key).and_then(Value::as_str).unwrap_or("-");
-                println!("{:<12} {}", field("type"), field("name"));
+                output::line(format_args!("{:<12} {}", field("type"), field("name")))?;
             }
         }
     }

@@ -34,9 +34,14 @@ def main() -> None:
     warm.warm_up()
     os.environ.pop("FLOWCELL_WARM", None)
 
-    from flowcell_runner.serve import serve
+    from flowcell_runner.link import Link
+    from flowcell_runner.serve import EXIT_WORKER_GONE, serve
 
-    code = serve(socket_path, import_ms=int((time.monotonic() - _STARTED) * 1000))
+    try:
+        link = Link.connect(socket_path)
+    except OSError:
+        os._exit(EXIT_WORKER_GONE)
+    code = serve(link, import_ms=int((time.monotonic() - _STARTED) * 1000))
     # Threads of the component may still run and must not delay the end.
     os._exit(code)
 

@@ -23,10 +23,9 @@ EXIT_PROTOCOL = 65
 EXIT_WORKER_GONE = 69
 
 
-def serve(socket_path: str, *, import_ms: int) -> int:
+def serve(link: Link, *, import_ms: int) -> int:
     """Serve the one task and return the process's exit code."""
     try:
-        link = Link.connect(socket_path)
         link.send(Kind.READY, _ready(import_ms))
         task = link.receive_task()
         if task is None:

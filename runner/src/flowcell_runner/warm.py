@@ -59,11 +59,16 @@ def warm_up() -> None:
     full = os.environ.get("FLOWCELL_WARM") == "full"
     for name in (*_MODULES, *(_MODULES_FULL if full else ())):
         importlib.import_module(name)
-    asyncio.run(Cell(_task(), _NobodyLink()).run())
+    touch()
     # Collected later, these objects would be written to, one page at a time, in every forked child.
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+def touch() -> None:
+    """Run the tiny cell."""
+    asyncio.run(Cell(_task(), _NobodyLink()).run())
 
 
 def _node(node_id: str, kind: str, node: dict[str, Any]) -> dict[str, Any]:

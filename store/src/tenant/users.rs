@@ -2,6 +2,7 @@
 
 use domain::id::UserId;
 use domain::time::Timestamp;
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
     QueryOrder, QuerySelect,
@@ -14,6 +15,8 @@ use crate::entity::{session, user};
 use crate::error::{Doing, Error};
 use crate::json::storable;
 use crate::secret::Secret;
+
+const CHANGING: &str = "changing a user";
 
 /// A user to make.
 #[derive(Clone, Debug)]
@@ -92,23 +95,13 @@ impl Tenant {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn change_password(&self, id: UserId, password: &Secret) -> Result<(), Error> {
-        const DOING: &str = "changing a password";
         // Before the costly hash, and before the transaction that must not wait for it.
         self.user(id).await?;
         let password = self.store.passwords().hash(password).await?;
-        let tx = self.store.begin(DOING).await?;
-        let changed = user::Entity::update_many()
-            .col_expr(user::Column::Password, password.into())
-            .filter(user::Column::Id.eq(id.uuid()))
-            .filter(user::Column::Tenant.eq(self.id.uuid()))
-            .exec(&tx)
-            .await
-            .doing(DOING)?;
-        if changed.rows_affected == 0 {
-            return Err(Error::NotFound { what: "user" });
-        }
+        let tx = self.store.begin(CHANGING).await?;
+        self.change(&tx, id, user::Column::Password, password).await?;
         revoke_sessions(&tx, id).await?;
-        tx.commit().await.doing(DOING)
+        tx.commit().await.doing(CHANGING)
     }
 
     /// Lets a user in, or locks the user out: keys and sessions of an inactive user do not work.
@@ -116,22 +109,32 @@ impl Tenant {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn set_active(&self, id: UserId, active: bool) -> Result<(), Error> {
-        const DOING: &str = "changing a user";
-        let tx = self.store.begin(DOING).await?;
-        let changed = user::Entity::update_many()
-            .col_expr(user::Column::Active, active.into())
-            .filter(user::Column::Id.eq(id.uuid()))
-            .filter(user::Column::Tenant.eq(self.id.uuid()))
-            .exec(&tx)
-            .await
-            .doing(DOING)?;
-        if changed.rows_affected == 0 {
-            return Err(Error::NotFound { what: "user" });
-        }
+        let tx = self.store.begin(CHANGING).await?;
+        self.change(&tx, id, user::Column::Active, active).await?;
         if !active {
             revoke_sessions(&tx, id).await?;
         }
-        tx.commit().await.doing(DOING)
+        tx.commit().await.doing(CHANGING)
+    }
+
+    async fn change(
+        &self,
+        tx: &DatabaseTransaction,
+        id: UserId,
+        column: user::Column,
+        value: impl Into<Expr>,
+    ) -> Result<(), Error> {
+        let changed = user::Entity::update_many()
+            .col_expr(column, value.into())
+            .filter(user::Column::Id.eq(id.uuid()))
+            .filter(user::Column::Tenant.eq(self.id.uuid()))
+            .exec(tx)
+            .await
+            .doing(CHANGING)?;
+        match changed.rows_affected {
+            0 => Err(Error::NotFound { what: "user" }),
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn check_user<C: ConnectionTrait>(

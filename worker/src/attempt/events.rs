@@ -1,7 +1,7 @@
 //! The events of one attempt on their way into the run's log: in order, in small batches, each
 //! stored before the attempt is reported.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use domain::id::RunId;
@@ -105,6 +105,5 @@ async fn store(
 
 /// The wall clock, for people; nothing is measured with it.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    SystemTime::now().into()
 }

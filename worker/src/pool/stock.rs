@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Lent;
+use super::demand::Demand;
 use super::sizing::{self, House};
 use crate::sandbox::{Error, Slot, SlotSpec};
 
@@ -29,7 +30,10 @@ pub(super) struct Stock {
 /// One spec.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
-    target: u32,
+    /// How many containers wait at least, and at most.
+    least: u32,
+    most: u32,
+    pub(super) demand: Demand,
     ready: VecDeque<Slot>,
     pub(super) warming: u32,
     waiting: VecDeque<oneshot::Sender<Arrival>>,
@@ -39,9 +43,9 @@ pub(super) struct Shelf {
 }
 
 impl Stock {
-    pub(super) fn new(targets: &BTreeMap<SlotSpec, u32>) -> Self {
-        let shelf = |target: u32| Shelf { target, ..Shelf::default() };
-        let shelves = targets.iter().map(|(spec, target)| (spec.clone(), shelf(*target))).collect();
+    pub(super) fn new(targets: &BTreeMap<SlotSpec, (u32, u32)>) -> Self {
+        let shelf = |(least, most)| Shelf { least, most, ..Shelf::default() };
+        let shelves = targets.iter().map(|(spec, size)| (spec.clone(), shelf(*size))).collect();
         Self { shelves, containers: 0 }
     }
 
@@ -163,7 +167,7 @@ impl Shelf {
 
     pub(super) fn counts(&self, now: Instant) -> sizing::Shelf {
         sizing::Shelf {
-            target: self.target,
+            target: if self.is_kept() { self.demand.target(now, self.least, self.most) } else { 0 },
             ready: count(self.ready.len()),
             warming: self.warming,
             waiting: count(self.waiting.iter().filter(|waiting| !waiting.is_closed()).count()),
@@ -173,7 +177,7 @@ impl Shelf {
 
     /// Whether containers are kept ready here.
     pub(super) fn is_kept(&self) -> bool {
-        self.target > 0
+        self.least > 0
     }
 
     /// Whether the last start failed and nothing is left to take.
@@ -182,7 +186,7 @@ impl Shelf {
     }
 
     fn is_idle(&self) -> bool {
-        self.target == 0 && self.ready.is_empty() && self.warming == 0 && self.waiting.is_empty()
+        !self.is_kept() && self.ready.is_empty() && self.warming == 0 && self.waiting.is_empty()
     }
 }
 

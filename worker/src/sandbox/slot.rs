@@ -12,11 +12,12 @@ use std::time::Instant;
 
 use proto::frame::Ready;
 use tokio::io::AsyncWrite;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::cgroup::Cgroup;
 use super::connection::Connection;
+use super::containers::Child;
 use crate::egress::Proxy;
 
 /// Name of the frame socket, as `FRAMES.md` says.
@@ -35,6 +36,11 @@ impl SlotId {
     #[must_use]
     pub fn random() -> Self {
         Self(rand::random())
+    }
+
+    /// As it travels to a zygote.
+    pub(crate) fn number(self) -> u64 {
+        self.0
     }
 }
 
@@ -82,19 +88,38 @@ pub struct Slot {
     pub(crate) connection: Option<Connection>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) cgroup: Option<Cgroup>,
+    /// The end of its runner.
     pub(crate) end: watch::Receiver<Option<End>>,
-    /// Held open as long as the container may live: at its end of file the runner exits.
+    /// The removal of its container.
+    pub(crate) gone: watch::Receiver<Option<End>>,
+    /// Held open as long as the container may live.
     pub(crate) lifeline: Option<Lifeline>,
+    /// The runner, when a zygote forked it; keeps that zygote.
+    pub(crate) _child: Option<Child>,
 }
 
-/// The container's standard input, seen from outside. The lock only makes it shareable.
-pub(crate) struct Lifeline(
-    #[expect(dead_code, reason = "held only to be dropped")] Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
-);
+/// What a container's life hangs on; held only to be dropped.
+#[expect(dead_code, reason = "held only to be dropped")]
+pub(crate) enum Lifeline {
+    /// The runner's standard input: at its end of file the runner exits, if its user code lets it.
+    /// The lock only makes it shareable.
+    Input(Mutex<Pin<Box<dyn AsyncWrite + Send>>>),
+    /// The socket of a first process of ours: at its end it exits, and the kernel kills the rest.
+    Socket(UnixStream),
+}
 
 impl Lifeline {
-    pub(crate) fn new(input: Pin<Box<dyn AsyncWrite + Send>>) -> Self {
-        Self(Mutex::new(input))
+    pub(crate) fn input(input: Pin<Box<dyn AsyncWrite + Send>>) -> Self {
+        Self::Input(Mutex::new(input))
+    }
+
+    pub(crate) fn socket(stream: UnixStream) -> Self {
+        Self::Socket(stream)
+    }
+
+    /// Whether cutting it ends the container whatever runs inside.
+    pub(crate) fn is_reliable(&self) -> bool {
+        matches!(self, Self::Socket(_))
     }
 }
 
@@ -109,7 +134,7 @@ impl Slot {
     /// Whether the container still runs, as far as is known here.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.end.borrow().is_none()
+        self.end.borrow().is_none() && self.gone.borrow().is_none()
     }
 }
 

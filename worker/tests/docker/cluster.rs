@@ -10,7 +10,8 @@ use bus::{Bus, Queue, Service};
 use domain::failure::Failure;
 use domain::id::{FlowId, RunId, TenantId, UserId};
 use domain::limits::CellLimits;
-use flowcell_worker::config::{Config, PoolImage};
+use flowcell_worker::config::{Backend, Config, PoolImage};
+use flowcell_worker::reaper::Program;
 use flowcell_worker::{Handle, Worker};
 use proto::event::{RunEvent, RunEventKind};
 use proto::frame::{CellResult, FrameLimits, Task};
@@ -27,6 +28,8 @@ use uuid::Uuid;
 use crate::image;
 
 pub(crate) const CANARY: &str = "sk-canary-4711-\\-quoted";
+/// These workers end in order; `cli/tests/reaper.rs` kills one.
+const NO_REAPER: Option<Program> = None;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Cluster {
@@ -127,7 +130,9 @@ pub(crate) fn config(image: &str, dir: &std::path::Path, name: &str) -> Config {
         limits: limits(),
         ..Config::default()
     };
-    config.pool.images = vec![PoolImage { image: image.into(), size: 2 }];
+    config.pool.images = vec![PoolImage::fixed(image, 2)];
+    // The fake runner is no zygote.
+    config.sandbox.backend = Backend::Warm;
     config.pool.ready_ms_max = 30_000;
     config.pool.take_ms_max = 30_000;
     config
@@ -171,7 +176,7 @@ impl Cluster {
                 }
             }
         });
-        let worker = Worker::open(config, bus.clone()).await.unwrap();
+        let worker = Worker::open(config, bus.clone(), NO_REAPER).await.unwrap();
         let handle = worker.handle();
         let task = tokio::spawn(async move { Box::pin(worker.run()).await.unwrap() });
         Self { bus, scheduler, worker: handle, name, task, image, _dir: dir }
@@ -184,7 +189,8 @@ impl Cluster {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, warm).await.expect("the pool never filled");
+        let filled = timeout(PATIENCE, warm).await;
+        assert!(filled.is_ok(), "the pool never filled: {:?}", self.worker.health().pool);
     }
 
     /// An assignment whose task makes the fake runner behave so.

@@ -29,7 +29,8 @@ async fn every_hardening_setting_is_on() {
     let host = &found["HostConfig"];
     let expected = json!({
         "AutoRemove": true, "NetworkMode": "none", "ReadonlyRootfs": true, "CapDrop": ["ALL"],
-        "CapAdd": null, "Privileged": false, "SecurityOpt": ["no-new-privileges:true"],
+        "CapAdd": null, "Privileged": false,
+        "SecurityOpt": ["no-new-privileges:true", format!("seccomp={}", seccomp::docker_profile())],
         "Memory": 67_108_864, "MemorySwap": 67_108_864, "PidsLimit": 32,
         "NanoCpus": 1_000_000_000, "CpuShares": 512, "ShmSize": 8_388_608, "OomScoreAdj": 500,
         "IpcMode": "private", "PidMode": "", "UTSMode": "", "UsernsMode": "",
@@ -133,7 +134,7 @@ async fn a_runner_that_cannot_start_is_a_clear_state_and_takes_no_work() {
         ("flowcell/no-such-image:1".to_owned(), "not on this worker's engine"),
     ] {
         let cluster = Cluster::with(|config| {
-            config.pool.images = vec![PoolImage { image: image.clone(), size: 1 }];
+            config.pool.images = vec![PoolImage::fixed(image.clone(), 1)];
             config.pool.ready_ms_max = 700;
         })
         .await;
@@ -217,7 +218,7 @@ async fn the_doctor_sees_what_is_there_and_what_is_missing() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mut config = crate::cluster::config(&image::of("normal"), dir.path(), "doctor");
-    let missing = PoolImage { image: "flowcell/no-such-image:1".into(), size: 1 };
+    let missing = PoolImage::fixed("flowcell/no-such-image:1", 1);
     config.pool.images.push(missing);
     let checks = flowcell_worker::doctor::examine(&config).await;
     let status = |name: &str| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use domain::id::WorkerEpoch;
 use flowcell_worker::Sweeper;
-use flowcell_worker::sandbox::warm::Warm;
+use flowcell_worker::sandbox::containers::Containers;
 use flowcell_worker::sandbox::{Sandbox, SlotSpec};
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ async fn victim() {
     let Some(name) = std::env::var_os(NAME) else { return };
     let dir = tempfile::tempdir().unwrap();
     let config = config(&image::of("normal"), dir.path(), name.to_str().unwrap());
-    let warm = Warm::open(&config, WorkerEpoch(Uuid::new_v4())).await.unwrap();
+    let warm = Containers::open(&config, WorkerEpoch(Uuid::new_v4())).await.unwrap();
     let spec = SlotSpec { image: image::of("normal"), tmpfs_bytes: 1 << 20 };
     let _slots = [warm.prepare(&spec).await.unwrap(), warm.prepare(&spec).await.unwrap()];
     std::future::pending::<()>().await;
@@ -74,7 +74,7 @@ async fn the_sweeper_removes_what_no_slot_knows() {
     let name = format!("s-{}", &Uuid::new_v4().simple().to_string()[..12]);
     let config = config(&image, dir.path(), &name);
     let epoch = WorkerEpoch(Uuid::new_v4());
-    let warm = Warm::open(&config, epoch).await.unwrap();
+    let warm = Containers::open(&config, epoch).await.unwrap();
     let spec = SlotSpec { image: image.clone(), tmpfs_bytes: 1 << 20 };
     let slot = warm.prepare(&spec).await.unwrap();
     // Deaf to its lifeline, of an earlier epoch; never started, of this epoch; a stray directory.

@@ -18,6 +18,7 @@ mod lifeline;
 mod limits;
 mod real;
 mod work;
+mod zygote;
 
 /// Whether this run is to do without an engine. Says so.
 fn skip() -> bool {

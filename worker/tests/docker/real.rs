@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use domain::failure::FailureKind;
 use domain::limits::CellLimits;
-use flowcell_worker::config::PoolImage;
+use flowcell_worker::config::{Backend, PoolImage};
 use proto::event::RunEventKind;
 use proto::frame::Task;
 use proto::message::{Assignment, EgressRule, ReportOutcome};
@@ -16,25 +16,25 @@ use tokio::net::TcpListener;
 use crate::cluster::Cluster;
 use crate::skip;
 
-fn image() -> String {
+/// The image that `scripts/images` builds; both take another name from the environment.
+pub(crate) fn image() -> String {
     let named = std::env::var_os("FLOWCELL_RUNNER_IMAGE").and_then(|name| name.into_string().ok());
     named.unwrap_or_else(|| "flowcell/runner:lfx-1.13".into())
 }
 
 /// A cluster of the real runner; none where there is no engine or no image.
-async fn real(size: u32) -> Option<Cluster> {
+async fn real(size: u32, backend: Backend) -> Option<Cluster> {
     if skip() {
         return None;
     }
-    let mut inspect = Command::new("docker");
-    inspect.args(["image", "inspect", &image()]).stdout(Stdio::null()).stderr(Stdio::null());
-    if !inspect.status().unwrap().success() {
+    if !is_built() {
         eprintln!("skipped: {} is not built", image());
         return None;
     }
     let cluster = Cluster::with(|config| {
-        config.pool.images = vec![PoolImage { image: image(), size }];
+        config.pool.images = vec![PoolImage::fixed(image(), size)];
         config.limits = limits();
+        config.sandbox.backend = backend;
         config.pool.ready_ms_max = 120_000;
         config.pool.take_ms_max = 120_000;
     });
@@ -56,7 +56,14 @@ fn component(cluster: &Cluster, body: &str) -> Assignment {
     assignment
 }
 
-fn limits() -> CellLimits {
+/// Whether this engine has it.
+pub(crate) fn is_built() -> bool {
+    let mut inspect = Command::new("docker");
+    inspect.args(["image", "inspect", &image()]).stdout(Stdio::null()).stderr(Stdio::null());
+    inspect.status().unwrap().success()
+}
+
+pub(crate) fn limits() -> CellLimits {
     CellLimits {
         memory_bytes: 512 << 20,
         pids: 64,
@@ -83,7 +90,16 @@ async fn server() -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_reaches_what_its_rules_allow() {
-    let Some(cluster) = real(1).await else { return };
+    fetches(Backend::Warm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forked_component_reaches_what_its_rules_allow() {
+    fetches(Backend::Zygote).await;
+}
+
+async fn fetches(backend: Backend) {
+    let Some(cluster) = real(1, backend).await else { return };
     let port = server().await;
     for (private, expected) in
         [(true, "httpx 200; urllib 200"), (false, "httpx 403; urllib HTTP Error 403: Forbidden")]
@@ -173,7 +189,16 @@ const CASES: [Case; 7] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn components_that_reach_a_limit_fail_by_its_name() {
-    let Some(cluster) = real(2).await else { return };
+    reach_every_limit(Backend::Warm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forked_components_that_reach_a_limit_fail_by_its_name() {
+    reach_every_limit(Backend::Zygote).await;
+}
+
+async fn reach_every_limit(backend: Backend) {
+    let Some(cluster) = real(2, backend).await else { return };
     for (body, change, kind, words) in CASES {
         let mut assignment = component(&cluster, body);
         change(&mut assignment.limits);

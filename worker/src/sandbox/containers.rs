@@ -1,42 +1,50 @@
-//! The `warm` backend: a Docker container per cell, made ahead, its runner imported and blocked.
+//! Backends with a Docker container per cell, made ahead, used once.
 //!
 //! ```text
-//! make directory ─ listen ─ create ─ attach (lifeline) ─ start ─ accept one ─ `ready` ─▶ Slot
-//! Slot ─ update limits? ─ egress.sock? ─ `task` ─▶ Running ─ … ─ destroy: kill, removed, directory
+//! warm    make directory ─ listen ─ create ─ attach (lifeline) ─ start ─ runner connects ─ `ready` ─▶ Slot
+//! zygote  make directory ─ listen ─ create ─ start ─ first process shows itself ─ fork ─ `ready` ─▶ Slot
+//! Slot ─ update limits? ─ egress.sock? ─ `task` ─▶ Running ─ … ─ destroy: killed, removed, directory
 //! ```
+//! In `warm` the runner is the container's first process and imports everything in it: four seconds
+//! of processor time. In `zygote` the container starts hollow, with a small first process of ours,
+//! and a child of an already imported process enters it (`zygotes`).
+//!
 //! The container is made with the pool's limits. A task that asks for other limits gets them by
 //! `docker update` before its frame is sent; the common case costs nothing. Only the processor
-//! weight always changes (low while importing), by a write to the control group where the host
+//! weight always changes (low while starting), by a write to the control group where the host
 //! shows it.
 
 mod body;
 mod engine;
+mod hollow;
+mod made;
+mod warm;
+mod zygotes;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::Docker;
 use domain::id::WorkerEpoch;
 use domain::limits::{CellLimits, FRAME_BYTES_MAX};
-use proto::frame::{EgressBody, FromRunner, Ready, ToRunner};
-use tokio::net::UnixListener;
-use tokio::sync::watch;
+use proto::frame::{EgressBody, ToRunner};
 use tokio::time::timeout;
 
 use super::cgroup::Cgroup;
-use super::connection::Connection;
 use super::slot::{CELL_SOCKET, EGRESS_SOCKET, End, Lifeline, MOUNT_POINT, SlotDir, create_root};
 use super::{Error, Evidence, Job, Running, Sandbox, Slot, SlotId, SlotSpec};
-use crate::config::{Config, PoolConfig};
+use crate::config::{Backend, Config, PoolConfig};
 use crate::egress::Proxy;
-use crate::sandbox::warm::engine::StderrTail;
 
 use body::CPU_SHARES_RUNNING;
 pub(crate) use body::{LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER};
+use engine::StderrTail;
 pub(crate) use engine::{connect, remove as remove_container};
+pub(crate) use zygotes::Child;
+use zygotes::House;
 
 /// The engine's answer to a removal is awaited this long; the sweeper tries again afterwards.
 const REMOVE_MAX: Duration = Duration::from_secs(15);
@@ -47,9 +55,12 @@ const SEND_MAX: Duration = Duration::from_secs(10);
 /// Log frames may be this large whatever the output limit is: 64 KiB of text, escaped.
 const FRAME_BYTES_MIN: usize = 512 * 1024;
 
-/// The backend. Clones share one engine connection and one list of slots.
+/// After its lifeline is cut, a container with a first process of ours is gone within this time.
+const LIFELINE_MAX: Duration = Duration::from_secs(5);
+
+/// The backends. Clones share one engine connection and one list of slots.
 #[derive(Clone, Debug)]
-pub struct Warm {
+pub struct Containers {
     inner: Arc<Inner>,
 }
 
@@ -61,7 +72,8 @@ struct Inner {
     limits: CellLimits,
     pool: PoolConfig,
     oci_runtime: Option<String>,
-    known: Mutex<HashSet<SlotId>>,
+    known: Slots,
+    house: House,
 }
 
 /// Whose containers these are; becomes their labels.
@@ -72,7 +84,7 @@ pub(crate) struct Owner {
     pub(crate) epoch: WorkerEpoch,
 }
 
-impl Warm {
+impl Containers {
     /// Connects to the engine and makes the directory of the sockets.
     ///
     /// # Errors
@@ -91,7 +103,8 @@ impl Warm {
                 limits: config.limits.clone(),
                 pool: config.pool.clone(),
                 oci_runtime: config.oci_runtime.clone(),
-                known: Mutex::default(),
+                known: Slots::default(),
+                house: House::new(&config.sandbox, &config.pool),
             }),
         })
     }
@@ -117,16 +130,20 @@ impl Warm {
     }
 }
 
+/// The slots that exist, or are being made or destroyed.
+type Slots = Arc<Mutex<HashSet<SlotId>>>;
+
 /// A slot's place in the list of known ones, from before it exists until after it is gone.
+#[derive(Debug)]
 struct Known {
-    inner: Arc<Inner>,
+    slots: Slots,
     id: SlotId,
 }
 
 impl Known {
-    fn enter(inner: &Arc<Inner>, id: SlotId) -> Self {
+    fn enter(inner: &Inner, id: SlotId) -> Self {
         inner.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        Self { inner: inner.clone(), id }
+        Self { slots: inner.known.clone(), id }
     }
 
     /// The slot lives on; [`Inner::forget`] ends it.
@@ -137,16 +154,20 @@ impl Known {
 
 impl Drop for Known {
     fn drop(&mut self) {
-        self.inner.forget(self.id);
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 
 #[async_trait]
-impl Sandbox for Warm {
+impl Sandbox for Containers {
     async fn prepare(&self, spec: &SlotSpec) -> Result<Slot, Error> {
         let id = SlotId::random();
         let known = Known::enter(&self.inner, id);
-        let slot = Box::pin(self.inner.prepare(id, spec)).await?;
+        let slot = match self.inner.house.backend(&spec.image) {
+            Backend::Warm => Box::pin(self.inner.prepare_warm(id, spec)).await?,
+            Backend::Zygote => Box::pin(self.inner.prepare_hollow(id, spec)).await?,
+            Backend::Auto => Box::pin(self.inner.prepare_either(id, spec)).await?,
+        };
         known.keep();
         Ok(slot)
     }
@@ -182,10 +203,19 @@ impl Sandbox for Warm {
     async fn destroy(&self, mut slot: Slot) {
         let (id, container) = (slot.id, slot.container.clone());
         // Closed first: an engine that still has output for us waits with the removal.
+        let is_reliable = slot.lifeline.as_ref().is_some_and(Lifeline::is_reliable);
         drop(slot.lifeline.take());
-        self.inner.remove(&container, slot.end.clone()).await;
+        let mut gone = slot.gone.clone();
+        // The engine removes it by itself then, which costs half of being told to.
+        if !is_reliable || timeout(LIFELINE_MAX, gone.wait_for(Option::is_some)).await.is_err() {
+            self.inner.remove(&container, gone).await;
+        }
         drop(slot);
         self.inner.forget(id);
+    }
+
+    async fn close(&self) {
+        self.inner.house.close().await;
     }
 }
 
@@ -194,63 +224,38 @@ impl Inner {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    async fn prepare(&self, id: SlotId, spec: &SlotSpec) -> Result<Slot, Error> {
-        let socket = |source| Error::Io { doing: "making the slot's socket", source };
-        let dir = SlotDir::create(&self.root, id).map_err(socket)?;
-        let listener = dir.listen(CELL_SOCKET).map_err(socket)?;
-        let body = body::container(self, id, spec, &dir);
-        let container = self.create(&format!("flowcell-{id}"), body, &spec.image).await?;
-        let (end_sender, end) = watch::channel(None);
-        engine::watch_end(self.docker.clone(), container.clone(), end_sender);
-        match self.boot(&container, &listener, &dir, end.clone()).await {
-            Ok(booted) => Ok(Slot {
-                id,
-                spec: spec.clone(),
-                container,
-                ready: booted.ready,
-                since: Instant::now(),
-                dir,
-                connection: Some(booted.connection),
-                proxy: None,
-                cgroup: booted.cgroup,
-                end,
-                lifeline: Some(booted.lifeline),
-            }),
-            Err(error) => {
-                self.remove(&container, end).await;
-                Err(error)
+    /// A zygote where the host allows it; what it does not allow is found out once per image.
+    async fn prepare_either(self: &Arc<Self>, id: SlotId, spec: &SlotSpec) -> Result<Slot, Error> {
+        match self.prepare_hollow(id, spec).await {
+            Err(Error::Zygote { reason }) => {
+                self.house.give_up(&spec.image, &reason);
+                self.prepare_warm(id, spec).await
             }
+            other => other,
         }
     }
 
-    /// From a created container to a runner that is ready.
-    async fn boot(
-        &self,
-        container: &str,
-        listener: &UnixListener,
-        dir: &SlotDir,
-        mut end: watch::Receiver<Option<End>>,
-    ) -> Result<Booted, Error> {
-        let (lifeline, stderr) = self.attach(container).await?;
-        self.start(container).await?;
-        let cgroup = self.pid(container).await.and_then(Cgroup::of);
+    /// A cell whose runner is the container's first process.
+    async fn prepare_warm(&self, id: SlotId, spec: &SlotSpec) -> Result<Slot, Error> {
+        let make = |dir: &SlotDir| body::warm(self, id, spec, dir);
+        let mut made = self.make(id, &format!("flowcell-{id}"), CELL_SOCKET, make).await?;
+        match Box::pin(self.boot(&mut made)).await {
+            Ok(booted) => Ok(made.into_slot(spec, booted)),
+            Err(error) => Err(self.discard(made, error).await),
+        }
+    }
+
+    /// A cell that a child of a zygote enters.
+    async fn prepare_hollow(self: &Arc<Self>, id: SlotId, spec: &SlotSpec) -> Result<Slot, Error> {
+        // First, because without it there is no use for a container.
+        let zygote = self.house.zygote(self, &spec.image).await?;
+        let make = |dir: &SlotDir| body::hollow(self, id, spec, dir);
+        let mut made = self.make(id, &format!("flowcell-{id}"), CELL_SOCKET, make).await?;
         let after_ms = self.pool.ready_ms_max;
-        let ready = async {
-            tokio::select! {
-                biased;
-                shaken = shake(listener, dir) => shaken,
-                ended = end.wait_for(Option::is_some) => {
-                    let exit_code = ended.ok().and_then(|end| end.and_then(|end| end.exit_code));
-                    Err(Error::Exited { exit_code, stderr: String::new() })
-                }
-            }
-        };
-        let shaken = timeout(self.pool.ready_max(), ready)
-            .await
-            .unwrap_or(Err(Error::NotReady { after_ms, stderr: String::new() }));
-        match shaken {
-            Ok((ready, connection)) => Ok(Booted { ready, connection, cgroup, lifeline }),
-            Err(error) => Err(explain(error, stderr).await),
+        let inhabited = timeout(self.pool.ready_max(), self.inhabit(&mut made, &zygote)).await;
+        match inhabited.unwrap_or(Err(Error::NotReady { after_ms, stderr: String::new() })) {
+            Ok(booted) => Ok(made.into_slot(spec, booted)),
+            Err(error) => Err(self.discard(made, error).await),
         }
     }
 
@@ -290,30 +295,6 @@ impl Inner {
             Some(update) => self.update(&slot.container, update, limits).await,
             None => Ok(()),
         }
-    }
-}
-
-struct Booted {
-    ready: Ready,
-    connection: Connection,
-    cgroup: Option<Cgroup>,
-    lifeline: Lifeline,
-}
-
-/// Accepts the one connection and reads the one frame that makes a slot.
-async fn shake(listener: &UnixListener, dir: &SlotDir) -> Result<(Ready, Connection), Error> {
-    let io = |source| Error::Io { doing: "accepting the runner's connection", source };
-    let (stream, _) = listener.accept().await.map_err(io)?;
-    dir.unlink(CELL_SOCKET).map_err(io)?;
-    let mut connection = Connection::new(stream);
-    match connection.next().await {
-        Some(Ok(received)) => match received.frame {
-            FromRunner::Ready(ready) => Ok((ready, connection)),
-            _ => Err(Error::Handshake { found: "another frame".into() }),
-        },
-        Some(Err(error)) => Err(Error::Handshake { found: error.to_string() }),
-        // The container's end says more than the end of its connection.
-        None => std::future::pending().await,
     }
 }
 

@@ -14,13 +14,13 @@ use bollard::query_parameters::{
 };
 use domain::limits::CellLimits;
 use futures::{Stream, StreamExt};
+use tokio::io::AsyncWrite;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{End, Inner, REMOVE_MAX};
 use crate::sandbox::Error;
-use crate::sandbox::slot::Lifeline;
 
 /// What is kept of a runner's standard error while it starts.
 const STDERR_BYTES_MAX: usize = 2_000;
@@ -45,8 +45,8 @@ impl Inner {
         &self,
         name: &str,
         body: ContainerCreateBody,
-        image: &str,
     ) -> Result<String, Error> {
+        let image = body.image.clone().unwrap_or_default();
         let options = CreateContainerOptions {
             name: Some(name.to_owned()),
             ..CreateContainerOptions::default()
@@ -54,17 +54,21 @@ impl Inner {
         match self.docker.create_container(Some(options), body).await {
             Ok(created) => Ok(created.id),
             Err(Engine::DockerResponseServerError { status_code: 404, .. }) => {
-                Err(Error::ImageMissing { image: image.to_owned() })
+                Err(Error::ImageMissing { image })
             }
             Err(error) => Err(failed("creating the container", error)),
         }
     }
 
-    /// Opens the lifeline. Before the start, or the first output would be lost.
-    pub(super) async fn attach(&self, container: &str) -> Result<(Lifeline, StderrTail), Error> {
+    /// Opens standard input and error. Before the start, or the first output would be lost.
+    pub(super) async fn attach(
+        &self,
+        container: &str,
+        stdin: bool,
+    ) -> Result<(Input, StderrTail), Error> {
         let options = AttachContainerOptions {
             stream: true,
-            stdin: true,
+            stdin,
             stderr: true,
             ..AttachContainerOptions::default()
         };
@@ -73,7 +77,7 @@ impl Inner {
             .attach_container(container, Some(options))
             .await
             .map_err(|error| failed("attaching to the container", error))?;
-        Ok((Lifeline::new(input), StderrTail::follow(output)))
+        Ok((input, StderrTail::follow(output)))
     }
 
     pub(super) async fn start(&self, container: &str) -> Result<(), Error> {
@@ -148,6 +152,9 @@ pub(super) fn watch_end(docker: Docker, container: String, sender: watch::Sender
         let _ = sender.send(Some(End { exit_code }));
     });
 }
+
+/// A container's standard input.
+pub(super) type Input = Pin<Box<dyn AsyncWrite + Send>>;
 
 type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, Engine>> + Send>>;
 

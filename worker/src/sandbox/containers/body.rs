@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerUpdateBody, HostConfig, HostConfigLogConfig, Mount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
+    ContainerCreateBody, ContainerUpdateBody, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
+    ResourcesUlimits,
 };
 use domain::limits::CellLimits;
 
@@ -25,7 +26,7 @@ pub(crate) const CPU_SHARES_RUNNING: u64 = 1_024;
 /// `/dev/shm`: enough for the locks of Python's `multiprocessing`, too little to hoard.
 const SHM_BYTES: i64 = 8 * 1024 * 1024;
 /// Tenants die before the worker does.
-const OOM_SCORE_ADJ: i64 = 500;
+pub(super) const OOM_SCORE_ADJ: i64 = 500;
 
 /// Whose containers share an engine.
 pub(crate) const LABEL_CLUSTER: &str = "flowcell.cluster";
@@ -33,46 +34,151 @@ pub(crate) const LABEL_CLUSTER: &str = "flowcell.cluster";
 pub(crate) const LABEL_WORKER: &str = "flowcell.worker";
 /// The process that made it.
 pub(crate) const LABEL_EPOCH: &str = "flowcell.epoch";
-/// `cell`, for whoever looks at `docker ps`.
+/// `cell` or `zygote`, for whoever looks at `docker ps`.
 const LABEL_KIND: &str = "flowcell.kind";
 /// The slot.
 pub(crate) const LABEL_SLOT: &str = "flowcell.slot";
 
-/// What the engine is asked to make.
-pub(super) fn container(
+/// The first process of a hollow cell, in the image.
+const CELL_INIT: [&str; 2] = ["/opt/flowcell/bin/flowcell-cell", "init"];
+/// What cells are forked from, in the image.
+const ZYGOTE: [&str; 3] = ["/opt/flowcell/bin/python", "-m", "flowcell_runner.zygote"];
+/// What a zygote needs to enter the namespaces of a cell and to give up everything else there.
+/// That makes it as strong as root: it never sees a tenant's byte.
+const ZYGOTE_CAPABILITIES: [&str; 6] =
+    ["SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE", "SETUID", "SETGID", "SETPCAP"];
+/// Langflow's runtime, its clients and agents, twice over.
+const ZYGOTE_MEMORY_BYTES: i64 = 2 * 1024 * 1024 * 1024;
+
+/// A container whose runner imports everything itself.
+pub(super) fn warm(
     inner: &Inner,
     id: SlotId,
     spec: &SlotSpec,
     dir: &SlotDir,
 ) -> ContainerCreateBody {
-    let labels = [
-        (LABEL_CLUSTER, inner.owner.cluster.clone()),
-        (LABEL_WORKER, inner.owner.worker.clone()),
-        (LABEL_EPOCH, inner.owner.epoch.to_string()),
-        (LABEL_KIND, "cell".to_owned()),
-        (LABEL_SLOT, id.to_string()),
-    ];
     ContainerCreateBody {
-        image: Some(spec.image.clone()),
-        hostname: Some("cell".into()),
-        user: Some(USER.into()),
         // The lifeline: the runner exits at its end of file, and that comes when we die.
         open_stdin: Some(true),
         stdin_once: Some(true),
         attach_stdin: Some(true),
         attach_stdout: Some(false),
         attach_stderr: Some(true),
-        // Never a terminal: without framing, hostile output could be read as a frame header.
-        tty: Some(false),
-        // No interface but `lo`. Cheaper than the network `none` on engines before 26.
+        ..cell(inner, id, spec, dir, Filter::Cell)
+    }
+}
+
+/// A container with nothing in it but a first process that waits.
+pub(super) fn hollow(
+    inner: &Inner,
+    id: SlotId,
+    spec: &SlotSpec,
+    dir: &SlotDir,
+) -> ContainerCreateBody {
+    ContainerCreateBody {
+        entrypoint: Some(CELL_INIT.map(str::to_owned).into()),
+        attach_stdout: Some(false),
+        attach_stderr: Some(false),
+        ..cell(inner, id, spec, dir, Filter::Stub)
+    }
+}
+
+/// The container of a zygote: no network, nothing writable but the control groups, and the
+/// capabilities above. It shares the host's process numbers, because it may only enter cells that
+/// are below its own process namespace.
+pub(super) fn zygote(inner: &Inner, id: SlotId, image: &str, dir: &SlotDir) -> ContainerCreateBody {
+    let groups = Mount {
+        typ: Some(MountType::BIND),
+        source: Some("/sys/fs/cgroup".into()),
+        target: Some(zygote::serve::CGROUP_MOUNTS.into()),
+        ..Mount::default()
+    };
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        hostname: Some("cell".into()),
+        entrypoint: Some(ZYGOTE.map(str::to_owned).into()),
+        user: Some("0:0".into()),
+        attach_stdout: Some(false),
+        attach_stderr: Some(true),
         network_disabled: Some(true),
-        labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into()),
-        host_config: Some(host(inner, spec, dir)),
+        labels: Some(labels(inner, id, "zygote")),
+        host_config: Some(HostConfig {
+            auto_remove: Some(true),
+            network_mode: Some("none".into()),
+            pid_mode: Some("host".into()),
+            cgroupns_mode: Some(HostConfigCgroupnsModeEnum::HOST),
+            readonly_rootfs: Some(true),
+            tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,noexec,nosuid,nodev".to_owned())])),
+            mounts: Some(vec![socket_mount(dir), groups]),
+            cap_drop: Some(vec!["ALL".into()]),
+            cap_add: Some(ZYGOTE_CAPABILITIES.map(str::to_owned).into()),
+            security_opt: Some(vec!["no-new-privileges:true".into()]),
+            memory: Some(ZYGOTE_MEMORY_BYTES),
+            memory_swap: Some(ZYGOTE_MEMORY_BYTES),
+            // Itself and the children that have not entered their cells yet.
+            pids_limit: Some(64),
+            cpu_shares: Some(CPU_SHARES_WARMING),
+            log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+            ipc_mode: Some("private".into()),
+            runtime: inner.oci_runtime.clone(),
+            ..HostConfig::default()
+        }),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir) -> HostConfig {
+fn labels(inner: &Inner, id: SlotId, kind: &str) -> HashMap<String, String> {
+    let labels = [
+        (LABEL_CLUSTER, inner.owner.cluster.clone()),
+        (LABEL_WORKER, inner.owner.worker.clone()),
+        (LABEL_EPOCH, inner.owner.epoch.to_string()),
+        (LABEL_KIND, kind.to_owned()),
+        (LABEL_SLOT, id.to_string()),
+    ];
+    labels.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// The system calls that the engine allows.
+#[derive(Clone, Copy)]
+enum Filter {
+    /// What a cell needs.
+    Cell,
+    /// What our first process needs; the runner that enters brings its own filter.
+    Stub,
+}
+
+impl Filter {
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Cell => seccomp::docker_profile(),
+            Self::Stub => seccomp::docker_stub_profile(),
+        }
+    }
+}
+
+/// What every cell's container has.
+fn cell(
+    inner: &Inner,
+    id: SlotId,
+    spec: &SlotSpec,
+    dir: &SlotDir,
+    filter: Filter,
+) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        hostname: Some("cell".into()),
+        user: Some(USER.into()),
+        // Never a terminal: without framing, hostile output could be read as a frame header.
+        tty: Some(false),
+        // No interface but `lo`. Cheaper than the network `none` on engines before 26.
+        network_disabled: Some(true),
+        labels: Some(labels(inner, id, "cell")),
+        host_config: Some(host(inner, spec, dir, filter)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir, filter: Filter) -> HostConfig {
     let limits = &inner.limits;
     // Owned by the cell's user: runc gives a tmpfs the mode that the image's directory has.
     let tmpfs =
@@ -84,8 +190,10 @@ fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir) -> HostConfig {
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmpfs)])),
         mounts: Some(vec![socket_mount(dir)]),
         cap_drop: Some(vec!["ALL".into()]),
-        // Docker's own seccomp profile stays on because nothing here turns it off.
-        security_opt: Some(vec!["no-new-privileges:true".into()]),
+        security_opt: Some(vec![
+            "no-new-privileges:true".into(),
+            format!("seccomp={}", filter.profile()),
+        ]),
         memory: Some(signed(limits.memory_bytes)),
         // Equal to the memory: no swap.
         memory_swap: Some(signed(limits.memory_bytes)),

@@ -1,0 +1,1 @@
+"""What components do with a Linux system; see `__main__`."""

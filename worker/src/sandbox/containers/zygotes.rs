@@ -1,0 +1,373 @@
+//! Zygotes: processes that have imported Langflow's runtime and are forked into hollow cells.
+//!
+//! A zygote knows no tenant and holds no secret. Children of one zygote share its memory layout and
+//! its string hash seed; so it serves a limited number of forks and for a limited time, and then
+//! another takes its place while its last children finish.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zygote::channel;
+use zygote::message::{Answer, Fork, Request};
+
+use super::body::{self, OOM_SCORE_ADJ};
+use super::made::Made;
+use super::{Inner, Known, explain};
+use crate::config::{Backend, PoolConfig, SandboxConfig};
+use crate::sandbox::slot::{End, SlotDir};
+use crate::sandbox::{Error, SlotId};
+
+/// Name of a zygote's socket in its directory.
+const SOCKET: &str = "zygote.sock";
+
+/// A zygote whose socket is closed is gone within this time.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// The zygotes of a worker, by image.
+#[derive(Debug)]
+pub(super) struct House {
+    settings: SandboxConfig,
+    backends: HashMap<String, Backend>,
+    images: Mutex<HashMap<String, Arc<Family>>>,
+    closed: CancellationToken,
+    growth: TaskTracker,
+}
+
+/// The zygotes of one image.
+#[derive(Debug, Default)]
+struct Family {
+    members: AsyncMutex<Vec<Arc<Zygote>>>,
+    growing: AtomicBool,
+    /// Why this image has none on this host, once that is known.
+    hopeless: AtomicBool,
+}
+
+impl House {
+    pub(super) fn new(settings: &SandboxConfig, pool: &PoolConfig) -> Self {
+        let own = pool.images.iter().filter_map(|i| Some((i.image.clone(), i.backend?)));
+        Self {
+            settings: settings.clone(),
+            backends: own.collect(),
+            images: Mutex::default(),
+            closed: CancellationToken::new(),
+            growth: TaskTracker::new(),
+        }
+    }
+
+    /// How cells of this image are made.
+    pub(super) fn backend(&self, image: &str) -> Backend {
+        match self.backends.get(image).copied().unwrap_or(self.settings.backend) {
+            Backend::Auto if self.family(image).hopeless.load(Ordering::Relaxed) => Backend::Warm,
+            backend => backend,
+        }
+    }
+
+    /// From now on, cells of this image are made without a zygote.
+    pub(super) fn give_up(&self, image: &str, reason: &str) {
+        if !self.family(image).hopeless.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%image, reason, "no zygote here: cells import everything themselves");
+        }
+    }
+
+    fn family(&self, image: &str) -> Arc<Family> {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.entry(image.to_owned()).or_default().clone()
+    }
+
+    /// A zygote of this image; the first one is waited for.
+    pub(super) async fn zygote(
+        &self,
+        inner: &Arc<Inner>,
+        image: &str,
+    ) -> Result<Arc<Zygote>, Error> {
+        let family = self.family(image);
+        let mut members = family.members.lock().await;
+        members.retain(|zygote| !zygote.is_closed());
+        if members.is_empty() {
+            members.push(Zygote::start(inner, image).await?);
+        }
+        let fresh = members.iter().filter(|zygote| !zygote.is_worn(&self.settings)).count();
+        if fresh < self.settings.zygotes() && !family.growing.swap(true, Ordering::Relaxed) {
+            self.growth.spawn(grow(inner.clone(), family.clone(), image.to_owned()));
+        }
+        let least_used = members.iter().min_by_key(|zygote| zygote.forks.load(Ordering::Relaxed));
+        least_used.cloned().ok_or_else(|| Error::Zygote { reason: "none was started".into() })
+    }
+
+    /// Ends the zygotes; returns when those without children are gone.
+    pub(super) async fn close(&self) {
+        self.closed.cancel();
+        self.growth.close();
+        self.growth.wait().await;
+        let families: Vec<_> = {
+            let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+            images.values().cloned().collect()
+        };
+        for family in families {
+            let members = std::mem::take(&mut *family.members.lock().await);
+            for mut gone in members.into_iter().map(|zygote| zygote.gone.clone()) {
+                let _ = timeout(CLOSE_MAX, gone.wait_for(Option::is_some)).await;
+            }
+        }
+    }
+}
+
+/// Adds a zygote, and lets a worn one go.
+async fn grow(inner: Arc<Inner>, family: Arc<Family>, image: String) {
+    let started = Zygote::start(&inner, &image).await;
+    let mut members = family.members.lock().await;
+    match started {
+        Ok(zygote) => {
+            let settings = &inner.house.settings;
+            if let Some(worn) = members.iter().position(|zygote| zygote.is_worn(settings)) {
+                members.swap_remove(worn);
+            }
+            members.push(zygote);
+        }
+        Err(error) => tracing::warn!(%image, %error, "another zygote could not be started"),
+    }
+    family.growing.store(false, Ordering::Relaxed);
+}
+
+/// One zygote. It ends when the last of its children and its place in the house are gone.
+#[derive(Debug)]
+pub(super) struct Zygote {
+    control: UnixStream,
+    born: Instant,
+    forks: AtomicU32,
+    closed: AtomicBool,
+    children: Mutex<HashMap<u64, watch::Sender<Option<Fate>>>>,
+    gone: watch::Receiver<Option<End>>,
+    _dir: SlotDir,
+    _known: Known,
+}
+
+/// What became of a child.
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    /// It ended, with this exit code, or 128 and a signal.
+    Ended(i32),
+    /// It was never forked.
+    Failed {
+        /// What was being done.
+        doing: &'static str,
+        /// The kernel's error.
+        error: Arc<io::Error>,
+    },
+}
+
+/// A forked runner.
+#[derive(Debug)]
+pub(crate) struct Child {
+    slot: u64,
+    fate: watch::Receiver<Option<Fate>>,
+    end: watch::Receiver<Option<End>>,
+    zygote: Arc<Zygote>,
+}
+
+impl Zygote {
+    async fn start(inner: &Arc<Inner>, image: &str) -> Result<Arc<Self>, Error> {
+        let id = SlotId::random();
+        let known = Known::enter(inner, id);
+        let body = |dir: &SlotDir| body::zygote(inner, id, image, dir);
+        let mut made = inner.make(id, &format!("flowcell-zygote-{id}"), SOCKET, body).await?;
+        let (_input, stderr) = inner.attach(&made.container, false).await?;
+        let after_ms = inner.pool.ready_ms_max;
+        let met = async {
+            tokio::select! {
+                met = timeout(inner.pool.ready_max(), meet(inner, &mut made)) => met
+                    .unwrap_or(Err(Error::NotReady { after_ms, stderr: String::new() })),
+                () = inner.house.closed.cancelled() => Err(Error::Died),
+            }
+        };
+        let control = met.await;
+        let control = match control {
+            Ok(control) => control,
+            Err(error) => {
+                let error = explain(error, stderr).await;
+                let reason = inner.discard(made, error).await.to_string();
+                return Err(Error::Zygote { reason });
+            }
+        };
+        let io = |source| Error::Io { doing: "using the zygote's socket", source };
+        let (reading, control) = doubled(control).map_err(io)?;
+        let zygote = Arc::new(Self {
+            control,
+            born: Instant::now(),
+            forks: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+            children: Mutex::default(),
+            gone: made.gone,
+            _dir: made.dir,
+            _known: known,
+        });
+        tokio::spawn(listen(reading, Arc::downgrade(&zygote)));
+        tracing::info!(%image, container.id = %made.container, "zygote is ready");
+        Ok(zygote)
+    }
+
+    /// Forks a child into the cell of that process, and returns it with our end of its socket.
+    pub(super) async fn fork(
+        self: &Arc<Self>,
+        id: SlotId,
+        process: &OwnedFd,
+        open_files: u32,
+    ) -> Result<(Child, UnixStream), Error> {
+        let io = |source| Error::Io { doing: "asking the zygote", source };
+        let (ours, theirs) = StdStream::pair().map_err(io)?;
+        ours.set_nonblocking(true).map_err(io)?;
+        let ours = UnixStream::from_std(ours).map_err(io)?;
+        let request = Request::Fork(Fork {
+            slot: id.number(),
+            open_files,
+            oom_score_adj: i32::try_from(OOM_SCORE_ADJ).unwrap_or(0),
+        });
+        let child = self.expect(id);
+        let descriptors = [process.as_raw_fd(), theirs.as_raw_fd()];
+        let send = || channel::send(self.control.as_fd(), &request.encode(), &descriptors);
+        self.control.async_io(Interest::WRITABLE, send).await.map_err(io)?;
+        self.forks.fetch_add(1, Ordering::Relaxed);
+        Ok((child, ours))
+    }
+
+    fn expect(self: &Arc<Self>, id: SlotId) -> Child {
+        let (sender, fate) = watch::channel(None);
+        self.children().insert(id.number(), sender);
+        let (end_sender, end) = watch::channel(None);
+        let mut follow = fate.clone();
+        tokio::spawn(async move {
+            let status = match follow.wait_for(Option::is_some).await.ok().and_then(|f| f.clone()) {
+                Some(Fate::Ended(status)) => Some(i64::from(status)),
+                _ => None,
+            };
+            // Nobody may be left who wants to know.
+            let _ = end_sender.send(Some(End { exit_code: status }));
+        });
+        Child { slot: id.number(), fate, end, zygote: self.clone() }
+    }
+
+    fn children(&self) -> MutexGuard<'_, HashMap<u64, watch::Sender<Option<Fate>>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Whether another one should take its place.
+    fn is_worn(&self, settings: &SandboxConfig) -> bool {
+        self.forks.load(Ordering::Relaxed) >= settings.zygote_forks_max
+            || self.born.elapsed() >= Duration::from_secs(settings.zygote_age_s_max)
+    }
+}
+
+impl Drop for Zygote {
+    fn drop(&mut self) {
+        // The reader has a copy of the descriptor; only this tells the other side.
+        let socket = nix::sys::socket::Shutdown::Both;
+        let _ = nix::sys::socket::shutdown(self.control.as_raw_fd(), socket);
+    }
+}
+
+impl Child {
+    /// What became of it; `None` when its zygote died first.
+    pub(super) async fn fate(&mut self) -> Option<Fate> {
+        self.fate.wait_for(Option::is_some).await.ok().and_then(|fate| fate.clone())
+    }
+
+    /// Its end, as every backend tells it.
+    pub(super) fn end(&self) -> watch::Receiver<Option<End>> {
+        self.end.clone()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.zygote.children().remove(&self.slot);
+    }
+}
+
+/// Starts the zygote and waits until it has imported everything and connects.
+async fn meet(inner: &Inner, made: &mut Made) -> Result<UnixStream, Error> {
+    inner.start(&made.container).await?;
+    made.accept().await
+}
+
+/// Hands the zygote's answers to whom they concern. Without a zygote, children live on, but
+/// nobody will hear how they ended.
+async fn listen(reading: UnixStream, zygote: Weak<Zygote>) {
+    loop {
+        let answer = match receive(&reading).await {
+            Ok(Some((answer, _))) => answer,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!(%error, "a zygote's answer cannot be read");
+                break;
+            }
+        };
+        let Some(zygote) = zygote.upgrade() else { return };
+        let fate = match answer {
+            Answer::Ended { status, .. } => Fate::Ended(status),
+            Answer::Failed { step, errno, .. } => {
+                let error = Arc::new(io::Error::from_raw_os_error(errno));
+                Fate::Failed { doing: step.doing(), error }
+            }
+            Answer::Done { .. } => continue,
+        };
+        if let Some(sender) = zygote.children().get(&answer.slot()) {
+            sender.send_replace(Some(fate));
+        }
+    }
+    if let Some(zygote) = zygote.upgrade() {
+        tracing::warn!("a zygote ended");
+        zygote.closed.store(true, Ordering::Relaxed);
+        zygote.children().clear();
+    }
+}
+
+/// What the first process of a cell sends: a descriptor of itself.
+pub(super) async fn first_process(stream: &UnixStream) -> io::Result<OwnedFd> {
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a first process of ours");
+    match receive(stream).await? {
+        Some((Answer::Done { .. }, mut descriptors)) if descriptors.len() == 1 => {
+            descriptors.pop().ok_or_else(wrong)
+        }
+        _ => Err(wrong()),
+    }
+}
+
+async fn receive(stream: &UnixStream) -> io::Result<Option<(Answer, Vec<OwnedFd>)>> {
+    let read = || channel::receive(stream.as_fd());
+    let Some((bytes, descriptors)) = stream.async_io(Interest::READABLE, read).await? else {
+        return Ok(None);
+    };
+    let answer = Answer::decode(&bytes)
+        .map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed))?;
+    Ok(Some((answer, descriptors)))
+}
+
+/// The number of a process on this host; `None` when we do not see it.
+pub(super) fn pid_of(process: &OwnedFd) -> Option<i64> {
+    let path = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
+    let info = std::fs::read_to_string(path).ok()?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+    Some(pid).filter(|pid| *pid > 0)
+}
+
+/// Two handles of one socket: one to wait for reading with, one for writing.
+fn doubled(stream: UnixStream) -> io::Result<(UnixStream, UnixStream)> {
+    let stream = stream.into_std()?;
+    let copy = stream.try_clone()?;
+    Ok((UnixStream::from_std(stream)?, UnixStream::from_std(copy)?))
+}
