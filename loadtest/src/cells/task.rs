@@ -59,6 +59,10 @@ pub(super) fn echo(seconds: f64) -> Result<Task> {
         variables: BTreeMap::new(),
         context: BTreeMap::new(),
         egress: None,
-        limits: FrameLimits { log_bytes_max: 1 << 20, output_bytes_max: 1 << 22 },
+        limits: FrameLimits {
+            log_bytes_max: 1 << 20,
+            output_bytes_max: 1 << 22,
+            ..FrameLimits::default()
+        },
     })
 }
