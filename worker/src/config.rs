@@ -59,8 +59,7 @@ pub enum Backend {
     /// A container that a child of an imported, tenant-neutral process enters.
     Zygote,
     /// As `zygote`, but the cell is made of namespaces and control groups by a launcher of ours,
-    /// not by the engine: four to five times as many cells per processor, and none of them in
-    /// `docker ps`. For hosts that do nothing else; never chosen by `auto`.
+    /// not by the engine: a third of the processor time per cell, and no cell in `docker ps`. For hosts that do nothing else; never chosen by `auto`.
     Native,
 }
 

@@ -248,3 +248,72 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
 fn weight_of(shares: u32) -> u64 {
     1 + (u64::from(shares).clamp(2, 262_144) - 2) * 9_999 / 262_142
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Limit =
+        Limit { slot: 7, memory_bytes: 1 << 29, pids: 64, cpu_millis: 1_500, cpu_shares: 512 };
+
+    fn groups(directory: &Path, controllers: &[&str]) -> Groups {
+        let hierarchy = |name: &&str| Hierarchy {
+            controllers: (*name).to_owned(),
+            directory: directory.join(format!("h-{name}")),
+        };
+        let own: Vec<_> = controllers.iter().map(hierarchy).collect();
+        own.iter().for_each(|hierarchy| fs::create_dir(&hierarchy.directory).unwrap());
+        Groups { own, shared: Vec::new(), before: Vec::new() }
+    }
+
+    fn written(directory: &Path, file: &str) -> String {
+        fs::read_to_string(directory.join(file)).unwrap_or_default()
+    }
+
+    #[test]
+    fn version_1_has_a_group_for_each_controller() {
+        let root = tempfile::tempdir().unwrap();
+        groups(root.path(), &["memory", "pids", "cpu,cpuacct", "devices"]).create(&LIMIT).unwrap();
+        for (file, value) in [
+            ("h-memory/0000000000000007/memory.limit_in_bytes", "536870912"),
+            ("h-memory/0000000000000007/memory.memsw.limit_in_bytes", "536870912"),
+            ("h-pids/0000000000000007/pids.max", "64"),
+            ("h-cpu,cpuacct/0000000000000007/cpu.cfs_quota_us", "150000"),
+            ("h-cpu,cpuacct/0000000000000007/cpu.shares", "512"),
+            ("h-devices/0000000000000007/devices.deny", "a"),
+        ] {
+            assert_eq!(written(root.path(), file), value, "{file}");
+        }
+        assert!(!root.path().join("h-pids/0000000000000007/memory.max").exists());
+    }
+
+    #[test]
+    fn version_2_has_one_group() {
+        let root = tempfile::tempdir().unwrap();
+        let groups = groups(root.path(), &[""]);
+        groups.create(&LIMIT).unwrap();
+        groups.limit(&Limit { memory_bytes: 1 << 20, cpu_shares: 1_024, ..LIMIT }).unwrap();
+        let group = root.path().join("h-/0000000000000007");
+        for (file, value) in [
+            ("memory.max", "1048576"),
+            ("memory.swap.max", "0"),
+            ("memory.oom.group", "1"),
+            ("pids.max", "64"),
+            ("cpu.max", "150000 100000"),
+            ("cpu.weight", "39"),
+        ] {
+            assert_eq!(written(&group, file), value, "{file}");
+        }
+    }
+
+    #[test]
+    fn removing_what_is_gone_is_no_error_and_what_is_in_use_is_one() {
+        let root = tempfile::tempdir().unwrap();
+        let groups = groups(root.path(), &["memory", "pids"]);
+        groups.remove(7).unwrap();
+        fs::create_dir_all(groups.own[0].slot(7).join("busy")).unwrap();
+        fs::create_dir(groups.own[1].slot(7)).unwrap();
+        assert!(groups.remove(7).is_err());
+        assert!(!groups.own[1].slot(7).exists(), "the others are removed all the same");
+    }
+}
