@@ -33,7 +33,7 @@ def _fork_until(most: int) -> tuple[int, list[int]]:
     return len(children), children
 
 
-@probe("CIS 5.28: a fork bomb", seconds=20)
+@probe("CIS 5.29: a fork bomb", seconds=20)
 def processes(scene) -> str | None:  # noqa: ANN001
     """More processes than allowed run at once."""
     count, children = _fork_until(scene.limits["pids"] + 60)
@@ -44,7 +44,7 @@ def processes(scene) -> str | None:  # noqa: ANN001
     return f"{count} processes" if count > scene.limits["pids"] else None
 
 
-@probe("CIS 5.28: threads count as well", seconds=20)
+@probe("CIS 5.29: threads count as well", seconds=20)
 def threads(scene) -> str | None:  # noqa: ANN001
     """More threads than allowed run at once."""
     stop, count = threading.Event(), 0
@@ -181,7 +181,7 @@ def _take(most: int, seconds: float) -> list[bytearray]:
     return held
 
 
-@probe("CIS 5.10: memory", mode="alone", ends=("out_of_memory", "component"))
+@probe("CIS 5.11: memory", mode="alone", ends=("out_of_memory", "component"))
 def memory(scene) -> str | None:  # noqa: ANN001
     """More memory than allowed is used."""
     mark(scene)
@@ -190,7 +190,7 @@ def memory(scene) -> str | None:  # noqa: ANN001
     return f"finding: {taken // _MIB} MiB" if taken > scene.limits["memory_bytes"] else None
 
 
-@probe("CIS 5.10: memory of children", mode="alone", ends=("out_of_memory", "exited_early", "done"))
+@probe("CIS 5.11: memory of children", mode="alone", ends=("out_of_memory", "exited_early", "done"))
 def memory_of_children(scene) -> str | None:  # noqa: ANN001
     """Children use more memory together than the cell may."""
     mark(scene)
@@ -216,7 +216,7 @@ def memory_of_children(scene) -> str | None:  # noqa: ANN001
     return f"finding: {filled} children have {share * 8 // _MIB} MiB" if filled == alive == 8 else None
 
 
-@probe("CIS 5.10: memory that is a file", mode="alone", ends=("out_of_memory", "component", "exited_early"))
+@probe("CIS 5.11: memory that is a file", mode="alone", ends=("out_of_memory", "component", "exited_early"))
 def memory_in_a_file(scene) -> str | None:  # noqa: ANN001
     """A file in memory grows beyond the cell's memory."""
     mark(scene)

@@ -39,7 +39,7 @@ def _first(folders: tuple[str, ...]) -> str | None:
     return None
 
 
-@probe("CIS 5.12: the root is mounted read-only")
+@probe("CIS 5.13: the root is mounted read-only")
 def writes_to_the_image() -> str | None:
     """A file can be made in a directory of the image."""
     return _first(_IMAGE)
@@ -74,7 +74,7 @@ def replaces_the_workers_socket() -> str | None:
     return _first(("/run/flowcell",))
 
 
-@probe("CIS 5.6, 5.32: directories of the host")
+@probe("CIS 5.6: directories of the host")
 def hosts_directories() -> str | None:
     """A directory or file of the host is mounted."""
     kinds = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs", "overlay")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import time
 from typing import Any
 
-from hostile_kit import PROBES, Scene, attempt, judge
+from hostile_kit import PROBES, Scene, attempt, judge, mounts, name_of, pids, status
 
 #: What the harness looks for in the cell's output.
 LEFT = "HOSTILE-LEFT "
@@ -19,6 +20,8 @@ def run(plan: dict[str, Any]) -> str:
     for name in plan["modules"]:
         importlib.import_module(name)
     scene = Scene(**plan["scene"])
+    if plan["mode"] == "facts":
+        return json.dumps({"facts": facts()})
     if plan["mode"] == "alone":
         return PROBES[plan["ids"][0]].run(scene) or ""
     if plan["mode"] == "leave":
@@ -28,6 +31,24 @@ def run(plan: dict[str, Any]) -> str:
     else:
         outcomes = [attempt(PROBES[name], scene) for name in plan["ids"]]
     return json.dumps({"hostile": outcomes})
+
+
+def facts() -> dict[str, Any]:
+    """What the kernel says of this cell, for the assertions with numbers of the CIS benchmark."""
+    names = ("Uid", "Gid", "Groups", "CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
+    with open("/proc/self/limits", encoding="ascii") as lines:
+        limits = {line[:26].strip(): line[26:].split()[:2] for line in list(lines)[1:]}
+    with open("/proc/net/dev", encoding="ascii") as lines:
+        interfaces = [line.split(":")[0].strip() for line in lines if ":" in line]
+    return {
+        "processes": {pid: {"name": name_of(pid), **{name: status(name, pid) for name in names}} for pid in pids()},
+        "mounts": mounts(),
+        "limits": limits,
+        "interfaces": interfaces,
+        "namespaces": {name: os.stat(f"/proc/self/ns/{name}").st_ino for name in os.listdir("/proc/self/ns")},
+        "devices": sorted(name for name in os.listdir("/dev") if not os.path.isdir(f"/dev/{name}")),
+        "listening": [line.split()[1] for line in open("/proc/net/tcp", encoding="ascii") if " 0A " in line],
+    }
 
 
 def leave(names: list[str], scene: Scene) -> str:

@@ -70,6 +70,13 @@ def pages_of_pipes() -> str | None:
             pipe = os.pipe()
             _HELD.append(pipe)
             fcntl.fcntl(pipe[0], 1031, 1 << 20)
+    # What is left beneath the next megabyte.
+    with contextlib.suppress(OSError):
+        for _ in range(300):
+            pipe = os.pipe()
+            _HELD.append(pipe)
+            if fcntl.fcntl(pipe[0], 1032) < 65536:
+                break
     return None
 
 

@@ -27,7 +27,7 @@ def _any_speaks(*paths: str) -> str | None:
     raise last or OSError
 
 
-@probe("CIS 5.31; CDK docker-sock-check, docker-sock-pwn; deepce SOCK")
+@probe("CIS 5.32; CDK docker-sock-check, docker-sock-pwn; deepce SOCK")
 def docker_socket() -> str | None:
     """Docker's socket answers."""
     return _any_speaks("/var/run/docker.sock", "/run/docker.sock", "/host/var/run/docker.sock", "/docker.sock")
