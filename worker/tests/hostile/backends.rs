@@ -85,4 +85,4 @@ pub(crate) fn limits() -> CellLimits {
 }
 
 /// How long a cell of a probe that is judged from outside may live.
-pub(crate) const ALONE_WALL_MS: u64 = 4_000;
+pub(crate) const ALONE_WALL_MS: u64 = 8_000;

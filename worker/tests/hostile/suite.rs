@@ -36,12 +36,10 @@ async fn inside() {
     let mut report = Report::new(probes.clone());
 
     let began = Instant::now();
-    let shares_host = probes.iter().any(|probe| probe.control == Control::Host);
+    let chosen = probes.clone();
     let controls = tokio::task::spawn_blocking(move || {
-        let mut said = weak::run(false);
-        if shares_host {
-            said.extend(weak::run(true));
-        }
+        let mut said = weak::run(&chosen, Control::Weak);
+        said.extend(weak::run(&chosen, Control::Host));
         said
     });
     report.controls(controls.await.unwrap());

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::IMAGE;
 use crate::cell::Said;
 use crate::component::{CANARY, SECRET};
-use crate::register::folder;
+use crate::register::{Control, Probe, folder};
 
 /// The whole control takes a quarter of this on an idle machine.
 const SECONDS_MAX: &str = "240";
@@ -57,8 +57,17 @@ const CAPABILITIES: [&str; 38] = [
     "AUDIT_READ",
 ];
 
-/// Runs the control of every probe; `host` are those whose control shares the host's namespaces.
-pub(crate) fn run(host: bool) -> Vec<Said> {
+/// Runs one of the two weak containers with the probes that have their control there.
+pub(crate) fn run(probes: &[Probe], control: Control) -> Vec<Said> {
+    let ids: Vec<&str> = probes
+        .iter()
+        .filter(|probe| probe.control == control)
+        .map(|probe| probe.id.as_str())
+        .collect();
+    if ids.is_empty() {
+        return Vec::new();
+    }
+    let host = control == Control::Host;
     let canary = tempfile::tempdir().unwrap();
     std::fs::write(canary.path().join("file"), "canary").unwrap();
     let name = format!("flowcell-weak-{}", Uuid::new_v4().simple());
@@ -75,7 +84,7 @@ pub(crate) fn run(host: bool) -> Vec<Said> {
     docker.arg(if host { "--host" } else { "--control" });
     let mut child = docker.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    writeln!(stdin, "{}", scene()).unwrap();
+    writeln!(stdin, "{}", json!({ "scene": scene(), "ids": ids })).unwrap();
     // Held open: standard input must be something that can be read from.
     let output = child.wait_with_output().unwrap();
     drop(stdin);

@@ -37,23 +37,23 @@ def main() -> None:
         print(json.dumps([entry.entry() for entry in PROBES.values()]))  # noqa: T201
         return
     _share_random_state()
-    scene = Scene(**json.loads(sys.stdin.readline()))
+    asked = json.loads(sys.stdin.readline())
+    scene = Scene(**asked["scene"])
+    entries = [PROBES[name] for name in asked["ids"]]
     if sys.argv[1] == "--host":
-        for entry in PROBES.values():
-            if entry.control == "host":
-                _say(attempt(entry, scene))
+        for entry in entries:
+            _say(attempt(entry, scene))
         return
     world = weak_world.World(scene)
     try:
         world.make()
-        _control(world)
+        _control(world, entries)
     finally:
         world.end()
 
 
-def _control(world: weak_world.World) -> None:
+def _control(world: weak_world.World, entries: list[Probe]) -> None:
     scene = world.scene
-    entries = [entry for entry in PROBES.values() if entry.control == "weak"]
     for entry in entries:
         if entry.mode in ("together", "egress"):
             _say(_special(entry, world) or attempt(entry, scene))

@@ -11,7 +11,7 @@ from hostile_kit import pids, probe, read
 _EXPECTED = re.compile(
     r"(PATH|HOME|TMPDIR|LANG|LC_\w+|TZ|PWD|SHLVL|_|HOSTNAME|SSL_CERT_\w+|PYTHON\w+|LANGFLOW_\w+|FLOWCELL_(SOCKET|WARM)"
     r"|LANGCHAIN_TRACING_V2|LANGSMITH_TRACING|ANONYMIZED_TELEMETRY|DO_NOT_TRACK|HF_HUB_DISABLE_TELEMETRY"
-    r"|TOKENIZERS_PARALLELISM|\w+_NUM_THREADS|TIKTOKEN_\w+|KMP_\w+|MALLOC_\w+|GLIBC_TUNABLES|USER_AGENT"
+    r"|OTEL_\w+|TOKENIZERS_PARALLELISM|\w+_NUM_THREADS|TIKTOKEN_\w+|KMP_\w+|MALLOC_\w+|GLIBC_TUNABLES|USER_AGENT"
     r"|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE)"
 )
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL|DATABASE_URL|DSN|NATS|DOCKER_|KUBERNETES|CANARY", re.IGNORECASE)
@@ -25,7 +25,7 @@ def _unexpected(names: list[str]) -> str | None:
 @probe("secrets in the environment (CDK, deepce: env)")
 def secrets_in_the_environment() -> str | None:
     """A variable of the environment looks like a secret."""
-    found = [name for name in os.environ if _SECRET.search(name)]
+    found = [name for name in os.environ if _SECRET.search(name) and name != "TOKENIZERS_PARALLELISM"]
     return f"{found[:6]}" if found else None
 
 

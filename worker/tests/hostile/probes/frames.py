@@ -75,6 +75,14 @@ def failure_after_the_result(scene) -> str | None:  # noqa: ANN001
     _send(scene, _frame(_RESULT, _result("first")), _frame(_FAILURE, body))
 
 
+@probe("forged blame: what is the platform's fault is tried again", mode="alone", ends=("component", *_REFUSED))
+def blames_the_platform(scene) -> str | None:  # noqa: ANN001
+    """A failure that a component made itself is taken for the platform's, and tried again."""
+    body = {"kind": "internal", "node": None, "component": None, "message": "worker lost", "exception": None,
+            "package": None, "traceback": None}  # fmt: skip
+    _send(scene, _frame(_FAILURE, body))
+
+
 @probe("two processes with one connection", mode="alone", ends=("done",))
 def two_processes_answer(scene) -> str | None:  # noqa: ANN001
     """A forked copy of the runner sends a result too, in the middle of the other's."""

@@ -165,13 +165,18 @@ def kernel_threads_in_sight() -> str | None:
     return f"{len(found)} threads of the kernel" if found else None
 
 
-@probe("/proc/1/root leads to the host's files", control="host")
+@probe("/proc/<pid>/root leads to the host's files", control="host")
 def hosts_root_by_proc() -> str | None:
-    """The first process has another root directory, and it opens."""
-    here, there = os.stat("/"), os.stat("/proc/1/root/")
-    if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
-        return None
-    return f"/proc/1/root/ holds {sorted(os.listdir('/proc/1/root/'))[:4]}"
+    """A process has another root directory, and it opens."""
+    here = os.stat("/")
+    for pid in pids():
+        try:
+            there = os.stat(f"/proc/{pid}/root/")
+        except OSError:
+            continue
+        if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+            return f"/proc/{pid}/root/ holds {sorted(os.listdir(f'/proc/{pid}/root/'))[:4]}"
+    return None
 
 
 @probe("--pid=host: working directories of the host's processes", control="host")

@@ -12,7 +12,7 @@ import time
 from hostile_kit import mark, probe
 
 
-@probe("kill -9 1 and every other signal", mode="alone", ends=("done", "exited_early"))
+@probe("kill -9 1 and every other signal", mode="alone", ends=("done", "exited_early", "component", "internal"))
 def kills_the_first_process(scene) -> str | None:  # noqa: ANN001
     """Ending the first process of the cell hurts anybody but the cell."""
     mark(scene)
@@ -152,9 +152,10 @@ def gathers_orphans(scene) -> str | None:  # noqa: ANN001
         os.setsid()
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
         for _ in range(3):
-            if os.fork() == 0 and os.fork() == 0:
-                while time.monotonic() < until:
-                    time.sleep(0.1)
+            if os.fork() == 0:
+                if os.fork() == 0:
+                    time.sleep(until - time.monotonic())
+                os._exit(0)
         while time.monotonic() < until:
             time.sleep(0.1)
         os._exit(0)

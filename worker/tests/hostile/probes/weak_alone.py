@@ -145,7 +145,7 @@ def _supervise(entry: Probe, scene: Scene, said: int, words: int) -> None:
     # The reader makes the address, so that it is the reader's process that owns the other end.
     address = os.environ["FLOWCELL_SOCKET"] = f"/tmp/hc-reader-{entry.id}.sock"
     ready = os.pipe()
-    reader = _start(lambda: _read_and_believe(address, scene, said, ready[1]))
+    _start(lambda: _read_and_believe(address, scene, said, ready[1]))
     os.read(ready[0], 1)
     bystander = _start(signal.pause)
     probe = _start(lambda: _be_the_probe(entry, scene, address, said, words))
@@ -161,9 +161,6 @@ def _supervise(entry: Probe, scene: Scene, said: int, words: int) -> None:
             _tell(said, what="probe ended", code=code)
         elif child == bystander:
             _tell(said, what="bystander", code=code)
-        elif child == reader:
-            os.close(said)
-            said = os.open("/dev/null", os.O_WRONLY)
 
 
 def _start(run) -> int:  # noqa: ANN001
