@@ -1,0 +1,88 @@
+//! The ways to run a cell that this host offers. **A new backend is added in [`available`].**
+
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::id::WorkerEpoch;
+use domain::limits::CellLimits;
+use flowcell_worker::config::{Config, PoolImage};
+use flowcell_worker::sandbox::Sandbox;
+use flowcell_worker::sandbox::warm::Warm;
+use uuid::Uuid;
+
+use crate::IMAGE;
+
+/// Open files of a cell, as every backend sets them.
+pub(crate) const OPEN_FILES_MAX: u64 = 4_096;
+/// Size of `/dev/shm`, as every backend sets it.
+pub(crate) const SHM_BYTES: u64 = 8 << 20;
+
+/// One way to run cells.
+pub(crate) struct Backend {
+    pub(crate) name: &'static str,
+    pub(crate) sandbox: Arc<dyn Sandbox>,
+    /// Makes a worker use it; the probes that are judged by how an attempt ended have a worker.
+    pub(crate) configure: fn(&mut Config),
+    /// How many probes share a cell. One, where a cell costs milliseconds.
+    pub(crate) batch: usize,
+    /// How many cells run at once.
+    pub(crate) at_once: usize,
+    /// Whether cells have the narrow system call filter, or only the engine's default one. Where
+    /// they do not, findings of probes marked `narrow` are shown as open and fail nothing.
+    pub(crate) narrow: bool,
+    /// Whether `Slot::container` names a container that Docker can inspect.
+    pub(crate) docker: bool,
+}
+
+/// Every backend that can be used here.
+pub(crate) async fn available(socket_dir: &Path) -> Vec<Backend> {
+    let config = config(socket_dir, "hostile");
+    let warm = Warm::open(&config, WorkerEpoch(Uuid::new_v4())).await.unwrap();
+    vec![Backend {
+        name: "warm",
+        sandbox: Arc::new(warm),
+        configure: |_| {},
+        // A cell costs three seconds of a processor here.
+        batch: 80,
+        at_once: 2,
+        narrow: false,
+        docker: true,
+    }]
+}
+
+/// Findings that are known and not closed yet, with the reason. They are shown, and fail nothing.
+///
+/// Backend, probe, reason. An entry goes as soon as its hole is closed.
+pub(crate) const KNOWN: &[(&str, &str, &str)] = &[];
+
+/// Settings of a worker on this host, for any backend.
+pub(crate) fn config(socket_dir: &Path, name: &str) -> Config {
+    let mut config = Config {
+        name: format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..8]),
+        cluster: "flowcell-test".into(),
+        socket_dir: socket_dir.to_owned(),
+        limits: limits(),
+        ..Config::default()
+    };
+    config.pool.images = vec![PoolImage { image: IMAGE.into(), size: 1 }];
+    config.pool.ready_ms_max = 120_000;
+    config.pool.take_ms_max = 120_000;
+    config
+}
+
+/// Limits of every cell of the suite: small, so that reaching them costs little.
+pub(crate) fn limits() -> CellLimits {
+    CellLimits {
+        memory_bytes: 384 << 20,
+        pids: 64,
+        cpu_millis: 1_000,
+        wall_ms: 120_000,
+        output_bytes_max: 2 << 20,
+        frames_max: 5_000,
+        log_bytes_max: 256 << 10,
+        tmpfs_bytes: 16 << 20,
+    }
+}
+
+/// How long a cell of a probe that is judged from outside may live.
+pub(crate) const ALONE_WALL_MS: u64 = 8_000;
