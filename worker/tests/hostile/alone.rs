@@ -28,7 +28,7 @@ const FINDING: &str = "finding: ";
 /// Runs these probes, each in a cell of its own, and then a harmless cell on the same worker.
 pub(crate) async fn run(backend: &Backend, probes: &[&Probe]) -> Vec<Said> {
     let cluster = Cluster::with(|config| {
-        config.pool.images = vec![PoolImage { image: IMAGE.into(), size: 2 }];
+        config.pool.images = vec![PoolImage::fixed(IMAGE, 2)];
         config.limits = limits();
         config.pool.ready_ms_max = 120_000;
         config.pool.take_ms_max = 120_000;

@@ -1,13 +1,13 @@
-//! The ways to run a cell that this host offers. **A new backend is added in [`available`].**
+//! The ways to run a cell that this host offers. **A new backend is added in [`WAYS`].**
 
 use std::path::Path;
 use std::sync::Arc;
 
 use domain::id::WorkerEpoch;
 use domain::limits::CellLimits;
-use flowcell_worker::config::{Config, PoolImage};
+use flowcell_worker::config::{Backend as Way, Config, PoolImage};
 use flowcell_worker::sandbox::Sandbox;
-use flowcell_worker::sandbox::warm::Warm;
+use flowcell_worker::sandbox::containers::Containers;
 use uuid::Uuid;
 
 use crate::IMAGE;
@@ -36,18 +36,38 @@ pub(crate) struct Backend {
 
 /// Every backend that can be used here.
 pub(crate) async fn available(socket_dir: &Path) -> Vec<Backend> {
-    let config = config(socket_dir, "hostile");
-    let warm = Warm::open(&config, WorkerEpoch(Uuid::new_v4())).await.unwrap();
-    vec![Backend {
-        name: "warm",
-        sandbox: Arc::new(warm),
-        configure: |_| {},
-        // A cell costs three seconds of a processor here.
-        batch: 80,
-        at_once: 2,
-        narrow: false,
-        docker: true,
-    }]
+    let mut all = Vec::new();
+    for (name, configure, batch) in WAYS {
+        let mut config = config(socket_dir, name);
+        configure(&mut config);
+        let sandbox = Containers::open(&config, WorkerEpoch(Uuid::new_v4())).await.unwrap();
+        all.push(Backend {
+            name,
+            sandbox: Arc::new(sandbox),
+            configure,
+            batch,
+            at_once: 2,
+            narrow: true,
+            docker: name != "native",
+        });
+    }
+    all
+}
+
+type Choice = (&'static str, fn(&mut Config), usize);
+
+/// Name, settings, and how many probes share a cell. A `warm` cell costs three seconds of a
+/// processor; the others cost milliseconds.
+const WAYS: [Choice; 3] = [
+    ("warm", |config| config.sandbox.backend = Way::Warm, 80),
+    ("zygote", |config| forked(config, Way::Zygote), 1),
+    ("native", |config| forked(config, Way::Native), 1),
+];
+
+fn forked(config: &mut Config, backend: Way) {
+    config.sandbox.backend = backend;
+    // A second one would import for seconds beside the probes.
+    config.sandbox.zygotes = 1;
 }
 
 /// Findings that are known and not closed yet, with the reason. They are shown, and fail nothing.
@@ -64,7 +84,7 @@ pub(crate) fn config(socket_dir: &Path, name: &str) -> Config {
         limits: limits(),
         ..Config::default()
     };
-    config.pool.images = vec![PoolImage { image: IMAGE.into(), size: 1 }];
+    config.pool.images = vec![PoolImage::fixed(IMAGE, 1)];
     config.pool.ready_ms_max = 120_000;
     config.pool.take_ms_max = 120_000;
     config
@@ -81,6 +101,7 @@ pub(crate) fn limits() -> CellLimits {
         frames_max: 5_000,
         log_bytes_max: 256 << 10,
         tmpfs_bytes: 16 << 20,
+        ..CellLimits::default()
     }
 }
 

@@ -152,6 +152,7 @@ fn inspect(container: &str) -> Value {
 }
 
 /// Items that fail, by what Docker says.
+#[allow(clippy::too_many_lines, reason = "one table, a line for each item")]
 fn of_docker(container: &Value) -> Vec<String> {
     let host = &container["HostConfig"];
     let empty = |value: &Value| match value {

@@ -117,11 +117,15 @@ impl Plan {
             inputs: BTreeMap::new(),
             parameters: BTreeMap::new(),
             variables: BTreeMap::new(),
+            request_variables: BTreeMap::new(),
             context: BTreeMap::new(),
             egress: None,
             limits: FrameLimits {
                 log_bytes_max: limits.log_bytes_max,
                 output_bytes_max: limits.output_bytes_max,
+                log_lines_max: Some(limits.log_lines_max),
+                open_files: Some(limits.open_files),
+                cpu_ms: Some(limits.cpu_ms),
             },
         }
     }

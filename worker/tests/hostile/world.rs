@@ -95,7 +95,8 @@ impl World {
     /// The way out of a cell: the allowed host, and names that an attacker has had allowed.
     pub(crate) fn policy(&self) -> Policy {
         let port = self.layout.allowed.port;
-        let rule = |host: &String| EgressRule { host: host.clone(), port, private: false };
+        let rule =
+            |host: &String| EgressRule { host: host.clone(), port, private: false, tcp: false };
         Policy {
             run: RunId(Uuid::new_v4()),
             cell: NODE.into(),
@@ -106,6 +107,7 @@ impl World {
                 ..EgressConfig::default()
             },
             resolver: self.resolver.clone(),
+            closed: Arc::default(),
         }
     }
 
