@@ -1,12 +1,13 @@
 //! No JSON makes reading or planning panic, however far it is from a flow.
 
+#[path = "../../fuzz/checks/flow.rs"]
+#[allow(dead_code, reason = "its other half replays the corpus")]
+mod flow;
+
 use flowcell_domain::flow::{Export, Graph};
-use flowcell_domain::input::{Input, InputType, inject};
-use flowcell_domain::plan::{Plan, cell_graph, needs};
-use flowcell_domain::selection::{OutputType, Scope, outputs, to_run};
-use flowcell_domain::tweaks;
+use flowcell_domain::plan::Plan;
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// JSON made of the words that flows are made of, so that it often gets past the first checks.
 fn arbitrary() -> impl Strategy<Value = Value> {
@@ -121,27 +122,6 @@ fn mutate(value: &mut Value, steps: &mut usize, with: &Value) {
     }
 }
 
-fn exercise(data: &Value, tweaks: &Map<String, Value>) {
-    let Ok(mut graph) = Graph::read(data) else {
-        return;
-    };
-    let _ = tweaks::apply(&mut graph, tweaks, true);
-    let input =
-        Input { value: Some("hi".to_owned()), input_type: InputType::Any, ..Input::default() };
-    let _ = inject(&graph, &input);
-    for kind in [OutputType::Chat, OutputType::Debug] {
-        let _ = outputs(&graph, None, kind);
-    }
-    let run = to_run(&graph, Scope::Run);
-    let Ok(plan) = Plan::of(&graph) else { return };
-    let _ = plan.cells_for(&run);
-    let _ = plan.explain(&graph);
-    for cell in &plan.cells {
-        let _ = cell_graph(&graph, cell);
-        let _ = needs(&graph, cell);
-    }
-}
-
 #[test]
 fn the_valid_flow_is_valid() {
     let graph = Graph::read(&valid()).unwrap();
@@ -155,8 +135,8 @@ proptest! {
     fn arbitrary_json_never_panics(value in arbitrary(), tweaks in arbitrary()) {
         let _ = Export::from_value(value.clone());
         let tweaks = tweaks.as_object().cloned().unwrap_or_default();
-        exercise(&value, &tweaks);
-        exercise(&json!({"nodes": value, "edges": value}), &tweaks);
+        flow::exercise(&value, &tweaks);
+        flow::exercise(&json!({"nodes": value, "edges": value}), &tweaks);
     }
 
     #[test]
@@ -169,7 +149,7 @@ proptest! {
             mutate(&mut data, &mut place, &with);
         }
         let tweaks = json!({"ChatInput-1": tweaks, "G-1": tweaks, "in": 3});
-        exercise(&data, tweaks.as_object().unwrap());
+        flow::exercise(&data, tweaks.as_object().unwrap());
     }
 
     #[test]

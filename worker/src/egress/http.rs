@@ -53,12 +53,15 @@ pub(crate) async fn answer(
 /// The destination of an absolute URI or an authority: host without brackets, and port.
 fn destination(uri: &Uri, default_port: Option<u16>) -> Option<(String, u16)> {
     let authority = uri.authority()?;
-    // A user name before an `@` has no business here and confuses readers of logs.
-    if authority.as_str().contains('@') {
-        return None;
-    }
+    // The whole text goes to the server as its `Host`, so it must say nothing but what is checked
+    // here: no user name before an `@`, no second host behind the port.
+    let rest = authority.as_str().strip_prefix(authority.host())?;
+    let port = match rest.strip_prefix(':') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+        None if rest.is_empty() => default_port?,
+        _ => return None,
+    };
     let host = normalise(authority.host());
-    let port = authority.port_u16().or(default_port)?;
     (!host.is_empty() && port != 0).then_some((host, port))
 }
 
@@ -156,7 +159,10 @@ fn to_origin_form(request: &mut Request<Incoming>) -> Result<(), ()> {
     let uri = request.uri();
     let authority = uri.authority().ok_or(())?;
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| ())?;
-    let path = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    // Read again from its text: a URL that ends with its host has an empty path, which would be
+    // sent as no path at all, while the text of an empty path is "/".
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let path: PathAndQuery = path.parse().map_err(|_| ())?;
     *request.uri_mut() = Uri::from(path);
     *request.version_mut() = Version::HTTP_11;
     drop_hop_by_hop(request.headers_mut());
@@ -248,6 +254,9 @@ mod tests {
         assert_eq!(of("http://example.com.:8080/"), Some(("example.com".into(), 8080)));
         assert_eq!(of("http://[::1]:9/"), Some(("::1".into(), 9)));
         assert_eq!(of("http://good.org@evil.org/"), None);
+        assert_eq!(of("http://good.org:80[::1]:80/"), None);
+        assert_eq!(of("http://good.org:+80/"), None);
+        assert_eq!(of("http://good.org:65536/"), None);
         assert_eq!(of("/path"), None);
         assert_eq!(of("example.com:443"), Some(("example.com".into(), 443)));
         assert_eq!(of("example.com:0"), None);
