@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flowcell_domain::id::RunId;
+use flowcell_proto::connection::{Connection, ConnectionState};
 use flowcell_proto::message::EgressRule;
 use flowcell_worker::config::EgressConfig;
-use flowcell_worker::egress::{Connection, Policy, Proxy, Resolve};
+use flowcell_worker::egress::{Policy, Proxy, Resolve};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -71,7 +72,7 @@ pub(crate) fn request(data: &[u8]) -> usize {
         }
         for connection in &ledger {
             let open = (connection.host.as_str(), connection.port) == OPEN;
-            assert!(open || connection.refused.is_some(), "connected to {connection:?}");
+            assert!(open || !was_made(connection), "connected to {connection:?}");
         }
         let made = received.len();
         for seen in received {
@@ -142,8 +143,8 @@ impl Bench {
             let talked = timeout(HANGS, talk(&socket, data)).await;
             assert!(talked.is_ok(), "neither an answer nor an end");
             drop(proxy);
-            let ledger = ledger.entries();
-            let made = ledger.iter().filter(|connection| connection.refused.is_none()).count();
+            let ledger = ledger.log().entries;
+            let made = ledger.iter().filter(|connection| was_made(connection)).count();
             let mut all = Vec::new();
             for _ in 0..made.min(RECEIVED_MAX) {
                 let seen = timeout(HANGS, received.recv()).await;
@@ -154,8 +155,13 @@ impl Bench {
     }
 }
 
+/// Whether the server was reached.
+fn was_made(connection: &Connection) -> bool {
+    !matches!(connection.state, ConnectionState::Refused | ConnectionState::Failed)
+}
+
 fn policy(resolver: Arc<Names>) -> Policy {
-    let rule = |host: String, port, private| EgressRule { host, port, private };
+    let rule = |host: String, port, private| EgressRule { host, port, private, tcp: false };
     Policy {
         run: RunId(Uuid::nil()),
         cell: "N-1".into(),
@@ -166,6 +172,7 @@ fn policy(resolver: Arc<Names>) -> Policy {
         ],
         settings: EgressConfig { connect_ms_max: 5_000, ..EgressConfig::default() },
         resolver,
+        closed: Arc::default(),
     }
 }
 
