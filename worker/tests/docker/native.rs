@@ -87,7 +87,7 @@ async fn a_cell_of_our_own_making_has_nothing_to_take() {
     for (key, value) in [
         ("interfaces", serde_json::json!(["lo"])),
         ("run", serde_json::json!(["flowcell"])),
-        ("slot", serde_json::json!(empty)),
+        ("slot", serde_json::json!(["hosts"])),
         ("sys", serde_json::json!(empty)),
         ("acpi", serde_json::json!(empty)),
         ("writes", serde_json::json!(empty)),

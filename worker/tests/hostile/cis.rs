@@ -185,7 +185,13 @@ fn of_docker(container: &Value) -> Vec<String> {
         ("5.5 privileged", host["Privileged"] == false),
         (
             "5.6 directories of the host",
-            mounts().all(|mount| mount["RW"] == false && mount["Destination"] == "/run/flowcell"),
+            // The slot's directory, and the file in it that names the forwards.
+            mounts().all(|mount| {
+                mount["RW"] == false
+                    && ["/run/flowcell", "/etc/hosts"]
+                        .map(Value::from)
+                        .contains(&mount["Destination"])
+            }),
         ),
         ("5.8, 5.9, 5.14 ports", empty(&host["PortBindings"]) && host["PublishAllPorts"] == false),
         ("5.10 the host's network", is("NetworkMode", "none")),
