@@ -7,8 +7,19 @@ use std::os::fd::RawFd;
 use libc::c_int;
 use nix::sys::resource::{Resource, setrlimit};
 
-/// Nobody's id on any host; the same in the image.
-pub const CELL_ID: u32 = 65_532;
+/// Nobody's group on any host; the same in the image.
+pub const CELL_GROUP: u32 = 65_532;
+
+/// The user of a cell: one of its own for each. The kernel counts much by user (watches, pending
+/// signals, descriptors in flight, pages of pipes, keys), and who shares a user can use up what
+/// others need. Far above whom a host knows, and never the same for two cells that live at once,
+/// short of one chance in a thousand million.
+#[must_use]
+pub fn user_of(slot: u64) -> u32 {
+    const FIRST: u32 = 1 << 30;
+    let [a, b, c, d, ..] = slot.to_le_bytes();
+    FIRST | (u32::from_le_bytes([a, b, c, d]) & (FIRST - 1))
+}
 
 /// Resource limits of a cell's process. It inherits them from whoever forked it, not from the
 /// container that it joins.
@@ -30,11 +41,11 @@ pub fn resources(open_files: u32, oom_score_adj: i32) -> io::Result<()> {
 ///
 /// # Errors
 /// What the kernel says; the process must end then.
-pub fn privileges() -> io::Result<()> {
+pub fn privileges(user: u32) -> io::Result<()> {
     drop_bounding_set()?;
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL)?;
     nix::unistd::setgroups(&[])?;
-    let (group, user) = (CELL_ID.into(), CELL_ID.into());
+    let (group, user) = (CELL_GROUP.into(), user.into());
     nix::unistd::setresgid(group, group, group)?;
     // Clears the permitted and effective sets as well.
     nix::unistd::setresuid(user, user, user)?;

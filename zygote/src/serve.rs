@@ -178,7 +178,7 @@ fn enter(
     nix::unistd::setsid().at(Step::Descriptors)?;
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Step::Descriptors)?;
     let socket = lockdown::only_descriptor(socket.as_raw_fd()).at(Step::Descriptors)?;
-    lockdown::privileges().at(Step::Privileges)?;
+    lockdown::privileges(lockdown::user_of(request.slot)).at(Step::Privileges)?;
     // As the cell's user: nobody else may enter it.
     nix::unistd::chdir("/tmp").at(Step::Namespaces)?;
     seccomp::install().at(Step::Seccomp)?;

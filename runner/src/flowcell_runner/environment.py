@@ -30,6 +30,8 @@ _SETTINGS = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # Every cell has a user of its own, which no file names: `getpass` would fail.
+    "LOGNAME": "runner",
     # One thread: a forked process must have no other, and one cell has one CPU at most.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",

@@ -27,6 +27,9 @@ async fn every_hardening_setting_is_on() {
     assert_eq!(waiting.len(), 2, "made before there is any task");
     let found = inspect(&waiting[0]);
     let host = &found["HostConfig"];
+    // A user of its own for every cell: what the kernel counts by user is not shared.
+    let slot = found["Config"]["Labels"]["flowcell.slot"].as_str().unwrap();
+    let user = zygote::lockdown::user_of(u64::from_str_radix(slot, 16).unwrap());
     let expected = json!({
         "AutoRemove": true, "NetworkMode": "none", "ReadonlyRootfs": true, "CapDrop": ["ALL"],
         "CapAdd": null, "Privileged": false,
@@ -35,7 +38,7 @@ async fn every_hardening_setting_is_on() {
         "NanoCpus": 1_000_000_000, "CpuShares": 512, "ShmSize": 8_388_608, "OomScoreAdj": 500,
         "IpcMode": "private", "PidMode": "", "UTSMode": "", "UsernsMode": "",
         "Binds": null, "Devices": null,
-        "Tmpfs": {"/tmp": "rw,noexec,nosuid,nodev,uid=65532,gid=65532,mode=0700,size=4194304"},
+        "Tmpfs": {"/tmp": format!("rw,noexec,nosuid,nodev,uid={user},gid=65532,mode=0700,size=4194304")},
         "LogConfig": {"Type": "none", "Config": {}},
         "Ulimits": [
             {"Name": "nofile", "Hard": 4096, "Soft": 4096}, {"Name": "core", "Hard": 0, "Soft": 0}
@@ -47,7 +50,7 @@ async fn every_hardening_setting_is_on() {
     }
     let settings = &found["Config"];
     for (key, value) in [
-        ("User", json!("65532:65532")),
+        ("User", json!(format!("{user}:65532"))),
         ("NetworkDisabled", json!(true)),
         ("OpenStdin", json!(true)),
         ("StdinOnce", json!(true)),
@@ -83,7 +86,6 @@ async fn inside_there_is_nothing_to_take() {
     let found: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once('=')).collect();
     for (key, value) in [
         ("interfaces", "lo"),
-        ("Uid", "65532"),
         ("Gid", "65532"),
         ("CapEff", "0000000000000000"),
         ("CapBnd", "0000000000000000"),
@@ -99,6 +101,7 @@ async fn inside_there_is_nothing_to_take() {
     ] {
         assert_eq!(found.get(key), Some(&value), "{key} in\n{text}");
     }
+    assert!(found["Uid"].parse::<u32>().unwrap() >= 1 << 30, "{text}");
     let filled: u64 = found["tmp_bytes"].parse().unwrap();
     assert!(filled <= limits().tmpfs_bytes, "{filled}");
     let files: u64 = found["open_files"].parse().unwrap();

@@ -50,7 +50,7 @@ fn enter(launch: &Launch, socket: &OwnedFd, groups: &Groups) -> Result<RawFd, Fa
     nix::unistd::setsid().at(Step::Descriptors)?;
     let socket = lockdown::only_descriptor(socket.as_raw_fd()).at(Step::Descriptors)?;
     lockdown::resources(OPEN_FILES, launch.oom_score_adj).at(Step::Descriptors)?;
-    lockdown::privileges().at(Step::Privileges)?;
+    lockdown::privileges(lockdown::user_of(launch.limits.slot)).at(Step::Privileges)?;
     init::report(borrow(&socket), launch.limits.slot)?;
     // After the report, which takes a call that no cell has. What is left is to wait.
     seccomp::install().at(Step::Seccomp)?;

@@ -11,7 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 
 use super::SLOTS;
-use crate::lockdown::CELL_ID;
+use crate::lockdown::{CELL_GROUP, user_of};
 use crate::message::Launch;
 
 /// A file system in memory that the launcher's container has.
@@ -84,7 +84,8 @@ pub(super) fn enter(launch: &Launch) -> io::Result<()> {
     fs::create_dir("run/flowcell")?;
     bind(&slot, "run/flowcell", STRICT | MsFlags::MS_RDONLY)?;
     again("run", STRICT | MsFlags::MS_RDONLY)?;
-    let owner = format!("uid={CELL_ID},gid={CELL_ID},mode=0700,size={}", launch.tmpfs_bytes);
+    let (user, bytes) = (user_of(launch.limits.slot), launch.tmpfs_bytes);
+    let owner = format!("uid={user},gid={CELL_GROUP},mode=0700,size={bytes}");
     memory("tmp", &owner, STRICT)?;
     devices(launch.shm_bytes)?;
     processes()?;

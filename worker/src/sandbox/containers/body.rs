@@ -10,12 +10,11 @@ use bollard::models::{
 };
 use domain::limits::CellLimits;
 
+use zygote::lockdown::{CELL_GROUP, user_of};
+
 use super::Inner;
 use crate::sandbox::slot::{HOSTS_FILE, MOUNT_POINT, SlotDir};
 use crate::sandbox::{SlotId, SlotSpec};
-
-/// Nobody's id on any host; the same in the image.
-const USER: &str = "65532:65532";
 
 /// Weight while a runner imports: a refill must not slow down a cell that has work. Half of the
 /// usual, not less: at an eighth, refills on a busy host took a minute instead of ten seconds, and
@@ -230,25 +229,26 @@ fn cell(
     dir: &SlotDir,
     filter: Filter,
 ) -> ContainerCreateBody {
+    let user = user_of(id.number());
     ContainerCreateBody {
         image: Some(spec.image.clone()),
         hostname: Some("cell".into()),
-        user: Some(USER.into()),
+        user: Some(format!("{user}:{CELL_GROUP}")),
         // Never a terminal: without framing, hostile output could be read as a frame header.
         tty: Some(false),
         // No interface but `lo`. Cheaper than the network `none` on engines before 26.
         network_disabled: Some(true),
         labels: Some(labels(inner, id, "cell")),
-        host_config: Some(host(inner, spec, dir, filter)),
+        host_config: Some(host(inner, spec, dir, filter, user)),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir, filter: Filter) -> HostConfig {
-    let limits = &inner.limits;
+fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir, filter: Filter, user: u32) -> HostConfig {
+    let (limits, bytes) = (&inner.limits, spec.tmpfs_bytes);
     // Owned by the cell's user: runc gives a tmpfs the mode that the image's directory has.
     let tmpfs =
-        format!("rw,noexec,nosuid,nodev,uid=65532,gid=65532,mode=0700,size={}", spec.tmpfs_bytes);
+        format!("rw,noexec,nosuid,nodev,uid={user},gid={CELL_GROUP},mode=0700,size={bytes}");
     HostConfig {
         auto_remove: Some(true),
         network_mode: Some("none".into()),
