@@ -181,6 +181,8 @@ fn enter(
     lockdown::privileges(lockdown::user_of(request.slot)).at(Step::Privileges)?;
     // As the cell's user: nobody else may enter it.
     nix::unistd::chdir("/tmp").at(Step::Namespaces)?;
+    // Changing the user took this away, and with it what a program may ask `/proc` about itself.
+    lockdown::prctl(libc::PR_SET_DUMPABLE, 1).at(Step::Privileges)?;
     seccomp::install().at(Step::Seccomp)?;
     Ok(socket)
 }
