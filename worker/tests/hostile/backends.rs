@@ -81,6 +81,9 @@ pub(crate) const KNOWN: &[(&str, &str, &str)] = &[
     ("warm", "identity.hides_from_the_oom_killer", OOM_SCORE),
     ("zygote", "identity.hides_from_the_oom_killer", OOM_SCORE),
     ("native", "identity.hides_from_the_oom_killer", OOM_SCORE),
+    ("warm", "exhaustion.inodes", INODES),
+    ("zygote", "exhaustion.inodes", INODES),
+    ("native", "exhaustion.inodes", INODES),
     ("warm", "identity.supplementary_groups", "the engine lists the cell's own group here too"),
     ("warm", "proc.interrupts_counted", INTERRUPTS),
     ("zygote", "proc.interrupts_counted", INTERRUPTS),
@@ -93,6 +96,8 @@ pub(crate) const KNOWN: &[(&str, &str, &str)] = &[
 
 /// A cell reaches its own memory limit long before the host is short of memory.
 const OOM_SCORE: &str = "lowered within what its user may; the cell's own limit comes first";
+/// `/tmp` has no limit of its own on the number of files yet; each counts as the cell's memory.
+const INODES: &str = "files of `/tmp` count against the cell's memory, not against a number";
 /// Masked by engines of 2026.
 const INTERRUPTS: &str = "this engine is too old to mask it; `native` does";
 /// A fork runs the zygote's file: of the same image, owned by root, read-only.
