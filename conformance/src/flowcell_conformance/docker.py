@@ -53,9 +53,14 @@ def events(worker: str, *, since: float, until: float) -> list[ContainerEvent]:
     ]
 
 
-def inspect(container: str) -> str:
-    """Everything the engine tells about a container, as text to be searched."""
-    return docker("inspect", container)
+def inspect(container: str) -> str | None:
+    """Everything the engine tells about a container, as text to be searched; `None` once it is gone."""
+    try:
+        return docker("inspect", container)
+    except subprocess.CalledProcessError as error:
+        if "No such object" in error.stderr:
+            return None
+        raise
 
 
 def processes(container: str) -> int:
