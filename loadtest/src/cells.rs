@@ -6,9 +6,13 @@
 //! ```
 //! Rounds of all backends alternate, so that a busy minute of the machine meets all of them.
 
+mod bench;
+mod churn;
 mod cpu;
-mod measure;
+mod machine;
+mod plot;
 mod report;
+mod sleeping;
 mod task;
 
 use std::path::PathBuf;
@@ -19,7 +23,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use worker::config::Backend;
 
-use measure::Bench;
+use bench::{Bench, micros};
 use report::{Bare, Report, Row};
 
 /// Measures what a cell costs on each backend.
@@ -50,9 +54,21 @@ pub struct Cli {
     /// Also hold this many cells asleep at once, on the first backend.
     #[arg(long, default_value_t = 0)]
     sleeping: u32,
+    /// Seconds of load that are not counted, before each round: a second zygote is still starting.
+    #[arg(long, default_value_t = 8)]
+    warm_up: u64,
+    /// Also start cells at a steady rate for this many seconds, on the first backend.
+    #[arg(long, default_value_t = 0)]
+    churn: u64,
+    /// Cells a second while that goes on.
+    #[arg(long, default_value_t = 3.0)]
+    churn_rate: f64,
     /// Writes the figures as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Writes charts as SVG.
+    #[arg(long)]
+    plot: Option<PathBuf>,
 }
 
 /// Runs the benchmark and prints a table.
@@ -61,7 +77,7 @@ pub struct Cli {
 /// What could not be measured, and why.
 pub async fn execute(cli: Cli) -> Result<()> {
     ensure!(!cli.backends.is_empty() && cli.concurrency > 0, "nothing to measure");
-    let mut report = Report { bare: bare(&cli.image)?, rows: Vec::new(), sleeping: None };
+    let mut report = Report::new(bare(&cli.image)?);
     eprintln!("bare: {:.1} ms a component", report.bare.median_ms);
     for name in &cli.backends {
         let backend: Backend = serde_json::from_value(name.clone().into())
@@ -71,21 +87,40 @@ pub async fn execute(cli: Cli) -> Result<()> {
     for round in 1..=cli.rounds {
         for row in &mut report.rows {
             eprintln!("round {round}/{}: {}", cli.rounds, row.name);
-            let bench = Bench::open(&cli, row.backend).await?;
-            bench.single(cli.single, row).await?;
-            bench.load(Duration::from_secs(cli.seconds), cli.concurrency, row).await?;
-            bench.close().await;
+            measure(&cli, row).await?;
         }
     }
     if let (true, Some(row)) = (cli.sleeping > 0, report.rows.first()) {
         eprintln!("holding {} cells asleep on {}", cli.sleeping, row.name);
-        report.sleeping = Some(measure::sleeping(&cli, row.backend).await?);
+        report.sleeping = Some(sleeping::sleeping(&cli, row.backend).await?);
+    }
+    if let (true, Some(row)) = (cli.churn > 0, report.rows.first()) {
+        eprintln!("{} cells/s for {} s on {}", cli.churn_rate, cli.churn, row.name);
+        report.churn = churn::churn(&cli, row).await?;
     }
     println!("{report}");
     if let Some(path) = &cli.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)
             .with_context(|| format!("writing {}", path.display()))?;
     }
+    if let Some(path) = &cli.plot {
+        crate::plot::write(path, &plot::picture(&report)?)?;
+    }
+    Ok(())
+}
+
+/// One round of one backend.
+async fn measure(cli: &Cli, row: &mut Row) -> Result<()> {
+    let bench = Bench::open(cli, row.backend).await?;
+    bench.load(Duration::from_secs(cli.warm_up), cli.concurrency).await?;
+    bench.single(cli.single, row).await?;
+    let loaded = bench.load(Duration::from_secs(cli.seconds), cli.concurrency).await?;
+    for took in loaded.cells {
+        row.loaded.saturating_record(micros(took.whole));
+    }
+    row.rates.push(loaded.per_second);
+    row.cpu.push(loaded.cpu);
+    bench.close().await;
     Ok(())
 }
 

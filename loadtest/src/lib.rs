@@ -9,6 +9,7 @@ pub mod cells;
 mod deterministic;
 pub mod load;
 pub mod model;
+mod plot;
 mod secret;
 
 pub use secret::ApiKey;

@@ -12,6 +12,7 @@
 pub mod cgroups;
 pub mod channel;
 pub mod ffi;
+mod heap;
 pub mod init;
 pub mod launch;
 pub mod lockdown;

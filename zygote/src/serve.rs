@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use crate::cgroups::Cgroups;
 use crate::channel;
+use crate::heap;
 use crate::lockdown;
 use crate::message::{Answer, Fork, Request, Step};
 use crate::reap;
@@ -69,6 +70,7 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
 /// When this process cannot serve at all, or its worker does not speak the protocol.
 pub fn serve(control: BorrowedFd<'_>, interpreter: &dyn Interpreter) -> io::Result<Served> {
     let cgroups = Cgroups::find(Path::new(CGROUP_MOUNTS))?;
+    heap::gather()?;
     let children = reap::watch_children()?;
     let mut slots: HashMap<Pid, u64> = HashMap::new();
     loop {

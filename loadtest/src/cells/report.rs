@@ -7,8 +7,9 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use worker::config::Backend;
 
+use super::churn::Minute;
 use super::cpu::Cpu;
-use super::measure::Sleeping;
+use super::sleeping::Sleeping;
 
 /// Everything that was measured.
 #[derive(Serialize)]
@@ -16,6 +17,13 @@ pub(super) struct Report {
     pub(super) bare: Bare,
     pub(super) rows: Vec<Row>,
     pub(super) sleeping: Option<Sleeping>,
+    pub(super) churn: Vec<Minute>,
+}
+
+impl Report {
+    pub(super) fn new(bare: Bare) -> Self {
+        Self { bare, rows: Vec::new(), sleeping: None, churn: Vec::new() }
+    }
 }
 
 /// The component without isolation.
@@ -103,8 +111,13 @@ impl fmt::Display for Report {
         writeln!(f, "bare component: {:.1} ms (p95 {:.1})", bare.median_ms, bare.p95_ms)?;
         writeln!(
             f,
-            "{:8} {:>18} {:>20} {:>20} {:>8}   CPU-ms a cell: all (engine, fork, run)",
-            "backend", "pick-up p50/95/99", "one caller p50/95/99", "loaded p50/95/99", "cells/s"
+            "{:8} {:>18} {:>20} {:>8} {:>20} {:>8}   CPU-ms a cell: all (fork, cell, worker, launcher, rest)",
+            "backend",
+            "pick-up p50/95/99",
+            "one caller p50/95/99",
+            "added",
+            "loaded p50/95/99",
+            "cells/s"
         )?;
         for row in &self.rows {
             let three = |histogram: &Histogram<u64>| {
@@ -113,16 +126,19 @@ impl fmt::Display for Report {
             };
             writeln!(
                 f,
-                "{:8} {:>18} {:>20} {:>20} {:>8.2}   {:.0} ({:.0}, {:.0}, {:.0})",
+                "{:8} {:>18} {:>20} {:>8.1} {:>20} {:>8.2}   {:.0} ({:.0}, {:.0}, {:.0}, {:.0}, {:.0})",
                 row.name,
                 three(&row.pick_up),
                 three(&row.single),
+                ms(&row.single, 0.5) - bare.median_ms,
                 three(&row.loaded),
                 row.rate(),
                 row.cpu(|cpu| cpu.machine),
-                row.cpu(|cpu| cpu.engine),
                 row.cpu(|cpu| cpu.fork),
-                row.cpu(|cpu| cpu.run),
+                row.cpu(|cpu| cpu.cells),
+                row.cpu(|cpu| cpu.worker),
+                row.cpu(|cpu| cpu.launcher),
+                row.cpu(|cpu| cpu.rest),
             )?;
         }
         if let Some(sleeping) = &self.sleeping {

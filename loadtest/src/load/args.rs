@@ -227,7 +227,7 @@ impl Task {
             write_json(file, report)?;
         }
         if let Some(file) = &self.plot {
-            plot::write(file, &picture()?)?;
+            crate::plot::write(file, &picture()?)?;
         }
         Ok(())
     }

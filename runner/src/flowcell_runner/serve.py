@@ -40,13 +40,16 @@ def serve(link: Link, *, import_ms: int) -> int:
     return EXIT_DONE
 
 
+#: Reading the metadata of a package takes milliseconds, which forked processes share.
+_VERSIONS = {
+    "runner": flowcell_runner.__version__,
+    "lfx": importlib.metadata.version("lfx"),
+    "python": platform.python_version(),
+}
+
+
 def _ready(import_ms: int) -> dict[str, Any]:
-    return {
-        "runner": flowcell_runner.__version__,
-        "lfx": importlib.metadata.version("lfx"),
-        "python": platform.python_version(),
-        "import_ms": import_ms,
-    }
+    return {**_VERSIONS, "import_ms": import_ms}
 
 
 def _run(task: dict[str, Any], link: Link) -> tuple[Kind, dict[str, Any]]:

@@ -35,12 +35,15 @@ class _Hooks(ctypes.Structure):
 
 
 def main() -> None:
-    """Serve forks until the worker is gone."""
+    """Serve forks until the worker is gone; in each child, serve one cell."""
     gc.disable()
     environment.prepare()
     os.environ["FLOWCELL_WARM"] = "full"
 
+    # What only children run is imported here too: once, and not in each of them.
     from flowcell_runner import warm
+    from flowcell_runner.link import Link
+    from flowcell_runner.serve import serve
 
     warm.warm_up()
     os.environ.pop("FLOWCELL_WARM", None)
@@ -52,7 +55,13 @@ def main() -> None:
     descriptor = _serve(control.fileno())
     if descriptor < 0:
         os._exit(0 if descriptor == _WORKER_GONE else _EXIT_BROKEN)
-    _live(descriptor, generators, import_ms)
+
+    # From here on this is one cell, to the end of the process.
+    _reseed(generators)
+    # The pages that every cell writes to are copied now, while nobody waits.
+    warm.touch()
+    link = Link(socket.socket(fileno=descriptor))
+    os._exit(serve(link, import_ms=import_ms))
 
 
 def _serve(control: int) -> int:
@@ -69,19 +78,6 @@ def _serve(control: int) -> int:
     serve.argtypes = [ctypes.c_int, _Hooks]
     serve.restype = ctypes.c_int
     return int(serve(control, hooks))
-
-
-def _live(descriptor: int, generators: list[random.Random], import_ms: int) -> None:
-    """Be one cell, from here to the end of the process."""
-    from flowcell_runner import warm
-    from flowcell_runner.link import Link
-    from flowcell_runner.serve import serve
-
-    _reseed(generators)
-    # The pages that every cell writes to are copied now, while nobody waits.
-    warm.touch()
-    link = Link(socket.socket(fileno=descriptor))
-    os._exit(serve(link, import_ms=import_ms))
 
 
 def _generators() -> list[random.Random]:

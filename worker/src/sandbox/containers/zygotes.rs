@@ -154,6 +154,7 @@ async fn grow(inner: Arc<Inner>, family: Arc<Family>, image: String) {
             }
             members.push(zygote);
         }
+        Err(_) if inner.house.closed.is_cancelled() => {}
         Err(error) => tracing::warn!(%image, %error, "another zygote could not be started"),
     }
     family.growing.store(false, Ordering::Relaxed);
