@@ -204,6 +204,7 @@ impl Pool {
         for shelf in stock.shelves.values().map(|shelf| shelf.counts(now)) {
             figures.ready += u64::from(shelf.ready);
             figures.warming += u64::from(shelf.warming);
+            figures.waiting += u64::from(shelf.waiting);
         }
         figures
     }

@@ -72,6 +72,7 @@ pub struct Worker {
 struct Control {
     epoch: WorkerEpoch,
     pool: Pool,
+    sweeper: Sweeper,
     held: Held,
     /// When attempts that are not finished are given up; set by a drain.
     deadline: watch::Sender<Option<Instant>>,
@@ -128,13 +129,15 @@ impl Worker {
         // Before the first container.
         let reaper = start(reaper, Job::of(&config, epoch)).await;
         // What an earlier process of this name left would take memory from the pool.
-        Sweeper::new(sandbox.clone()).sweep().await;
+        let sweeper = Sweeper::new(sandbox.clone());
+        sweeper.sweep().await;
         let shared: Arc<dyn Sandbox> = Arc::new(sandbox.clone());
         let pool = Pool::open(shared.clone(), Settings::from(&config));
         let held = Held::new();
         let control = Control {
             epoch,
             pool: pool.clone(),
+            sweeper,
             held: held.clone(),
             deadline: watch::Sender::new(None),
             ended: watch::Sender::new(false),
@@ -182,7 +185,7 @@ impl Worker {
         let queue = Queue::Tasks { pool: config.queue.clone() };
         let consumer = self.bus.consumer(&queue).await?;
         let _orders = self.follow_orders().await?;
-        let sweeper = Sweeper::new(self.sandbox.clone());
+        let sweeper = self.control.sweeper.clone();
         let _sweeping = AbortOnDropHandle::new(tokio::spawn(async move { sweeper.run().await }));
         let silence = CancellationToken::new();
         let _silence_at_the_end = silence.clone().drop_guard();
@@ -278,6 +281,12 @@ impl Handle {
     #[must_use]
     pub fn figures(&self) -> Figures {
         self.control.pool.figures()
+    }
+
+    /// Containers that were found without an owner and removed.
+    #[must_use]
+    pub fn leaked(&self) -> u64 {
+        self.control.sweeper.removed()
     }
 }
 

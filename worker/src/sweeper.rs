@@ -4,6 +4,8 @@
 //! and whatever a failed removal left.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::Docker;
@@ -26,6 +28,7 @@ const NEVER_STARTED_AFTER_S: i64 = 300;
 #[derive(Clone, Debug)]
 pub struct Sweeper {
     sandbox: Containers,
+    removed: Arc<AtomicU64>,
 }
 
 /// What a sweep removed.
@@ -41,7 +44,13 @@ impl Sweeper {
     /// A sweeper for this sandbox's worker.
     #[must_use]
     pub fn new(sandbox: Containers) -> Self {
-        Self { sandbox }
+        Self { sandbox, removed: Arc::default() }
+    }
+
+    /// Containers that it and its clones have removed so far. Each had leaked.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.removed.load(Ordering::Relaxed)
     }
 
     /// Sweeps until dropped.
@@ -79,6 +88,7 @@ impl Sweeper {
             if let Some(id) = &container.id {
                 remove_container(self.sandbox.docker(), id).await;
                 removed += 1;
+                self.removed.fetch_add(1, Ordering::Relaxed);
             }
         }
         removed

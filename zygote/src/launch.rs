@@ -34,6 +34,7 @@ use crate::message::{Answer, Launch, Limit, Request, Step};
 use crate::reap;
 use crate::serve::{CGROUP_MOUNTS, answer, wait};
 use groups::Groups;
+pub use mounts::{HIDDEN, READ_ONLY};
 
 /// Where the worker listens, seen from inside the launcher's container.
 const SOCKET: &str = "/run/flowcell/launcher.sock";

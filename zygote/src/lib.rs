@@ -11,6 +11,7 @@
 
 pub mod cgroups;
 pub mod channel;
+mod fence;
 pub mod ffi;
 mod heap;
 pub mod init;

@@ -21,6 +21,13 @@ pub fn user_of(slot: u64) -> u32 {
     FIRST | (u32::from_le_bytes([a, b, c, d]) & (FIRST - 1))
 }
 
+/// Files that fit into a file system in memory of so many bytes: one for each page. An empty file
+/// has no page, and still takes a kilobyte of the kernel's memory.
+#[must_use]
+pub fn tmp_files(bytes: u64) -> u64 {
+    (bytes / 4_096).max(1_024)
+}
+
 /// Resource limits of a cell's process. It inherits them from whoever forked it, not from the
 /// container that it joins.
 ///

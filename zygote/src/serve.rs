@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use crate::cgroups::Cgroups;
 use crate::channel;
+use crate::fence;
 use crate::heap;
 use crate::lockdown;
 use crate::message::{Answer, Fork, Request, Step};
@@ -185,6 +186,7 @@ fn enter(
     nix::unistd::chdir("/tmp").at(Step::Namespaces)?;
     // Changing the user took this away, and with it what a program may ask `/proc` about itself.
     lockdown::prctl(libc::PR_SET_DUMPABLE, 1).at(Step::Privileges)?;
+    fence::raise().at(Step::Privileges)?;
     seccomp::install().at(Step::Seccomp)?;
     Ok(socket)
 }

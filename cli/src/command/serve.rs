@@ -185,7 +185,28 @@ impl Subject for Health {
                 "Tasks that waited for one.",
                 figures.taken_after_wait,
             ),
+            counter(
+                "flowcell_slots_prepare_milliseconds_total",
+                "Time from asking for a container until it was ready; divide by prepared.",
+                figures.prepare_ms,
+            ),
+            counter(
+                "flowcell_slots_expired_total",
+                "Containers given up because they waited too long.",
+                figures.expired,
+            ),
+            counter(
+                "flowcell_slots_died_total",
+                "Containers that ended while they waited.",
+                figures.died,
+            ),
             counter("flowcell_slots_destroyed_total", "Containers destroyed.", figures.destroyed),
+            counter(
+                "flowcell_slots_leaked_total",
+                "Containers without an owner that the sweeper removed.",
+                worker.leaked(),
+            ),
+            gauge("flowcell_slots_waiting", "Tasks that wait for a container.", figures.waiting),
             gauge("flowcell_containers", "Containers that exist now.", figures.containers),
             gauge("flowcell_slots_ready", "Containers that wait for a task.", figures.ready),
             gauge("flowcell_slots_warming", "Containers that are starting.", figures.warming),

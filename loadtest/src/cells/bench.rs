@@ -74,10 +74,10 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Waits until all slots wait that should.
+    /// Waits until all slots wait that should, and no other is there.
     pub(super) async fn filled(&self) -> Result<()> {
-        let began = Instant::now();
-        while self.figures().ready < u64::from(self.ready) {
+        let (began, ready) = (Instant::now(), u64::from(self.ready));
+        while self.figures().ready < ready || self.figures().containers > ready {
             if began.elapsed() > TAKE_MAX {
                 bail!("the pool did not fill: {:?}", self.pool.health());
             }

@@ -44,7 +44,7 @@ pub(super) async fn churn(cli: &Cli, row: &Row) -> Result<Vec<Minute>> {
     while began.elapsed() < Duration::from_secs(cli.churn) {
         tokio::select! {
             _ = ticks.tick() => running.push(bench.cell(0.0)),
-            Some(cell) = running.next() => took.saturating_record(micros(cell?.whole)),
+            Some(cell) = running.next() => took.record(micros(cell?.whole))?,
         }
         let minute = u32::try_from(record.len())? + 1;
         if began.elapsed() >= WINDOW * minute {

@@ -45,6 +45,8 @@ pub struct Figures {
     pub ready: u64,
     /// Of these, those that are starting.
     pub warming: u64,
+    /// Tasks that wait for a container now.
+    pub waiting: u64,
 }
 
 /// How one spec is doing.

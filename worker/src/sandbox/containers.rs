@@ -258,8 +258,9 @@ impl Inner {
     async fn prepare_hollow(self: &Arc<Self>, id: SlotId, spec: &SlotSpec) -> Result<Slot, Error> {
         // First, because without it there is no use for a container.
         let zygote = self.house.zygote(self, &spec.image).await?;
-        let make = |dir: &SlotDir| body::hollow(self, id, spec, dir);
-        let mut made = self.make(id, &format!("flowcell-{id}"), CELL_SOCKET, make).await?;
+        let make = |dir: &SlotDir| body::hollow(self, id, spec, &zygote.image, dir);
+        let made = self.make(id, &format!("flowcell-{id}"), CELL_SOCKET, make).await;
+        let mut made = made.inspect_err(|error| zygote.failed(error))?;
         let after_ms = self.pool.ready_ms_max;
         let inhabited = timeout(self.pool.ready_max(), self.inhabit(&mut made, &zygote)).await;
         match inhabited.unwrap_or(Err(Error::NotReady { after_ms, stderr: String::new() })) {

@@ -41,6 +41,7 @@ pub(crate) struct Cluster {
     pub(crate) name: String,
     task: JoinHandle<()>,
     image: String,
+    docker_host: String,
     _dir: tempfile::TempDir,
 }
 
@@ -179,6 +180,7 @@ impl Cluster {
         let bus = bus::memory(bus::memory::Settings::new(dir.path().join("events"))).await.unwrap();
         let mut config = config(&image, &dir.path().join("s"), &name);
         change(&mut config);
+        let docker_host = config.docker_host.clone();
         let scheduler =
             Arc::new(Scheduler { state: Mutex::default(), changed: watch::Sender::new(0) });
         let mut requests = bus.serve(Service::Scheduler, 64).await.unwrap();
@@ -194,7 +196,7 @@ impl Cluster {
         let worker = Worker::open_with(config, bus.clone(), NO_REAPER, resolver).await.unwrap();
         let handle = worker.handle();
         let task = tokio::spawn(async move { Box::pin(worker.run()).await.unwrap() });
-        Self { bus, scheduler, worker: handle, name, task, image, _dir: dir }
+        Self { bus, scheduler, worker: handle, name, task, image, docker_host, _dir: dir }
     }
 
     /// Waits until this many containers wait.
@@ -309,7 +311,7 @@ impl Cluster {
 
     /// All containers of this worker, running or not.
     pub(crate) fn containers(&self) -> Vec<String> {
-        containers_of(&self.name)
+        containers_on(&self.docker_host, &self.name)
     }
 
     /// Waits until none of these containers exists.
@@ -326,7 +328,8 @@ impl Cluster {
     pub(crate) async fn stop(self) {
         self.worker.drain(Duration::from_secs(30)).await;
         self.task.await.unwrap();
-        assert_eq!(containers_of(&self.name), Vec::<String>::new(), "containers are left");
+        let left = containers_on(&self.docker_host, &self.name);
+        assert_eq!(left, Vec::<String>::new(), "containers are left");
         let root = self._dir.path().join("s").join(&self.name);
         let left: Vec<_> = std::fs::read_dir(root)
             .unwrap()
@@ -342,9 +345,15 @@ pub(crate) fn text_of(result: &CellResult) -> String {
     result.nodes["N-1"].outputs["out"].as_str().unwrap().to_owned()
 }
 
+/// Containers of a worker on the engine that tests share.
 pub(crate) fn containers_of(worker: &str) -> Vec<String> {
+    containers_on(&Config::default().docker_host, worker)
+}
+
+pub(crate) fn containers_on(docker_host: &str, worker: &str) -> Vec<String> {
     let label = format!("label=flowcell.worker={worker}");
-    let output = Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
+    let list = ["ps", "-aq", "--filter", &label];
+    let output = Command::new("docker").args(["--host", docker_host]).args(list).output().unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }

@@ -38,7 +38,7 @@ async fn every_hardening_setting_is_on() {
         "NanoCpus": 1_000_000_000, "CpuShares": 512, "ShmSize": 8_388_608, "OomScoreAdj": 500,
         "IpcMode": "private", "PidMode": "", "UTSMode": "", "UsernsMode": "",
         "Binds": null, "Devices": null,
-        "Tmpfs": {"/tmp": format!("rw,noexec,nosuid,nodev,uid={user},gid=65532,mode=0700,size=4194304")},
+        "Tmpfs": {"/tmp": format!("rw,noexec,nosuid,nodev,uid={user},gid=65532,mode=0700,size=4194304,nr_inodes=1024")},
         "LogConfig": {"Type": "none", "Config": {}},
         "Ulimits": [
             {"Name": "nofile", "Hard": 4096, "Soft": 4096}, {"Name": "core", "Hard": 0, "Soft": 0}
@@ -47,6 +47,10 @@ async fn every_hardening_setting_is_on() {
     for (key, value) in expected.as_object().unwrap() {
         let empty = host[key].as_array().is_some_and(Vec::is_empty) && value.is_null();
         assert!(&host[key] == value || empty, "{key}: {} is not {value}", host[key]);
+    }
+    for path in ["/proc/kcore", "/proc/interrupts", "/sys/firmware"] {
+        let masked = host["MaskedPaths"].as_array().unwrap();
+        assert!(masked.contains(&json!(path)), "{path} is not in {masked:?}");
     }
     let settings = &found["Config"];
     for (key, value) in [

@@ -13,6 +13,7 @@ mod cluster;
 mod egress;
 mod egress_latency;
 mod egress_tunnel;
+mod engine;
 mod forwards;
 mod hostile;
 mod hygiene;

@@ -53,7 +53,7 @@ pub(crate) async fn real_resolving(names: Arc<dyn Resolve>, backend: Backend) ->
     Some(Cluster::resolving(names, |config| configure(config, 1, backend)).await)
 }
 
-fn configure(config: &mut Config, size: u32, backend: Backend) {
+pub(crate) fn configure(config: &mut Config, size: u32, backend: Backend) {
     config.pool.images = vec![PoolImage::fixed(image(), size)];
     config.limits = limits();
     config.sandbox.backend = backend;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-use flowcell_worker::config::{Backend, SandboxConfig};
+use flowcell_worker::config::{Backend, PoolImage, SandboxConfig};
 use proto::message::ReportOutcome;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, containers_of};
-use crate::real::{component, real_with};
+use crate::real::{component, configure, image, is_there, real_with};
 
 /// A worker whose cells are forked, all from one zygote.
 async fn forking(size: u32, change: impl FnOnce(&mut SandboxConfig)) -> Option<Cluster> {
@@ -136,4 +136,36 @@ async fn a_worn_zygote_is_replaced_and_goes_with_its_last_child() {
     let name = cluster.name.clone();
     cluster.stop().await;
     assert!(containers_of(&name).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cells_are_of_the_very_image_that_their_zygote_is_of() {
+    let Some(name) = real_under_another_name() else { return };
+    let cluster = Cluster::with(|config| {
+        configure(config, 1, Backend::Zygote);
+        config.pool.images = vec![PoolImage::fixed(&*name, 1)];
+        config.sandbox.zygotes = 1;
+    });
+    let cluster = cluster.await;
+    cluster.warm(1).await;
+    // From now on the name stands for an image that nothing can be forked into.
+    docker(&["tag", &crate::image::of("normal"), &name]);
+    for _ in 0..3 {
+        let mut assignment = component(&cluster, "return Message(text='of the same')");
+        assignment.image.clone_from(&name);
+        let outcome = cluster.run(assignment).await.0;
+        assert!(matches!(outcome, ReportOutcome::Done { .. }), "{outcome:?}");
+    }
+    cluster.stop().await;
+    docker(&["rmi", &name]);
+}
+
+fn real_under_another_name() -> Option<String> {
+    let name = format!("flowcell/test-{}:moves", uuid::Uuid::new_v4().simple());
+    is_there().then(|| docker(&["tag", &image(), &name]))?;
+    Some(name)
+}
+
+fn docker(arguments: &[&str]) {
+    assert!(Command::new("docker").args(arguments).output().unwrap().status.success());
 }

@@ -81,29 +81,18 @@ pub(crate) const KNOWN: &[(&str, &str, &str)] = &[
     ("warm", "identity.hides_from_the_oom_killer", OOM_SCORE),
     ("zygote", "identity.hides_from_the_oom_killer", OOM_SCORE),
     ("native", "identity.hides_from_the_oom_killer", OOM_SCORE),
-    ("warm", "exhaustion.inodes", INODES),
-    ("zygote", "exhaustion.inodes", INODES),
-    ("native", "exhaustion.inodes", INODES),
     ("warm", "identity.supplementary_groups", "the engine lists the cell's own group here too"),
-    ("warm", "proc.interrupts_counted", INTERRUPTS),
-    ("zygote", "proc.interrupts_counted", INTERRUPTS),
     ("zygote", "proc.executable_of_elsewhere", EXECUTABLE),
     ("native", "proc.executable_of_elsewhere", EXECUTABLE),
-    ("native", "namespaces.kernel_threads_in_sight", FIRST_PROCESS),
     ("native", "proc.kernel_messages", "the mask: what opens is /dev/null"),
     ("native", "tricks.proc_is_proc", "the mask: an empty read-only directory of the image"),
 ];
 
+/// The kernel keeps a floor only for whoever has that right, which virtual machines may withhold.
 /// A cell reaches its own memory limit long before the host is short of memory.
-const OOM_SCORE: &str = "lowered within what its user may; the cell's own limit comes first";
-/// `/tmp` has no limit of its own on the number of files yet; each counts as the cell's memory.
-const INODES: &str = "files of `/tmp` count against the cell's memory, not against a number";
-/// Masked by engines of 2026.
-const INTERRUPTS: &str = "this engine is too old to mask it; `native` does";
+const OOM_SCORE: &str = "the floor is set where the engine has CAP_SYS_RESOURCE";
 /// A fork runs the zygote's file: of the same image, owned by root, read-only.
 const EXECUTABLE: &str = "the interpreter of the zygote's container, of the same image";
-/// Seen once, and not explained yet. The namespace is the cell's own.
-const FIRST_PROCESS: &str = "process 1, which shows no command line; to be looked into";
 
 /// What a fork cannot change. It helps an attack only where there is a way to another cell.
 const SIBLINGS: &str = "children of one zygote; bounded by its retirement, absent in `warm`";

@@ -11,7 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 
 use super::SLOTS;
-use crate::lockdown::{CELL_GROUP, user_of};
+use crate::lockdown::{CELL_GROUP, tmp_files, user_of};
 use crate::message::Launch;
 
 /// A file system in memory that the launcher's container has.
@@ -33,8 +33,9 @@ const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd/2", "stderr"),
     ("pts/ptmx", "ptmx"),
 ];
-/// What tells about the host, or about its other users. Those that a kernel lacks are left out.
-const HIDDEN: [&str; 11] = [
+/// What of `/proc` tells about the host, or about its other users. Those that a kernel lacks are
+/// left out.
+pub const HIDDEN: [&str; 11] = [
     "acpi",
     "asound",
     "interrupts",
@@ -47,8 +48,8 @@ const HIDDEN: [&str; 11] = [
     "timer_stats",
     "kmsg",
 ];
-/// What changes the host when written to; a cell's user could write to none of it anyway.
-const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+/// What of `/proc` changes the host when written to; a cell's user could write to none of it anyway.
+pub const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 /// The worker writes the names of a cell's forwards into this file of its slot's directory.
 const HOSTS: (&str, &str) = ("hosts", "etc/hosts");
 
@@ -85,7 +86,8 @@ pub(super) fn enter(launch: &Launch) -> io::Result<()> {
     bind(&slot, "run/flowcell", STRICT | MsFlags::MS_RDONLY)?;
     again("run", STRICT | MsFlags::MS_RDONLY)?;
     let (user, bytes) = (user_of(launch.limits.slot), launch.tmpfs_bytes);
-    let owner = format!("uid={user},gid={CELL_GROUP},mode=0700,size={bytes}");
+    let files = tmp_files(bytes);
+    let owner = format!("uid={user},gid={CELL_GROUP},mode=0700,size={bytes},nr_inodes={files}");
     memory("tmp", &owner, STRICT)?;
     devices(launch.shm_bytes)?;
     processes()?;
@@ -117,7 +119,8 @@ fn devices(shm_bytes: u64) -> io::Result<()> {
     }
     let terminals = "newinstance,ptmxmode=0666,mode=0620,gid=5";
     mount(Some("devpts"), "dev/pts", Some("devpts"), flags, Some(terminals))?;
-    memory("dev/shm", &format!("mode=1777,size={shm_bytes}"), STRICT)?;
+    let files = tmp_files(shm_bytes);
+    memory("dev/shm", &format!("mode=1777,size={shm_bytes},nr_inodes={files}"), STRICT)?;
     mount(Some("mqueue"), "dev/mqueue", Some("mqueue"), STRICT, None::<&str>)?;
     // Not of the devices, which are mounts of their own: of the directory.
     again("dev", flags | MsFlags::MS_RDONLY)

@@ -10,7 +10,8 @@ use bollard::models::{
 };
 use domain::limits::CellLimits;
 
-use zygote::lockdown::{CELL_GROUP, user_of};
+use zygote::launch::{HIDDEN, READ_ONLY};
+use zygote::lockdown::{CELL_GROUP, tmp_files, user_of};
 
 use super::Inner;
 use crate::sandbox::slot::{HOSTS_FILE, MOUNT_POINT, SlotDir};
@@ -74,22 +75,24 @@ pub(super) fn warm(
         attach_stdin: Some(true),
         attach_stdout: Some(false),
         attach_stderr: Some(true),
-        ..cell(inner, id, spec, dir, Filter::Cell)
+        ..cell(inner, id, spec, &spec.image, dir, Filter::Cell)
     }
 }
 
-/// A container with nothing in it but a first process that waits.
+/// A container with nothing in it but a first process that waits, of the very image that the
+/// zygote is of.
 pub(super) fn hollow(
     inner: &Inner,
     id: SlotId,
     spec: &SlotSpec,
+    image: &str,
     dir: &SlotDir,
 ) -> ContainerCreateBody {
     ContainerCreateBody {
         entrypoint: Some(CELL_INIT.map(str::to_owned).into()),
         attach_stdout: Some(false),
         attach_stderr: Some(false),
-        ..cell(inner, id, spec, dir, Filter::Stub)
+        ..cell(inner, id, spec, image, dir, Filter::Stub)
     }
 }
 
@@ -174,6 +177,8 @@ fn helper(
             readonly_rootfs: Some(true),
             cap_drop: Some(vec!["ALL".into()]),
             cpu_shares: Some(CPU_SHARES_WARMING),
+            // The least that a fork of it may have, where the engine has the right to say so.
+            oom_score_adj: Some(OOM_SCORE_ADJ),
             log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
             ipc_mode: Some("private".into()),
             runtime: inner.oci_runtime.clone(),
@@ -226,12 +231,13 @@ fn cell(
     inner: &Inner,
     id: SlotId,
     spec: &SlotSpec,
+    image: &str,
     dir: &SlotDir,
     filter: Filter,
 ) -> ContainerCreateBody {
     let user = user_of(id.number());
     ContainerCreateBody {
-        image: Some(spec.image.clone()),
+        image: Some(image.to_owned()),
         hostname: Some("cell".into()),
         user: Some(format!("{user}:{CELL_GROUP}")),
         // Never a terminal: without framing, hostile output could be read as a frame header.
@@ -247,8 +253,10 @@ fn cell(
 fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir, filter: Filter, user: u32) -> HostConfig {
     let (limits, bytes) = (&inner.limits, spec.tmpfs_bytes);
     // Owned by the cell's user: runc gives a tmpfs the mode that the image's directory has.
-    let tmpfs =
-        format!("rw,noexec,nosuid,nodev,uid={user},gid={CELL_GROUP},mode=0700,size={bytes}");
+    let files = tmp_files(bytes);
+    let tmpfs = format!(
+        "rw,noexec,nosuid,nodev,uid={user},gid={CELL_GROUP},mode=0700,size={bytes},nr_inodes={files}"
+    );
     HostConfig {
         auto_remove: Some(true),
         network_mode: Some("none".into()),
@@ -259,6 +267,9 @@ fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir, filter: Filter, user: u32
             mount(dir.path(), MOUNT_POINT),
             mount(&dir.path().join(HOSTS_FILE), "/etc/hosts"),
         ]),
+        // The same on every engine, however old its own lists are.
+        masked_paths: Some(masked()),
+        readonly_paths: Some(READ_ONLY.map(|name| format!("/proc/{name}")).into()),
         cap_drop: Some(vec!["ALL".into()]),
         security_opt: Some(vec![
             "no-new-privileges:true".into(),
@@ -284,6 +295,12 @@ fn host(inner: &Inner, spec: &SlotSpec, dir: &SlotDir, filter: Filter, user: u32
         runtime: inner.oci_runtime.clone(),
         ..HostConfig::default()
     }
+}
+
+fn masked() -> Vec<String> {
+    let processes = HIDDEN.iter().map(|name| format!("/proc/{name}"));
+    let devices = ["/sys/firmware", "/sys/devices/virtual/powercap"].map(str::to_owned);
+    processes.chain(devices).collect()
 }
 
 fn mount(source: &Path, target: &str) -> Mount {

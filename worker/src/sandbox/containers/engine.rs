@@ -87,6 +87,15 @@ impl Inner {
             .map_err(|error| failed("starting the container", error))
     }
 
+    /// The image that a container was made of, by its digest.
+    pub(super) async fn image_of(&self, container: &str) -> Result<String, Error> {
+        let doing = "looking at the container";
+        let options = None::<InspectContainerOptions>;
+        let inspected = self.docker.inspect_container(container, options).await;
+        let image = inspected.map_err(|error| failed(doing, error))?.image;
+        image.ok_or_else(|| Error::Engine { doing, reason: "it has no image".into() })
+    }
+
     /// The first process, in this host's numbers.
     pub(super) async fn pid(&self, container: &str) -> Option<i64> {
         let inspected =

@@ -21,6 +21,8 @@ use crate::sandbox::{Error, SlotId};
 #[derive(Debug)]
 pub(super) struct Helper {
     pub(super) container: String,
+    /// By its digest: a name may stand for another image tomorrow.
+    pub(super) image: String,
     /// To wait for its answers with.
     pub(super) reading: UnixStream,
     /// To send it requests with.
@@ -49,8 +51,8 @@ impl Helper {
                 .unwrap_or(Err(Error::NotReady { after_ms, stderr: String::new() })),
             () = inner.house.closed.cancelled() => Err(Error::Died),
         };
-        let control = match met {
-            Ok(control) => control,
+        let (image, control) = match met {
+            Ok(found) => found,
             Err(error) => {
                 let error = explain(error, stderr).await;
                 return Err(inner.discard(made, error).await);
@@ -59,13 +61,14 @@ impl Helper {
         let io = |source| Error::Io { doing: "using a helper's socket", source };
         let (reading, control) = doubled(control).map_err(io)?;
         let Made { container, dir, gone, .. } = made;
-        Ok(Self { container, reading, control, gone, dir, known })
+        Ok(Self { container, image, reading, control, gone, dir, known })
     }
 }
 
-async fn meet(inner: &Inner, made: &mut Made) -> Result<UnixStream, Error> {
+async fn meet(inner: &Inner, made: &mut Made) -> Result<(String, UnixStream), Error> {
     inner.start(&made.container).await?;
-    made.accept().await
+    let stream = made.accept().await?;
+    Ok((inner.image_of(&made.container).await?, stream))
 }
 
 /// The next answer, with its descriptors; `None` when the other side is gone.

@@ -61,7 +61,7 @@ impl Launcher {
         let helper = Helper::start(inner, "launcher", SOCKET, body)
             .await
             .map_err(|error| Error::Launcher { reason: error.to_string() })?;
-        let Helper { container, reading, control, gone, dir, known } = helper;
+        let Helper { container, reading, control, gone, dir, known, .. } = helper;
         let launcher = Arc::new(Self {
             control,
             closed: AtomicBool::new(false),

@@ -22,10 +22,8 @@ impl Inner {
         id: SlotId,
         spec: &SlotSpec,
     ) -> Result<Slot, Error> {
-        // Both at once: a zygote takes seconds to import, a launcher a moment.
-        let zygote = self.house.zygote(self, &spec.image);
-        let launcher = self.house.launcher(self, &spec.image);
-        let (zygote, launcher) = tokio::try_join!(zygote, launcher)?;
+        let zygote = self.house.zygote(self, &spec.image).await?;
+        let launcher = self.house.launcher(self, &spec.image, &zygote).await?;
         let io = |source| Error::Io { doing: "making the slot's directory", source };
         let dir = SlotDir::create(&self.root, id).map_err(io)?;
         let after_ms = self.pool.ready_ms_max;

@@ -45,12 +45,12 @@ pub(super) struct House {
     growth: TaskTracker,
 }
 
-/// The zygotes of one image.
+/// The zygotes of one image, and the launchers by its digest.
 #[derive(Debug, Default)]
 struct Family {
     members: AsyncMutex<Vec<Arc<Zygote>>>,
     growing: AtomicBool,
-    launcher: AsyncMutex<Option<Arc<Launcher>>>,
+    launchers: AsyncMutex<HashMap<String, Arc<Launcher>>>,
     /// This image has none on this host.
     hopeless: AtomicBool,
 }
@@ -107,18 +107,25 @@ impl House {
         least_used.cloned().ok_or_else(|| Error::Zygote { reason: "none was started".into() })
     }
 
-    /// The launcher of this image; the first one, or one after a dead one, is waited for.
+    /// The launcher of the very image that a zygote is of; the first one, or one after a dead one,
+    /// is waited for.
     pub(super) async fn launcher(
         &self,
         inner: &Arc<Inner>,
         image: &str,
+        zygote: &Zygote,
     ) -> Result<Arc<Launcher>, Error> {
         let family = self.family(image);
-        let mut place = family.launcher.lock().await;
-        match place.as_ref().filter(|launcher| !launcher.is_closed()) {
-            Some(launcher) => Ok(launcher.clone()),
-            None => Ok(place.insert(Launcher::start(inner, image).await?).clone()),
+        let mut launchers = family.launchers.lock().await;
+        if let Some(launcher) = launchers.get(&zygote.image).filter(|found| !found.is_closed()) {
+            return Ok(launcher.clone());
         }
+        // Those of an earlier image end with their last cell.
+        let used: Vec<_> = family.members.lock().await.iter().map(|z| z.image.clone()).collect();
+        launchers.retain(|digest, _| used.contains(digest));
+        let launcher = Launcher::start(inner, &zygote.image).await?;
+        launchers.insert(zygote.image.clone(), launcher.clone());
+        Ok(launcher)
     }
 
     /// Ends zygotes and launchers; returns when those without children are gone.
@@ -131,11 +138,11 @@ impl House {
             images.values().cloned().collect()
         };
         for family in families {
-            let launcher = family.launcher.lock().await.take();
+            let launchers = std::mem::take(&mut *family.launchers.lock().await);
             let members = std::mem::take(&mut *family.members.lock().await);
             let zygotes = members.into_iter().map(|zygote| zygote.gone.clone());
             // Each is dropped as soon as its end is being watched, and ends by that.
-            for mut gone in launcher.map(|launcher| launcher.gone()).into_iter().chain(zygotes) {
+            for mut gone in launchers.into_values().map(|launcher| launcher.gone()).chain(zygotes) {
                 let _ = timeout(CLOSE_MAX, gone.wait_for(Option::is_some)).await;
             }
         }
@@ -163,6 +170,8 @@ async fn grow(inner: Arc<Inner>, family: Arc<Family>, image: String) {
 /// One zygote. It ends when the last of its children and its place in the house are gone.
 #[derive(Debug)]
 pub(super) struct Zygote {
+    /// The digest of its image. Its cells are made of the same.
+    pub(super) image: String,
     control: UnixStream,
     born: Instant,
     forks: AtomicU32,
@@ -202,8 +211,9 @@ impl Zygote {
         let helper = Helper::start(inner, "zygote", SOCKET, body)
             .await
             .map_err(|error| Error::Zygote { reason: error.to_string() })?;
-        let Helper { container, reading, control, gone, dir, known } = helper;
+        let Helper { container, image: digest, reading, control, gone, dir, known } = helper;
         let zygote = Arc::new(Self {
+            image: digest,
             control,
             born: Instant::now(),
             forks: AtomicU32::new(0),
@@ -264,6 +274,14 @@ impl Zygote {
 
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// A container for a child of it could not be made. When its image is gone from the engine,
+    /// none ever will be: another zygote, of what the name stands for now, takes its place.
+    pub(super) fn failed(&self, error: &Error) {
+        if matches!(error, Error::ImageMissing { .. }) {
+            self.closed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether another one should take its place.

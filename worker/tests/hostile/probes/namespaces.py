@@ -161,8 +161,10 @@ def hosts_uts_namespace() -> str | None:
 @probe("--pid=host: threads of the kernel in /proc", control="host")
 def kernel_threads_in_sight() -> str | None:
     """Threads of the kernel are in sight."""
-    found = [pid for pid in pids() if name_of(pid) == "kthreadd" or (pid > 1 and status("PPid", pid) == "2")]
-    return f"{len(found)} threads of the kernel" if found else None
+    # Theirs is always process 2; in a cell that may be the runner.
+    if name_of(2) != "kthreadd":
+        return None
+    return f"{sum(status('PPid', pid) == '2' for pid in pids())} threads of the kernel"
 
 
 @probe("/proc/<pid>/root leads to the host's files", control="host")
