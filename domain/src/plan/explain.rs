@@ -148,6 +148,19 @@ impl fmt::Display for Why {
             Self::Entangled { nodes } => {
                 write!(f, "apart, {} would wait for each other", nodes.join(", "))
             }
+            Self::Loop { node, body, rebuilt } => {
+                write!(f, "{node} runs {} itself, item by item", body.join(", "))?;
+                if rebuilt.is_empty() {
+                    return Ok(());
+                }
+                write!(f, ", and builds {} anew each time", rebuilt.join(", "))
+            }
+            Self::Cycle { nodes } => {
+                write!(f, "the circle of {} only runs as one graph", nodes.join(", "))
+            }
+            Self::EveryTurn { nodes } => {
+                write!(f, "every turn of the circle runs {} again", nodes.join(", "))
+            }
         }
     }
 }
@@ -158,6 +171,7 @@ impl fmt::Display for Sharing {
             Self::Ingests { field } => write!(f, "it writes what arrives at {field}"),
             Self::VectorStore => f.write_str("it is a vector store"),
             Self::GivesData => f.write_str("it also gives data"),
+            Self::Turns => f.write_str("it stands in a circle"),
             Self::NotAConstructor { types } => {
                 write!(f, "making {} may have effects", types.join(", "))
             }

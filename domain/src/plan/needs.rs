@@ -67,12 +67,12 @@ pub struct Package {
     pub version: Option<String>,
 }
 
-/// What the members of a cell need. Read it after tweaks were applied: they may name another
-/// model or replace a variable by a value.
+/// What a cell needs for everything that it builds. Read it after tweaks were applied: they may
+/// name another model or replace a variable by a value.
 #[must_use]
 pub fn needs(graph: &Graph, cell: &Cell) -> Needs {
     let mut found = Found::default();
-    for position in cell.members.iter().filter_map(|id| graph.position(id)) {
+    for position in cell.built().filter_map(|id| graph.position(id)) {
         let Some(node) = graph.nodes().get(position) else {
             continue;
         };
