@@ -17,13 +17,16 @@
 //! A plan is a pure function of the graph and of what was learned at run time about its edges. It
 //! is stored with the flow version, so it carries a version of its own.
 
+mod chain;
 mod classify;
 mod cycle;
 mod explain;
 mod group;
+mod isolation;
 mod needs;
 mod order;
 mod payload;
+mod stock;
 mod write;
 
 use std::collections::BTreeSet;
@@ -32,11 +35,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use explain::{ExplainedCell, ExplainedEdge, ExplainedMember, Explanation, Role};
+pub use isolation::{Isolation, UnknownIsolation};
 pub use needs::{FieldRef, Needs, Package, ProviderNeed, needs};
 pub use payload::cell_graph;
 
 use crate::flow::Graph;
 use crate::limits::FLOW_NODES_MAX;
+use group::Because;
 
 /// The version of the stored form. Raised when the meaning of a field changes.
 pub const PLAN_VERSION: u32 = 2;
@@ -226,6 +231,38 @@ pub enum Why {
         /// The nodes.
         nodes: Vec<String>,
     },
+    /// The isolation is [`Isolation::Chain`], and these nodes are harmless to each other.
+    Chain {
+        /// The nodes.
+        nodes: Vec<String>,
+    },
+    /// The isolation is [`Isolation::Run`].
+    Run,
+    /// The flow cannot be split, whatever the isolation.
+    Whole {
+        /// Why.
+        because: Whole,
+    },
+}
+
+/// Why a flow cannot be split.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "whole", rename_all = "snake_case")]
+pub enum Whole {
+    /// A component finds others through the graph and not along its edges.
+    Stateful {
+        /// The component.
+        node: String,
+    },
+    /// Every node has something before it; where lfx begins depends on the whole graph.
+    NoBeginning,
+    /// A component's code asks its graph for more than a part of the graph has.
+    Touched {
+        /// The component.
+        node: String,
+        /// What it asks for; `itself` when it hands the graph on.
+        asks: String,
+    },
 }
 
 /// Why a producer of a live object must run exactly once.
@@ -272,6 +309,51 @@ pub enum SkipReason {
     OrphanTool,
 }
 
+/// The plans of one flow version, one for each isolation. This is the stored form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plans {
+    #[serde(flatten)]
+    component: Plan,
+    /// Absent when it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chain: Option<Box<Plan>>,
+    /// Absent when it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<Box<Plan>>,
+}
+
+impl Plans {
+    /// Plans a graph under every isolation.
+    ///
+    /// # Errors
+    /// As [`Plan::of`].
+    pub fn of(graph: &Graph) -> Result<Self, Error> {
+        let component = Plan::of(graph)?;
+        let other = |isolation| {
+            let plan = Plan::isolated(graph, isolation, &BTreeSet::new())?;
+            Ok((plan.cells != component.cells).then(|| Box::new(plan)))
+        };
+        Ok(Self { chain: other(Isolation::Chain)?, run: other(Isolation::Run)?, component })
+    }
+
+    /// The plan under an isolation.
+    #[must_use]
+    pub fn under(&self, isolation: Isolation) -> &Plan {
+        let own = match isolation {
+            Isolation::Component => None,
+            Isolation::Chain => self.chain.as_deref(),
+            Isolation::Run => self.run.as_deref(),
+        };
+        own.unwrap_or(&self.component)
+    }
+
+    /// The version of the form in which they were stored.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.component.version
+    }
+}
+
 /// Why a graph has no plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
@@ -288,7 +370,7 @@ pub enum Error {
 }
 
 impl Plan {
-    /// Plans a graph.
+    /// Plans a graph into cells as small as can be.
     ///
     /// # Errors
     /// When there is nothing to run, or copies multiply beyond measure.
@@ -302,10 +384,30 @@ impl Plan {
     /// # Errors
     /// As [`Plan::of`].
     pub fn with_observed(graph: &Graph, live: &BTreeSet<OutputRef>) -> Result<Self, Error> {
+        Self::isolated(graph, Isolation::Component, live)
+    }
+
+    /// Plans a graph under an isolation.
+    ///
+    /// # Errors
+    /// As [`Plan::of`].
+    pub fn isolated(
+        graph: &Graph,
+        isolation: Isolation,
+        live: &BTreeSet<OutputRef>,
+    ) -> Result<Self, Error> {
         let cycles = cycle::find(graph);
         let order = order::topological(graph, &cycles);
         let carried = classify::edges(graph, live);
-        let groups = group::form(graph, &carried, &cycles)?;
+        let groups = match (isolation::whole(graph, &cycles), isolation) {
+            (Some(because), _) => group::everything(graph, Because::Whole(because)),
+            (None, Isolation::Run) => group::everything(graph, Because::Run),
+            (None, Isolation::Component) => group::form(graph, &carried, &cycles)?,
+            (None, Isolation::Chain) => {
+                let groups = group::form(graph, &carried, &cycles)?;
+                chain::join(graph, groups, graph.edges().iter().zip(&carried))
+            }
+        };
         let cells = write::cells(graph, &carried, &groups, &order);
         if cells.is_empty() {
             return Err(Error::NothingToRun);

@@ -35,7 +35,7 @@ pub(crate) async fn prepare(
     task: u32,
 ) -> Result<Prepared, Error> {
     let version = engine.catalog.version(record.flow_version).await?;
-    let Some(cell) = version.plan.cell(task) else {
+    let Some(cell) = version.plan(record)?.cell(task) else {
         return Ok(Err(Failure::new(FailureKind::Internal, "the plan has no such cell")));
     };
     let request: RunRequest = serde_json::from_value(record.request.clone())?;

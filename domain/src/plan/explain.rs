@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Carries, Cell, Plan, Sharing, SkipReason, Skipped, Why};
+use super::{Carries, Cell, Plan, Sharing, SkipReason, Skipped, Whole, Why};
 use crate::flow::Graph;
 
 /// A plan for reading.
@@ -160,6 +160,27 @@ impl fmt::Display for Why {
             }
             Self::EveryTurn { nodes } => {
                 write!(f, "every turn of the circle runs {} again", nodes.join(", "))
+            }
+            Self::Chain { nodes } => {
+                let nodes = nodes.join(", ");
+                write!(f, "isolation is chain, and {nodes} are Langflow's own and need no secret")
+            }
+            Self::Run => f.write_str("isolation is run"),
+            Self::Whole { because } => write!(f, "the flow only runs as a whole: {because}"),
+        }
+    }
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stateful { node } => write!(f, "{node} reaches others without a connection"),
+            Self::NoBeginning => f.write_str("every node waits for another, so lfx picks one"),
+            Self::Touched { node, asks } if asks == "itself" => {
+                write!(f, "the code of {node} hands its graph on")
+            }
+            Self::Touched { node, asks } => {
+                write!(f, "the code of {node} asks its graph for {asks}")
             }
         }
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::classify::sharing;
 use super::cycle::Cycle;
 use super::order::components;
-use super::{Carries, Error, PLAN_MEMBERS_MAX, Sharing};
+use super::{Carries, Error, PLAN_MEMBERS_MAX, Sharing, Whole};
 use crate::flow::{Edge, Graph};
 
 /// The nodes of one cell, by position.
@@ -42,6 +42,12 @@ pub(super) enum Because {
     Entangled,
     /// They stand in this cycle or hang on it.
     Cycle(Cycle),
+    /// They are neighbours, and nobody but Langflow wrote them.
+    Chain,
+    /// The run is not to be split.
+    Run,
+    /// The flow cannot be split.
+    Whole(Whole),
 }
 
 impl Group {
@@ -71,6 +77,17 @@ pub(super) fn form(
         let join = |nodes| Join { nodes, because: Because::Entangled };
         former.joins.extend(entangled.into_iter().map(join));
     }
+}
+
+/// Everything that a run may build, in one group.
+pub(super) fn everything(graph: &Graph, because: Because) -> Vec<Group> {
+    let nodes: BTreeSet<usize> =
+        (0..graph.nodes().len()).filter(|position| !graph.is_orphan_tool(*position)).collect();
+    if nodes.is_empty() {
+        return Vec::new();
+    }
+    let joins = vec![Join { nodes: nodes.clone(), because }];
+    vec![Group { primaries: nodes, joins, ..Group::default() }]
 }
 
 struct Former<'a> {
@@ -253,7 +270,7 @@ pub(super) fn homes(groups: &[Group]) -> BTreeMap<usize, usize> {
 }
 
 /// `(group, provider)` for each data edge that crosses between groups.
-fn dependencies<'e>(
+pub(super) fn dependencies<'e>(
     groups: &[Group],
     homes: &BTreeMap<usize, usize>,
     edges: impl Iterator<Item = (&'e Edge, &'e Carries)>,

@@ -71,8 +71,20 @@ pub struct Package {
 /// name another model or replace a variable by a value.
 #[must_use]
 pub fn needs(graph: &Graph, cell: &Cell) -> Needs {
+    needs_of(graph, cell.built())
+}
+
+impl Needs {
+    /// Whether a secret may be among them, now or when a run chooses a model.
+    pub(super) fn any_secret(&self) -> bool {
+        !self.variables.is_empty() || !self.providers.is_empty() || !self.models_unset.is_empty()
+    }
+}
+
+/// What these nodes need.
+pub(super) fn needs_of<'n>(graph: &Graph, nodes: impl IntoIterator<Item = &'n str>) -> Needs {
     let mut found = Found::default();
-    for position in cell.built().filter_map(|id| graph.position(id)) {
+    for position in nodes.into_iter().filter_map(|id| graph.position(id)) {
         let Some(node) = graph.nodes().get(position) else {
             continue;
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::{Driver, Error, OutputRef, Plan, Why, cell_graph};
+use super::{Driver, Error, Isolation, OutputRef, Plan, Plans, Why, cell_graph};
 use crate::flow::fixture::{Draft, node};
 use crate::flow::{Edge, Graph};
 
@@ -86,20 +86,24 @@ proptest! {
     #[test]
     fn every_plan_holds_its_promises(sketch in sketches()) {
         let graph = sketch.graph();
-        let plan = match Plan::of(&graph) {
-            Ok(plan) => plan,
+        let plans = match Plans::of(&graph) {
+            Ok(plans) => plans,
             Err(error) => {
                 prop_assert_eq!(error, Error::NothingToRun);
                 return Ok(());
             }
         };
-        prop_assert_eq!(&Plan::of(&graph).unwrap(), &plan);
-        let stored = serde_json::to_string(&plan).unwrap();
-        prop_assert_eq!(&serde_json::from_str::<Plan>(&stored).unwrap(), &plan);
-        check_nodes(&graph, &plan)?;
-        check_edges(&graph, &plan)?;
-        check_cycles(&graph, &plan)?;
-        check_payloads(&graph, &plan)?;
+        prop_assert_eq!(&Plans::of(&graph).unwrap(), &plans);
+        let stored = serde_json::to_string(&plans).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Plans>(&stored).unwrap(), &plans);
+        for isolation in [Isolation::Component, Isolation::Chain, Isolation::Run] {
+            let plan = plans.under(isolation);
+            check_nodes(&graph, plan)?;
+            check_edges(&graph, plan)?;
+            check_cycles(&graph, plan)?;
+            check_payloads(&graph, plan)?;
+        }
+        prop_assert_eq!(plans.under(Isolation::Run).cells.len(), 1);
     }
 }
 

@@ -3,13 +3,18 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::{Driver, Error, Needs, OutputRef, Plan, cell_graph, needs};
+use super::{Driver, Error, Isolation, Needs, OutputRef, Plan, Plans, cell_graph, needs};
 use crate::flow::Graph;
 use crate::flow::fixture::{Draft, node};
 
 /// One line per cell: members with copies starred, inputs, reasons.
 fn shape(graph: &Graph) -> String {
-    let plan = Plan::of(graph).unwrap();
+    shape_under(graph, Isolation::Component)
+}
+
+fn shape_under(graph: &Graph, isolation: Isolation) -> String {
+    let plans = Plans::of(graph).unwrap();
+    let plan = plans.under(isolation);
     let mut text = String::new();
     for cell in &plan.cells {
         let star = |member: &String| {
@@ -311,6 +316,113 @@ fn an_object_made_in_a_circle_is_made_once_a_turn() {
         the circle of Model-m, Agent-a only runs as one graph
         every turn of the circle runs Other-o again
     ");
+}
+
+/// A component of Langflow's.
+fn stock(id: &str) -> crate::flow::fixture::NodeDraft {
+    node(id, "Stock")
+}
+
+#[test]
+fn a_chain_joins_neighbours_that_are_harmless() {
+    let key = json!({"type": "str", "load_from_db": true, "value": "KEY"});
+    let graph = Draft::new()
+        .node(stock("In-a"))
+        .node(stock("Prompt-b"))
+        .node(stock("Keyed-c").raw_field("key", key))
+        .node(stock("Parse-d"))
+        .node(stock("Out-e"))
+        .edge("In-a.out:Message", "Prompt-b.in")
+        .edge("Prompt-b.out:Message", "Keyed-c.in")
+        .edge("Keyed-c.out:Message", "Parse-d.in")
+        .edge("Parse-d.out:Message", "Out-e.in")
+        .graph();
+    insta::assert_snapshot!(shape_under(&graph, Isolation::Chain), @r"
+    0 [In-a Prompt-b]
+        isolation is chain, and In-a, Prompt-b are Langflow's own and need no secret
+    1 [Keyed-c] <- Prompt-b.out@0
+    2 [Parse-d Out-e] <- Keyed-c.out@1
+        isolation is chain, and Parse-d, Out-e are Langflow's own and need no secret
+    ");
+    let plan = Plan::isolated(&graph, Isolation::Chain, &BTreeSet::new()).unwrap();
+    assert!(plan.cells.iter().all(|cell| cell.driver == Driver::Order));
+}
+
+#[test]
+fn a_chain_goes_around_no_code_of_a_user() {
+    // In-a and Out-c are neighbours, but Mine-b lies between them as well.
+    let graph = Draft::new()
+        .node(stock("In-a"))
+        .nodes("Mine-b")
+        .node(stock("Out-c"))
+        .edge("In-a.out:Message", "Mine-b.in")
+        .edge("In-a.out:Message", "Out-c.direct")
+        .edge("Mine-b.out:Message", "Out-c.in")
+        .graph();
+    insta::assert_snapshot!(shape_under(&graph, Isolation::Chain), @r"
+    0 [In-a]
+    1 [Mine-b] <- In-a.out@0
+    2 [Out-c] <- In-a.out@0 Mine-b.out@1
+    ");
+}
+
+#[test]
+fn a_run_is_one_cell_and_lfx_drives_it() {
+    let graph = Draft::new()
+        .nodes("In-i Model-m Agent-a Out-o Alone-x")
+        .edge("In-i.out:Message", "Agent-a.in")
+        .edge("Model-m.model:LanguageModel", "Agent-a.model")
+        .edge("Agent-a.out:Message", "Out-o.in")
+        .graph();
+    insta::assert_snapshot!(shape_under(&graph, Isolation::Run), @r"
+    0 [In-i Model-m Agent-a Out-o Alone-x]
+        isolation is run
+    ");
+    let plan = Plan::isolated(&graph, Isolation::Run, &BTreeSet::new()).unwrap();
+    assert_eq!(plan.cells[0].driver, Driver::Graph);
+}
+
+#[test]
+fn some_flows_only_run_as_a_whole() {
+    let code = |source: &str| json!({"type": "code", "value": source});
+    let flow = |node| {
+        let draft = Draft::new().nodes("In-i").node(node).nodes("Out-o");
+        draft.edge("In-i.out:Message", "X-x.in").edge("X-x.out:Message", "Out-o.in")
+    };
+    let nosy = node("X-x", "X").raw_field("code", code("self.graph.vertices"));
+    insta::assert_snapshot!(shape(&flow(nosy).graph()), @r"
+    0 [In-i X-x Out-o]
+        the flow only runs as a whole: the code of X-x asks its graph for vertices
+    ");
+    let modest = node("X-x", "X").raw_field("code", code("self.graph.session_id"));
+    assert_eq!(Plan::of(&flow(modest).graph()).unwrap().cells.len(), 3);
+    let notified = flow(node("X-x", "X")).nodes("Listen-l").graph();
+    insta::assert_snapshot!(shape(&notified), @r"
+    0 [In-i X-x Out-o Listen-l]
+        the flow only runs as a whole: Listen-l reaches others without a connection
+    ");
+    let endless = Draft::new()
+        .nodes("Grow-g Router-r Out-o")
+        .edge("Grow-g.out:Message", "Router-r.in")
+        .edge("Router-r.again:Message", "Grow-g.in")
+        .edge("Router-r.enough:Message", "Out-o.in")
+        .graph();
+    insta::assert_snapshot!(shape(&endless), @r"
+    0 [Grow-g Router-r Out-o]
+        the flow only runs as a whole: every node waits for another, so lfx picks one
+    ");
+}
+
+#[test]
+fn plans_that_are_the_same_are_stored_once() {
+    let one = Draft::new().nodes("In-i").graph();
+    let stored = serde_json::to_value(Plans::of(&one).unwrap()).unwrap();
+    assert_eq!((stored.get("chain"), stored["version"].as_u64()), (None, Some(2)));
+    assert_eq!(stored["run"]["cells"][0]["driver"], "graph");
+    // What an older program wrote is read, and seen to be older.
+    let mut old = serde_json::to_value(Plan::of(&one).unwrap()).unwrap();
+    old["version"] = json!(1);
+    assert_eq!(serde_json::from_value::<Plans>(old).unwrap().version(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cycle::Cycle;
-use super::group::{Because, Group, homes};
+use super::group::{Because, Group, Join, homes};
 use super::order::sort;
 use super::{Carries, Cell, Driver, Input, OutputRef, Why};
 use crate::flow::{Edge, Graph};
@@ -131,7 +131,7 @@ impl Writer<'_> {
             members: names(&group.primaries.union(&group.copies).copied().collect()),
             copied: names(&group.copies),
             inner: names(&inner(group)),
-            driver: if cycles(group).next().is_some() { Driver::Graph } else { Driver::Order },
+            driver: driver(group),
             depends_on: depends_on.into_iter().collect(),
             inputs,
             outputs: self.outputs(group),
@@ -190,6 +190,9 @@ impl Writer<'_> {
                     reasons.push(Why::Entangled { nodes: self.names(&join.nodes) });
                 }
                 Because::Cycle(cycle) => reasons.extend(self.why_cycle(cycle)),
+                Because::Chain => reasons.push(Why::Chain { nodes: self.names(&join.nodes) }),
+                Because::Run => reasons.push(Why::Run),
+                Because::Whole(because) => reasons.push(Why::Whole { because: because.clone() }),
             }
         }
         reasons
@@ -220,8 +223,16 @@ impl Writer<'_> {
 fn cycles(group: &Group) -> impl Iterator<Item = &Cycle> {
     group.joins.iter().filter_map(|join| match &join.because {
         Because::Cycle(cycle) => Some(cycle),
-        Because::Entangled => None,
+        Because::Entangled | Because::Chain | Because::Run | Because::Whole(_) => None,
     })
+}
+
+fn driver(group: &Group) -> Driver {
+    let is_driven = |join: &Join| match join.because {
+        Because::Cycle(_) | Because::Run | Because::Whole(_) => true,
+        Because::Entangled | Because::Chain => false,
+    };
+    if group.joins.iter().any(is_driven) { Driver::Graph } else { Driver::Order }
 }
 
 /// What Loops of a group build anew for every item although other cells build it for the run.

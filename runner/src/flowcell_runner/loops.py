@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 async def drive_graph(graph: Graph, members: list[str], events: EventManager, at: Callable[[str], Any]) -> list[str]:
     """Run the members as lfx would run a whole flow; return those whose turn never came."""
     for member in members:
+        at(member)
         # lfx clears a loop's cached outputs only on components that exist already.
         graph.get_vertex(member).instantiate_component(graph.user_id)
     graph._set_cache_to_vertices_in_cycle()  # noqa: SLF001
