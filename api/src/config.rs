@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use domain::limits::{CellLimits, FLOW_BYTES_MAX, REQUEST_BYTES_MAX, over_default, over_most};
+use domain::plan::Isolation;
 use domain::retry::RetryPolicy;
 use serde::Deserialize;
 
@@ -42,25 +43,9 @@ pub struct Config {
     pub cell_max: CellLimits,
     /// How tasks of a new run are retried.
     pub retry: RetryPolicy,
-    /// Isolation policy of new runs.
+    /// How much of a new run shares a container, where the run does not say: `component`, `chain`
+    /// or `run`.
     pub isolation: Isolation,
-}
-
-/// How much of a run shares a container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Isolation {
-    /// One container for each cell.
-    #[default]
-    Component,
-}
-
-impl Isolation {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Component => "component",
-        }
-    }
 }
 
 impl Default for Config {

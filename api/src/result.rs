@@ -1,6 +1,7 @@
 //! Langflow's run response, put together from what the cells of a run gave.
 
 use domain::id::RunId;
+use domain::plan::UnknownIsolation;
 use domain::selection::{self, OutputType};
 use proto::run::RunRequest;
 use serde_json::{Value, json};
@@ -20,10 +21,15 @@ pub(crate) async fn of(app: &App, tenant: &Tenant, view: &RunView) -> Result<Val
     let request: RunRequest = serde_json::from_value(view.request.clone())
         .map_err(|error| internal("reading a stored run request", &error))?;
     let version = app.versions.get(tenant, view.header.version).await?;
+    let isolation = view
+        .isolation
+        .parse()
+        .map_err(|error: UnknownIsolation| internal("reading a run", &error))?;
+    let plan = version.plans.under(isolation);
     let component = Some(request.output_component.as_str());
     let nodes = selection::outputs(&version.graph, component, output_type(&request.output_type));
     let mut cells: Vec<String> = Vec::new();
-    for cell in nodes.iter().filter_map(|node| version.plan.cell_of(node)) {
+    for cell in nodes.iter().filter_map(|node| plan.cell_of(node)) {
         if !cells.contains(&cell.id) {
             cells.push(cell.id.clone());
         }
@@ -31,7 +37,7 @@ pub(crate) async fn of(app: &App, tenant: &Tenant, view: &RunView) -> Result<Val
     let mut results = tenant.results(view.header.id, &cells).await?;
     // Nodes that were not built (an untaken branch) are left out, as in Langflow.
     let built = nodes.iter().filter_map(|node| {
-        let cell = version.plan.cell_of(node)?;
+        let cell = plan.cell_of(node)?;
         Some(results.get_mut(&cell.id)?.nodes.remove(node)?.result)
     });
     let outputs: Vec<Value> = built.collect();

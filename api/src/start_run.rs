@@ -11,6 +11,7 @@ use bus::Queue;
 use bytes::Bytes;
 use domain::id::RunId;
 use domain::input::{self, InputType};
+use domain::plan::Isolation;
 use domain::time::Timestamp;
 use domain::tweaks;
 use proto::message::{RunSubmitted, VERSION};
@@ -36,6 +37,8 @@ pub(crate) struct Ask {
     pub(crate) stream: bool,
     /// Values in place of stored variables, for this run.
     pub(crate) variables: BTreeMap<String, Secret>,
+    /// How much of the run shares a container; the platform's default when absent.
+    pub(crate) isolation: Option<Isolation>,
 }
 
 /// An accepted run.
@@ -65,6 +68,7 @@ pub(crate) async fn start(
     let tenant = app.tenant(principal);
     let version = app.versions.current(&tenant, flow).await?;
     let limits = limits::of_run(&app.config, &tenant, flow.header.id).await?;
+    let isolation = ask.isolation.unwrap_or(app.config.isolation);
     let run = RunId(Uuid::now_v7());
     let variables = tenant.seal_for_run(run, &ask.variables).await?;
     let request = RunRequest { variables, ..resolve(flow, ask) };
@@ -82,14 +86,14 @@ pub(crate) async fn start(
         id: run,
         flow: flow.header.id,
         version: version.id,
-        tasks: version.plan.cells.iter().map(task).collect(),
+        tasks: version.plans.under(isolation).cells.iter().map(task).collect(),
         session_id: request.session_id.clone(),
         request: serde_json::to_value(&request)
             .map_err(|error| internal("writing a run request", &error))?,
         deadline: terms.deadline,
         retry: app.config.retry.clone(),
         limits,
-        isolation: app.config.isolation.name().to_owned(),
+        isolation: isolation.name().to_owned(),
         idempotency_key: terms.idempotency_key,
         submitted_by: Some(principal.user),
         now: terms.now,

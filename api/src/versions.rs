@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::flow::Graph;
 use domain::id::{FlowId, TenantId, VersionId};
-use domain::plan::{PLAN_VERSION, Plan};
+use domain::plan::{PLAN_VERSION, Plans};
 use moka::future::Cache;
 use serde_json::Value;
 use store::{Flow, Tenant};
@@ -20,7 +20,7 @@ const VERSIONS_MAX: u64 = 256;
 pub(crate) struct Version {
     pub(crate) id: VersionId,
     pub(crate) graph: Graph,
-    pub(crate) plan: Plan,
+    pub(crate) plans: Plans,
     /// Nodes that another version of Langflow wrote, by its own reckoning.
     pub(crate) outdated: Vec<String>,
 }
@@ -46,10 +46,10 @@ impl Versions {
         }
         let stored = tenant.version(id).await?;
         let graph = Graph::read(&stored.data)?;
-        let plan = serde_json::from_value(stored.plan)
+        let plans = serde_json::from_value(stored.plan)
             .map_err(|error| internal("reading a stored plan", &error))?;
         let outdated = outdated(&stored.data);
-        Ok(self.keep(tenant, Version { id, graph, plan, outdated }).await)
+        Ok(self.keep(tenant, Version { id, graph, plans, outdated }).await)
     }
 
     /// The version of a flow that runs now. A flow whose graph changed since is planned first.
@@ -61,7 +61,7 @@ impl Versions {
         if let Some(id) = flow.header.current_version {
             let version = self.get(tenant, id).await?;
             // A plan that an older program wrote may mean something else by now.
-            if version.plan.version == PLAN_VERSION {
+            if version.plans.version() == PLAN_VERSION {
                 return Ok(version);
             }
         }
@@ -74,13 +74,13 @@ impl Versions {
         tenant: &Tenant,
         flow: FlowId,
         data: &Value,
-        (graph, plan): (Graph, Plan),
+        (graph, plans): (Graph, Plans),
     ) -> Result<Arc<Version>, Error> {
         let stored =
-            serde_json::to_value(&plan).map_err(|error| internal("writing a plan", &error))?;
+            serde_json::to_value(&plans).map_err(|error| internal("writing a plan", &error))?;
         let id = tenant.put_version(flow, data, &stored).await?;
         let outdated = outdated(data);
-        Ok(self.keep(tenant, Version { id, graph, plan, outdated }).await)
+        Ok(self.keep(tenant, Version { id, graph, plans, outdated }).await)
     }
 
     async fn keep(&self, tenant: &Tenant, version: Version) -> Arc<Version> {
@@ -91,10 +91,10 @@ impl Versions {
 }
 
 /// Reads and plans a graph, or says everything that is wrong with it.
-pub(crate) fn planned(data: &Value) -> Result<(Graph, Plan), Error> {
+pub(crate) fn planned(data: &Value) -> Result<(Graph, Plans), Error> {
     let graph = Graph::read(data)?;
-    let plan = Plan::of(&graph)?;
-    Ok((graph, plan))
+    let plans = Plans::of(&graph)?;
+    Ok((graph, plans))
 }
 
 /// Nodes that name a version and not the current one, in the export's order.

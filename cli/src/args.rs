@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use domain::id::WorkerEpoch;
+use domain::plan::Isolation;
 use worker::reaper::Job;
 
 /// Runs Langflow flows as a cluster: every component in a throwaway container.
@@ -257,6 +258,9 @@ pub(crate) struct RunArguments {
     /// What to return.
     #[arg(long, value_enum, default_value_t = OutputType::Chat)]
     pub(crate) output: OutputType,
+    /// How much of the run shares a container: component, chain or run.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) isolation: Option<Isolation>,
     /// Do not wait: print the run's id and return.
     #[arg(long)]
     pub(crate) detach: bool,
@@ -297,6 +301,10 @@ impl OutputType {
 pub(crate) struct ExplainArguments {
     /// A file, or id, endpoint name or name of a flow on the server.
     pub(crate) flow: String,
+    /// How much of a run shares a container: component, chain or run. Default: what the server
+    /// does, and component for a file.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) isolation: Option<Isolation>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

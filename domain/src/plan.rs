@@ -12,15 +12,21 @@
 //!   cells that would wait for each other are merged ──▶ topological order ──▶ Plan
 //! ```
 //!
+//! The nodes of a cycle are one cell, because lfx runs a cycle as one graph.
+//!
 //! A plan is a pure function of the graph and of what was learned at run time about its edges. It
 //! is stored with the flow version, so it carries a version of its own.
 
+mod chain;
 mod classify;
+mod cycle;
 mod explain;
 mod group;
+mod isolation;
 mod needs;
 mod order;
 mod payload;
+mod stock;
 mod write;
 
 use std::collections::BTreeSet;
@@ -29,14 +35,16 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use explain::{ExplainedCell, ExplainedEdge, ExplainedMember, Explanation, Role};
+pub use isolation::{Isolation, UnknownIsolation};
 pub use needs::{FieldRef, Needs, Package, ProviderNeed, needs};
 pub use payload::cell_graph;
 
 use crate::flow::Graph;
 use crate::limits::FLOW_NODES_MAX;
+use group::Because;
 
 /// The version of the stored form. Raised when the meaning of a field changes.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// Most members of all cells together. Ten times the nodes of the largest flow: copies multiply,
 /// and a few hundred agents that share long chains of constructors would otherwise make a plan of
@@ -61,12 +69,19 @@ pub struct Plan {
 pub struct Cell {
     /// Its place in the plan.
     pub index: u32,
-    /// The id of its primary node: of those that only this cell builds, the last to be built.
+    /// The id of its primary node: of those that only this cell builds, the last to be built, or
+    /// the node at which its cycle is entered.
     pub id: String,
     /// Every node that it builds, in build order.
     pub members: Vec<String>,
     /// Members that are copies of constructors: other cells may build them as well.
     pub copied: Vec<String>,
+    /// Nodes of other cells that a Loop among the members builds anew for every item.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inner: Vec<String>,
+    /// Who decides which member is built next.
+    #[serde(default, skip_serializing_if = "Driver::is_order")]
+    pub driver: Driver,
     /// The cells whose results it needs, ascending.
     pub depends_on: Vec<u32>,
     /// The values that must be there before its members are built.
@@ -75,6 +90,25 @@ pub struct Cell {
     pub outputs: Vec<OutputRef>,
     /// Why it is more than one node, or why it exists beside its copies. Empty: one plain node.
     pub why: Vec<Why>,
+}
+
+/// Who decides which member of a cell is built next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// The plan: each member once, in order.
+    #[default]
+    Order,
+    /// lfx, as it runs a whole graph: a member may be built several times, or never.
+    Graph,
+}
+
+impl Driver {
+    /// Whether the plan decides.
+    #[must_use]
+    pub fn is_order(&self) -> bool {
+        *self == Self::Order
+    }
 }
 
 /// A value that a cell takes from another.
@@ -178,6 +212,57 @@ pub enum Why {
         /// The nodes whose cells were merged.
         nodes: Vec<String>,
     },
+    /// A Loop runs its body itself.
+    Loop {
+        /// The Loop.
+        node: String,
+        /// What stands in the circle with it.
+        body: Vec<String>,
+        /// Nodes of other cells that it builds anew for every item.
+        rebuilt: Vec<String>,
+    },
+    /// These nodes stand in a circle, turn after turn.
+    Cycle {
+        /// The nodes.
+        nodes: Vec<String>,
+    },
+    /// These nodes hang on a circle and run at every turn of it.
+    EveryTurn {
+        /// The nodes.
+        nodes: Vec<String>,
+    },
+    /// The isolation is [`Isolation::Chain`], and these nodes are harmless to each other.
+    Chain {
+        /// The nodes.
+        nodes: Vec<String>,
+    },
+    /// The isolation is [`Isolation::Run`].
+    Run,
+    /// The flow cannot be split, whatever the isolation.
+    Whole {
+        /// Why.
+        because: Whole,
+    },
+}
+
+/// Why a flow cannot be split.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "whole", rename_all = "snake_case")]
+pub enum Whole {
+    /// A component finds others through the graph and not along its edges.
+    Stateful {
+        /// The component.
+        node: String,
+    },
+    /// Every node has something before it; where lfx begins depends on the whole graph.
+    NoBeginning,
+    /// A component's code asks its graph for more than a part of the graph has.
+    Touched {
+        /// The component.
+        node: String,
+        /// What it asks for; `itself` when it hands the graph on.
+        asks: String,
+    },
 }
 
 /// Why a producer of a live object must run exactly once.
@@ -198,6 +283,8 @@ pub enum Sharing {
         /// The types that it gives.
         types: Vec<String>,
     },
+    /// It stands in a circle, and so is made anew at every turn.
+    Turns,
     /// A consumer takes its object and its data.
     TakenTwice {
         /// The consumer's cell, by a member.
@@ -222,18 +309,54 @@ pub enum SkipReason {
     OrphanTool,
 }
 
+/// The plans of one flow version, one for each isolation. This is the stored form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plans {
+    #[serde(flatten)]
+    component: Plan,
+    /// Absent when it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chain: Option<Box<Plan>>,
+    /// Absent when it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<Box<Plan>>,
+}
+
+impl Plans {
+    /// Plans a graph under every isolation.
+    ///
+    /// # Errors
+    /// As [`Plan::of`].
+    pub fn of(graph: &Graph) -> Result<Self, Error> {
+        let component = Plan::of(graph)?;
+        let other = |isolation| {
+            let plan = Plan::isolated(graph, isolation, &BTreeSet::new())?;
+            Ok((plan.cells != component.cells).then(|| Box::new(plan)))
+        };
+        Ok(Self { chain: other(Isolation::Chain)?, run: other(Isolation::Run)?, component })
+    }
+
+    /// The plan under an isolation.
+    #[must_use]
+    pub fn under(&self, isolation: Isolation) -> &Plan {
+        let own = match isolation {
+            Isolation::Component => None,
+            Isolation::Chain => self.chain.as_deref(),
+            Isolation::Run => self.run.as_deref(),
+        };
+        own.unwrap_or(&self.component)
+    }
+
+    /// The version of the form in which they were stored.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.component.version
+    }
+}
+
 /// Why a graph has no plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
-    /// Nodes wait for each other.
-    #[error(
-        "nodes {} form a loop, and loops are not supported yet; remove the edge that leads back",
-        nodes.join(", ")
-    )]
-    Cycle {
-        /// The nodes of every loop, in position order.
-        nodes: Vec<String>,
-    },
     /// Copying constructors into every consumer's cell gives more than [`PLAN_MEMBERS_MAX`]
     /// members.
     #[error(
@@ -247,10 +370,10 @@ pub enum Error {
 }
 
 impl Plan {
-    /// Plans a graph.
+    /// Plans a graph into cells as small as can be.
     ///
     /// # Errors
-    /// When nodes wait for each other, there is nothing to run, or copies multiply beyond measure.
+    /// When there is nothing to run, or copies multiply beyond measure.
     pub fn of(graph: &Graph) -> Result<Self, Error> {
         Self::with_observed(graph, &BTreeSet::new())
     }
@@ -261,9 +384,30 @@ impl Plan {
     /// # Errors
     /// As [`Plan::of`].
     pub fn with_observed(graph: &Graph, live: &BTreeSet<OutputRef>) -> Result<Self, Error> {
-        let order = order::topological(graph)?;
+        Self::isolated(graph, Isolation::Component, live)
+    }
+
+    /// Plans a graph under an isolation.
+    ///
+    /// # Errors
+    /// As [`Plan::of`].
+    pub fn isolated(
+        graph: &Graph,
+        isolation: Isolation,
+        live: &BTreeSet<OutputRef>,
+    ) -> Result<Self, Error> {
+        let cycles = cycle::find(graph);
+        let order = order::topological(graph, &cycles);
         let carried = classify::edges(graph, live);
-        let groups = group::form(graph, &carried)?;
+        let groups = match (isolation::whole(graph, &cycles), isolation) {
+            (Some(because), _) => group::everything(graph, Because::Whole(because)),
+            (None, Isolation::Run) => group::everything(graph, Because::Run),
+            (None, Isolation::Component) => group::form(graph, &carried, &cycles)?,
+            (None, Isolation::Chain) => {
+                let groups = group::form(graph, &carried, &cycles)?;
+                chain::join(graph, groups, graph.edges().iter().zip(&carried))
+            }
+        };
         let cells = write::cells(graph, &carried, &groups, &order);
         if cells.is_empty() {
             return Err(Error::NothingToRun);
@@ -312,6 +456,11 @@ impl Cell {
     pub fn primaries(&self) -> impl Iterator<Item = &str> {
         let is_primary = |member: &&String| !self.copied.contains(member);
         self.members.iter().filter(is_primary).map(String::as_str)
+    }
+
+    /// Every node whose code runs in this cell.
+    pub fn built(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().chain(&self.inner).map(String::as_str)
     }
 }
 

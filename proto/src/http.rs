@@ -38,6 +38,10 @@ pub struct StartRun {
     /// Time after which the run is ended, in milliseconds from its acceptance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
+    /// How much of the run shares a container: `component`, `chain` or `run`; the platform's
+    /// default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<String>,
 }
 
 /// Answer to [`StartRun`], status 202 (200 when an idempotency key named an earlier run).

@@ -14,7 +14,7 @@ import components
 import flows
 from components import component
 from flowcell_runner.frames import Kind
-from flows import chat_output, edge, node, task
+from flows import chat_input, chat_output, edge, node, task
 from proxy import Proxy
 from worker import Refuse, Runner, Store, run_cell
 
@@ -438,6 +438,19 @@ return Message(text=str(seen))
     assert outcome.result["context"] == {"count": 5, "new": {"$": "tuple", "items": [1, 2]}}
 
 
+def test_a_live_value_in_the_shared_context_fails_only_who_uses_it():
+    live = {"$": "live", "type": "threading.Lock"}
+    context = {"lock": live, "count": 1}
+    outcome = run_one("Ctx", "return Message(text=str(self.ctx['count']))", over={"context": context})
+    assert text_out(outcome, "Ctx-aaaaa") == "1"
+    assert outcome.result["context"] == {}
+    outcome = run_one("Ctx", "return Message(text=str(self.ctx['lock'].locked()))", over={"context": context})
+    assert outcome.failure["kind"] == "component"
+    assert "ctx['lock'] cannot be used here: a threading.Lock lives" in outcome.failure["message"]
+    outcome = run_one("Ctx", "self.ctx['lock'] = 2\nreturn Message(text='x')", over={"context": context})
+    assert outcome.result["context"] == {"lock": 2}
+
+
 def router_flow():
     from lfx.components.flow_controls.conditional_router import ConditionalRouterComponent
 
@@ -508,12 +521,19 @@ def loop_flow(source=None):
     }
 
 
-def test_a_loop_runs_its_body_inside_its_cell():
-    flow = loop_flow()
+def run_loop(source=None):
+    flow = loop_flow(source)
     table = outputs_of(run_cell(task(flow, "Items-iiiii")), "Items-iiiii")
-    outcome = run_cell(task(flow, "Loop-lllll", "Shout-sssss", inputs={"Items-iiiii": table}))
+    return run_cell(task(flow, "Loop-lllll", "Shout-sssss", inputs={"Items-iiiii": table}, driver="graph"))
+
+
+def test_a_loop_runs_its_body_inside_its_cell():
+    outcome = run_loop()
     done = outputs_of(outcome, "Loop-lllll")
-    assert "mark_branch" in [operation["op"] for operation in outcome.result["operations"]]
+    # Its body ran in graphs of its own; to the rest of the flow it is a branch that is not taken.
+    assert outcome.result["operations"] == [
+        {"op": "mark_branch", "node": "Loop-lllll", "output": "item", "state": "INACTIVE"}
+    ]
     assert set(outcome.result["nodes"]) == {"Loop-lllll"}
     assert "done" in done
     columns = {column["name"]: column["values"] for column in done["done"]["columns"]}
@@ -521,12 +541,65 @@ def test_a_loop_runs_its_body_inside_its_cell():
 
 
 def test_a_loop_of_an_older_export_is_a_cycle_that_ends():
-    source = components.OLD_LOOP.replace("class LoopComponent", "class Loop")
-    flow = loop_flow(source)
-    table = outputs_of(run_cell(task(flow, "Items-iiiii")), "Items-iiiii")
-    outcome = run_cell(task(flow, "Loop-lllll", "Shout-sssss", inputs={"Items-iiiii": table}))
+    outcome = run_loop(components.OLD_LOOP.replace("class LoopComponent", "class Loop"))
     done = outputs_of(outcome, "Loop-lllll")["done"]
     assert done["columns"][0]["values"][:2] == ["A", "B"]
+    states = [(operation["output"], operation["state"]) for operation in outcome.result["operations"]]
+    assert states == [("done", "INACTIVE"), ("item", "INACTIVE"), ("done", "ACTIVE")]
+
+
+def circle_flow(*, entered, **router):
+    """An If-Else whose false branch leads back; where nothing leads in, lfx begins at a component in it."""
+    from lfx.components.flow_controls.conditional_router import ConditionalRouterComponent
+
+    grow = component("ChatGrow", "return Message(text=str(self.input_value or 'x') + '+')")
+    flow = {
+        "nodes": [
+            node("ChatGrow-ggggg", grow),
+            node("ConditionalRouter-rrrrr", flows.source_of(ConditionalRouterComponent), **router),
+        ],
+        "edges": [
+            edge("ChatGrow-ggggg", "output", "ConditionalRouter-rrrrr", "input_text"),
+            edge("ConditionalRouter-rrrrr", "false_result", "ChatGrow-ggggg", "input_value"),
+        ],
+    }
+    if entered:
+        flow["nodes"].insert(0, chat_input())
+        flow["edges"].append(edge("ChatInput-aaaaa", "message", "ConditionalRouter-rrrrr", "match_text"))
+    return flow
+
+
+CIRCLE = ("ChatGrow-ggggg", "ConditionalRouter-rrrrr")
+
+
+def test_a_circle_that_never_starts_keeps_what_is_behind_it_from_running():
+    flow = circle_flow(entered=True, operator="equals")
+    inputs = {"ChatInput-aaaaa": {"message": "x+++"}}
+    outcome = run_cell(task(flow, *CIRCLE, inputs=inputs, driver="graph"))
+    assert outcome.result["nodes"] == {}
+    assert outcome.result["operations"] == [
+        {"op": "mark_branch", "node": member, "output": None, "state": "INACTIVE"} for member in CIRCLE
+    ]
+
+
+def test_a_router_that_turned_often_enough_takes_its_exclusion_back():
+    flow = circle_flow(
+        entered=False, match_text="never", operator="equals", max_iterations=3, default_route="true_result"
+    )
+    flow["nodes"].append(node("Sink-sssss", component("Sink", "return Message(text='')")))
+    flow["edges"].append(edge("ConditionalRouter-rrrrr", "true_result", "Sink-sssss", "input_value"))
+    operations = run_cell(task(flow, *CIRCLE, driver="graph")).result["operations"]
+    assert {"op": "exclude_branch_conditionally", "node": CIRCLE[1], "output": "true_result"} in operations
+    assert operations[-1] == {"op": "exclude_branches_conditionally", "node": CIRCLE[1], "outputs": []}
+
+
+def test_a_failure_in_a_circle_names_its_node():
+    flow = loop_flow(components.OLD_LOOP.replace("class LoopComponent", "class Loop"))
+    flow["nodes"][2] = node("Shout-sssss", component("Shout", "raise RuntimeError('no ' + self.input_value)"))
+    table = outputs_of(run_cell(task(flow, "Items-iiiii")), "Items-iiiii")
+    outcome = run_cell(task(flow, "Loop-lllll", "Shout-sssss", inputs={"Items-iiiii": table}, driver="graph"))
+    assert (outcome.failure["node"], outcome.failure["component"]) == ("Shout-sssss", "Shout")
+    assert outcome.failure["message"] == "Error building Component Shout: \n\nno a"
 
 
 @pytest.mark.parametrize(

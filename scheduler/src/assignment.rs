@@ -35,7 +35,7 @@ pub(crate) async fn prepare(
     task: u32,
 ) -> Result<Prepared, Error> {
     let version = engine.catalog.version(record.flow_version).await?;
-    let Some(cell) = version.plan.cell(task) else {
+    let Some(cell) = version.plan(record)?.cell(task) else {
         return Ok(Err(Failure::new(FailureKind::Internal, "the plan has no such cell")));
     };
     let request: RunRequest = serde_json::from_value(record.request.clone())?;
@@ -78,16 +78,16 @@ pub(crate) async fn prepare(
     })))
 }
 
-/// The rules that apply to this cell: those for no node, and those for one of its members.
+/// The rules that apply to this cell: those for no node, and those for a node that it builds.
 fn for_cell(rules: Vec<EgressEntry>, cell: &Cell, graph: &Graph) -> Vec<EgressRule> {
-    let is_member = |name: &str| {
-        cell.members.iter().any(|member| {
-            member == name || graph.node(member).is_some_and(|node| node.display_name == name)
+    let is_built = |name: &str| {
+        cell.built().any(|node| {
+            node == name || graph.node(node).is_some_and(|node| node.display_name == name)
         })
     };
     rules
         .into_iter()
-        .filter(|entry| entry.node.as_deref().is_none_or(is_member))
+        .filter(|entry| entry.node.as_deref().is_none_or(is_built))
         .map(|entry| entry.rule)
         .collect()
 }
@@ -218,8 +218,9 @@ impl Body<'_> {
             session_id: record.session_id.clone(),
             cell: self.cell.id.clone(),
             attempt: record.run.task(task).map_or(0, |task| task.attempt).saturating_add(1),
-            graph: without_branches(cell_graph(self.graph, self.cell), self.branches),
+            graph: without_branches(self.graph, self.cell, self.branches),
             members,
+            driver: self.cell.driver,
             inputs: self.inputs,
             parameters,
             variables: variables.stored,
@@ -248,12 +249,15 @@ impl Body<'_> {
     }
 }
 
-/// Nodes on branches that were not taken contribute nothing: their edges into the cell go.
-fn without_branches(mut payload: Value, branches: &Branches) -> Value {
+/// Nodes on branches that were not taken contribute nothing: their edges into the cell go. What a
+/// Loop builds anew decides anew, in a graph of its own, so there nothing goes.
+fn without_branches(graph: &Graph, cell: &Cell, branches: &Branches) -> Value {
+    let mut payload = cell_graph(graph, cell);
+    let is_rebuilt = |source: &str| cell.inner.iter().any(|node| node == source);
     if let Some(edges) = payload.get_mut("edges").and_then(Value::as_array_mut) {
         edges.retain(|edge| {
             let source = edge.get("source").and_then(Value::as_str);
-            !source.is_some_and(|source| branches.is_off(source))
+            !source.is_some_and(|source| branches.is_off(source) && !is_rebuilt(source))
         });
     }
     payload

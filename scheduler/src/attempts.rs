@@ -118,11 +118,12 @@ async fn digest(
     result: &CellResult,
 ) -> Result<Result<Digested, Failure>, Error> {
     let version = engine.catalog.version(record.flow_version).await?;
-    let Some(cell) = version.plan.cell(task) else {
+    let plan = version.plan(record)?;
+    let Some(cell) = plan.cell(task) else {
         return Ok(Err(Failure::new(FailureKind::Internal, "the plan has no such cell")));
     };
     let needed = |node: &str, output: &str| {
-        let mut inputs = version.plan.cells.iter().flat_map(|cell| &cell.inputs);
+        let mut inputs = plan.cells.iter().flat_map(|cell| &cell.inputs);
         inputs.any(|input| input.cell == task && input.node == node && input.output == output)
     };
     if let Some(live) = result.live.iter().find(|live| needed(&live.node, &live.output)) {
@@ -134,7 +135,8 @@ async fn digest(
         return Ok(Err(Failure::new(kind, message).at(live.node.clone())));
     }
     let mut decided = branches::read(record)?;
-    let skip = match branches::follow(&mut decided, &version, cell, &result.operations) {
+    let skip = match branches::follow(&mut decided, &version.graph, plan, cell, &result.operations)
+    {
         Ok(skip) => skip,
         Err(failure) => return Ok(Err(failure)),
     };

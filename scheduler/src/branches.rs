@@ -2,11 +2,11 @@
 
 use domain::branch::{Branches, Operation};
 use domain::failure::{Failure, FailureKind};
-use domain::plan::Cell;
+use domain::flow::Graph;
+use domain::plan::{Cell, Plan};
 use serde_json::Value;
 use store::RunRecord;
 
-use crate::catalog::Version;
 use crate::error::Error;
 
 /// The decisions of a run so far.
@@ -20,7 +20,8 @@ pub(crate) fn read(record: &RunRecord) -> Result<Branches, Error> {
 /// Adds what a cell decided. Gives the new decisions and the tasks to skip because of them.
 pub(crate) fn follow(
     branches: &mut Branches,
-    version: &Version,
+    graph: &Graph,
+    plan: &Plan,
     cell: &Cell,
     operations: &[Value],
 ) -> Result<Vec<u32>, Failure> {
@@ -39,8 +40,6 @@ pub(crate) fn follow(
         .map(|operation| serde_json::from_value(operation.clone()))
         .collect::<Result<_, _>>()
         .map_err(|error| unusable(error.to_string()))?;
-    branches
-        .apply(&version.graph, cell, &operations)
-        .map_err(|error| unusable(error.to_string()))?;
-    Ok(branches.skipped_cells(&version.plan))
+    branches.apply(graph, cell, &operations).map_err(|error| unusable(error.to_string()))?;
+    Ok(branches.skipped_cells(plan))
 }

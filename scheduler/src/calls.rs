@@ -178,7 +178,7 @@ async fn get_variable(
     if domain::tweaks::apply(&mut graph, &request.tweaks, request.stream).is_err() {
         return Ok(Err(error("refused", "the run's tweaks cannot be applied")));
     }
-    let allowed = version.plan.cell(task).is_some_and(|cell| {
+    let allowed = version.plan(record)?.cell(task).is_some_and(|cell| {
         let needs = needs(&graph, cell);
         let mut providers = needs.providers.iter().flat_map(|provider| &provider.variables);
         needs.variables.contains(&name) || providers.any(|variable| *variable == name)

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use domain::flow::Graph;
 use domain::id::VersionId;
-use domain::plan::Plan;
+use domain::plan::{Plan, Plans, UnknownIsolation};
 use moka::future::Cache;
-use store::Store;
+use store::{RunRecord, Store};
 
 use crate::error::Error;
 
@@ -18,8 +18,19 @@ const VERSIONS_MAX: u64 = 256;
 pub(crate) struct Version {
     /// Its graph, groups flattened.
     pub(crate) graph: Graph,
-    /// Its plan.
-    pub(crate) plan: Plan,
+    /// Its plans.
+    plans: Plans,
+}
+
+impl Version {
+    /// The plan that a run follows.
+    pub(crate) fn plan(&self, record: &RunRecord) -> Result<&Plan, Error> {
+        let unusable = |error: UnknownIsolation| Error::Version {
+            version: record.flow_version,
+            why: error.to_string(),
+        };
+        Ok(self.plans.under(record.isolation.parse().map_err(unusable)?))
+    }
 }
 
 /// The versions in use.
@@ -42,9 +53,9 @@ impl Catalog {
         let (data, plan) = self.store.engine().version_data(id).await?;
         let unusable = |why: String| Error::Version { version: id, why };
         let graph = Graph::read(&data).map_err(|error| unusable(error.to_string()))?;
-        let plan: Plan =
+        let plans: Plans =
             serde_json::from_value(plan).map_err(|error| unusable(error.to_string()))?;
-        let version = Arc::new(Version { graph, plan });
+        let version = Arc::new(Version { graph, plans });
         self.versions.insert(id, Arc::clone(&version)).await;
         Ok(version)
     }

@@ -66,7 +66,7 @@ pub(crate) struct Start;
 impl Intention for Start {
     async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
         let version = engine.catalog.version(record.flow_version).await?;
-        let needed = version.plan.cells_for(&to_run(&version.graph, Scope::Run));
+        let needed = version.plan(record)?.cells_for(&to_run(&version.graph, Scope::Run));
         let tasks = record.run.tasks.iter().map(|task| task.index);
         let skip = tasks.filter(|task| !needed.contains(task)).collect();
         Ok(Command::Start { skip }.into())

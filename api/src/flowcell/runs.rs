@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use domain::id::{FlowId, RunId};
+use domain::plan::{Isolation, UnknownIsolation};
 use domain::run::RunState;
 use proto::http::{RunAccepted, RunLinks, RunView, StartRun};
 use serde_json::{Value, json};
@@ -148,14 +149,21 @@ fn check(wanted: &StartRun) -> Result<(), Error> {
     };
     one_of("input_type", &wanted.input_type, &["chat", "text", "any"])?;
     one_of("output_type", &wanted.output_type, &["chat", "text", "any", "debug"])?;
+    wanted.isolation.as_deref().map(isolation).transpose()?;
     if wanted.deadline_ms == Some(0) {
         return Err(Error::BodyInvalid("deadline_ms must be at least 1".to_owned()));
     }
     Ok(())
 }
 
+/// The isolation of this name.
+pub(super) fn isolation(name: &str) -> Result<Isolation, Error> {
+    name.parse().map_err(|error: UnknownIsolation| Error::BodyInvalid(error.to_string()))
+}
+
 fn ask(wanted: StartRun) -> Ask {
     Ask {
+        isolation: wanted.isolation.as_deref().and_then(|name| name.parse().ok()),
         input_value: wanted.input_value,
         input_type: wanted.input_type,
         output_type: wanted.output_type,

@@ -1,11 +1,12 @@
 //! `flowcell explain`: the plan of a flow, drawn.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use domain::flow::{Export, Graph};
-use domain::plan::Plan;
+use domain::plan::{Isolation, Plan};
 use serde_json::Value;
 
 use crate::args::ExplainArguments;
@@ -16,11 +17,13 @@ use crate::output;
 pub(crate) async fn execute(arguments: ExplainArguments) -> Result<Exit> {
     let file = Path::new(&arguments.flow);
     let plans = if file.is_file() {
-        local(file)?
+        local(file, arguments.isolation.unwrap_or_default())?
     } else {
         let client = Client::new(&arguments.client)?;
         let name = percent_encode(&arguments.flow);
-        vec![(arguments.flow, client.get(&format!("/api/flowcell/v1/flows/{name}/plan")).await?)]
+        let query = arguments.isolation.map(|isolation| format!("?isolation={isolation}"));
+        let path = format!("/api/flowcell/v1/flows/{name}/plan{}", query.unwrap_or_default());
+        vec![(arguments.flow, client.get(&path).await?)]
     };
     for (name, plan) in plans {
         if arguments.json {
@@ -32,14 +35,15 @@ pub(crate) async fn execute(arguments: ExplainArguments) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn local(file: &Path) -> Result<Vec<(String, Value)>> {
+fn local(file: &Path, isolation: Isolation) -> Result<Vec<(String, Value)>> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let exports = Export::parse(&bytes).context("not a Langflow export")?;
     exports
         .into_iter()
         .map(|export| {
             let graph = Graph::read(&export.data).context("the flow cannot run")?;
-            let plan = Plan::of(&graph).context("the flow cannot be planned")?;
+            let plan = Plan::isolated(&graph, isolation, &BTreeSet::new())
+                .context("the flow cannot be planned")?;
             Ok((export.name, serde_json::to_value(plan.explain(&graph))?))
         })
         .collect()

@@ -20,6 +20,7 @@ pub(crate) async fn execute(arguments: RunArguments) -> Result<Exit> {
         tweaks: tweaks(&arguments.tweaks)?,
         session_id: arguments.session,
         stream: arguments.stream,
+        isolation: arguments.isolation.map(|isolation| isolation.name().to_owned()),
         ..StartRun::default()
     };
     let post = client.request(Method::POST, "/api/flowcell/v1/runs").json(&request);

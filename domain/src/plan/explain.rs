@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Carries, Cell, Plan, Sharing, SkipReason, Skipped, Why};
+use super::{Carries, Cell, Plan, Sharing, SkipReason, Skipped, Whole, Why};
 use crate::flow::Graph;
 
 /// A plan for reading.
@@ -148,6 +148,40 @@ impl fmt::Display for Why {
             Self::Entangled { nodes } => {
                 write!(f, "apart, {} would wait for each other", nodes.join(", "))
             }
+            Self::Loop { node, body, rebuilt } => {
+                write!(f, "{node} runs {} itself, item by item", body.join(", "))?;
+                if rebuilt.is_empty() {
+                    return Ok(());
+                }
+                write!(f, ", and builds {} anew each time", rebuilt.join(", "))
+            }
+            Self::Cycle { nodes } => {
+                write!(f, "the circle of {} only runs as one graph", nodes.join(", "))
+            }
+            Self::EveryTurn { nodes } => {
+                write!(f, "every turn of the circle runs {} again", nodes.join(", "))
+            }
+            Self::Chain { nodes } => {
+                let nodes = nodes.join(", ");
+                write!(f, "isolation is chain, and {nodes} are Langflow's own and need no secret")
+            }
+            Self::Run => f.write_str("isolation is run"),
+            Self::Whole { because } => write!(f, "the flow only runs as a whole: {because}"),
+        }
+    }
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stateful { node } => write!(f, "{node} reaches others without a connection"),
+            Self::NoBeginning => f.write_str("every node waits for another, so lfx picks one"),
+            Self::Touched { node, asks } if asks == "itself" => {
+                write!(f, "the code of {node} hands its graph on")
+            }
+            Self::Touched { node, asks } => {
+                write!(f, "the code of {node} asks its graph for {asks}")
+            }
         }
     }
 }
@@ -158,6 +192,7 @@ impl fmt::Display for Sharing {
             Self::Ingests { field } => write!(f, "it writes what arrives at {field}"),
             Self::VectorStore => f.write_str("it is a vector store"),
             Self::GivesData => f.write_str("it also gives data"),
+            Self::Turns => f.write_str("it stands in a circle"),
             Self::NotAConstructor { types } => {
                 write!(f, "making {} may have effects", types.join(", "))
             }

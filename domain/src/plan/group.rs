@@ -1,14 +1,16 @@
 //! Which nodes share a container.
 //!
-//! Three rules feed each other: live edges pull producers in, a producer that must run once pulls
-//! its consumers together, and cells that would wait for each other become one. Each round either
-//! merges cells or turns a copied producer into a shared one, so the rounds come to an end.
+//! The nodes of a cycle are together from the start. Then three rules feed each other: live edges
+//! pull producers in, a producer that must run once pulls its consumers together, and cells that
+//! would wait for each other become one. Each round either merges cells or turns a copied producer
+//! into a shared one, so the rounds come to an end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::classify::sharing;
+use super::cycle::Cycle;
 use super::order::components;
-use super::{Carries, Error, PLAN_MEMBERS_MAX, Sharing};
+use super::{Carries, Error, PLAN_MEMBERS_MAX, Sharing, Whole};
 use crate::flow::{Edge, Graph};
 
 /// The nodes of one cell, by position.
@@ -22,8 +24,30 @@ pub(super) struct Group {
     pub(super) shared: BTreeMap<usize, Sharing>,
     /// Constructors among the primaries that are here for their data.
     pub(super) standalone: BTreeSet<usize>,
-    /// Sets of nodes whose groups were merged because they waited for each other.
-    pub(super) entangled: Vec<BTreeSet<usize>>,
+    /// Why nodes are here that no live edge holds together.
+    pub(super) joins: Vec<Join>,
+}
+
+/// Nodes that share a group.
+#[derive(Clone, Debug)]
+pub(super) struct Join {
+    pub(super) nodes: BTreeSet<usize>,
+    pub(super) because: Because,
+}
+
+/// Why nodes share a group.
+#[derive(Clone, Debug)]
+pub(super) enum Because {
+    /// Their groups waited for each other.
+    Entangled,
+    /// They stand in this cycle or hang on it.
+    Cycle(Cycle),
+    /// They are neighbours, and nobody but Langflow wrote them.
+    Chain,
+    /// The run is not to be split.
+    Run,
+    /// The flow cannot be split.
+    Whole(Whole),
 }
 
 impl Group {
@@ -32,9 +56,13 @@ impl Group {
     }
 }
 
-/// Forms the groups of an acyclic graph.
-pub(super) fn form(graph: &Graph, carried: &[Carries]) -> Result<Vec<Group>, Error> {
-    let mut former = Former::new(graph, carried);
+/// Forms the groups of a graph with these cycles.
+pub(super) fn form(
+    graph: &Graph,
+    carried: &[Carries],
+    cycles: &[Cycle],
+) -> Result<Vec<Group>, Error> {
+    let mut former = Former::new(graph, carried, cycles);
     loop {
         let groups = former.round()?;
         let taken_twice = former.taken_twice(&groups);
@@ -46,8 +74,20 @@ pub(super) fn form(graph: &Graph, carried: &[Carries]) -> Result<Vec<Group>, Err
         if entangled.is_empty() {
             return Ok(groups);
         }
-        former.entangled.extend(entangled);
+        let join = |nodes| Join { nodes, because: Because::Entangled };
+        former.joins.extend(entangled.into_iter().map(join));
     }
+}
+
+/// Everything that a run may build, in one group.
+pub(super) fn everything(graph: &Graph, because: Because) -> Vec<Group> {
+    let nodes: BTreeSet<usize> =
+        (0..graph.nodes().len()).filter(|position| !graph.is_orphan_tool(*position)).collect();
+    if nodes.is_empty() {
+        return Vec::new();
+    }
+    let joins = vec![Join { nodes: nodes.clone(), because }];
+    vec![Group { primaries: nodes, joins, ..Group::default() }]
 }
 
 struct Former<'a> {
@@ -58,11 +98,11 @@ struct Former<'a> {
     /// Nodes from which a node that is built takes data.
     givers: BTreeSet<usize>,
     shared: BTreeMap<usize, Sharing>,
-    entangled: Vec<BTreeSet<usize>>,
+    joins: Vec<Join>,
 }
 
 impl<'a> Former<'a> {
-    fn new(graph: &'a Graph, carried: &'a [Carries]) -> Self {
+    fn new(graph: &'a Graph, carried: &'a [Carries], cycles: &[Cycle]) -> Self {
         let (mut producers, mut givers) = (BTreeSet::new(), BTreeSet::new());
         let mut live: BTreeMap<usize, Vec<&Carries>> = BTreeMap::new();
         for (edge, carries) in graph.edges().iter().zip(carried) {
@@ -76,14 +116,18 @@ impl<'a> Former<'a> {
                 givers.insert(edge.source_position);
             }
         }
+        let turns = |position| cycles.iter().any(|cycle| cycle.nodes.contains(position));
         let shared = live
             .iter()
             .filter_map(|(position, live)| {
-                let sharing = sharing(graph, *position, live, givers.contains(position))?;
-                Some((*position, sharing))
+                let sharing = sharing(graph, *position, live, givers.contains(position));
+                Some((*position, sharing.or(turns(position).then_some(Sharing::Turns))?))
             })
             .collect();
-        Self { graph, carried, producers, givers, shared, entangled: Vec::new() }
+        let join =
+            |cycle: &Cycle| Join { nodes: cycle.all(), because: Because::Cycle(cycle.clone()) };
+        let joins = cycles.iter().map(join).collect();
+        Self { graph, carried, producers, givers, shared, joins }
     }
 
     /// Whether the node is built by one cell only.
@@ -126,9 +170,13 @@ impl<'a> Former<'a> {
                 }
             }
         }
-        for nodes in &self.entangled {
-            for pair in nodes.iter().zip(nodes.iter().skip(1)) {
-                sets.union(*pair.0, *pair.1);
+        for join in &self.joins {
+            let roots = join.nodes.iter().filter(|position| self.is_primary(**position));
+            let roots: Vec<usize> = roots.copied().collect();
+            for pair in roots.windows(2) {
+                if let [one, other] = pair {
+                    sets.union(*one, *other);
+                }
             }
         }
         Ok(self.collect(&roots, &mut sets, &copies))
@@ -161,10 +209,11 @@ impl<'a> Former<'a> {
                 group.standalone.insert(*root);
             }
         }
-        for nodes in &self.entangled {
-            let first = nodes.iter().next().map(|node| sets.find(*node));
-            if let Some(group) = first.and_then(|first| groups.get_mut(&first)) {
-                group.entangled.push(nodes.clone());
+        for join in &self.joins {
+            let root = join.nodes.iter().find(|position| self.is_primary(**position));
+            let group = root.map(|root| sets.find(*root));
+            if let Some(group) = group.and_then(|group| groups.get_mut(&group)) {
+                group.joins.push(join.clone());
             }
         }
         for group in groups.values_mut() {
@@ -221,7 +270,7 @@ pub(super) fn homes(groups: &[Group]) -> BTreeMap<usize, usize> {
 }
 
 /// `(group, provider)` for each data edge that crosses between groups.
-fn dependencies<'e>(
+pub(super) fn dependencies<'e>(
     groups: &[Group],
     homes: &BTreeMap<usize, usize>,
     edges: impl Iterator<Item = (&'e Edge, &'e Carries)>,

@@ -67,12 +67,24 @@ pub struct Package {
     pub version: Option<String>,
 }
 
-/// What the members of a cell need. Read it after tweaks were applied: they may name another
-/// model or replace a variable by a value.
+/// What a cell needs for everything that it builds. Read it after tweaks were applied: they may
+/// name another model or replace a variable by a value.
 #[must_use]
 pub fn needs(graph: &Graph, cell: &Cell) -> Needs {
+    needs_of(graph, cell.built())
+}
+
+impl Needs {
+    /// Whether a secret may be among them, now or when a run chooses a model.
+    pub(super) fn any_secret(&self) -> bool {
+        !self.variables.is_empty() || !self.providers.is_empty() || !self.models_unset.is_empty()
+    }
+}
+
+/// What these nodes need.
+pub(super) fn needs_of<'n>(graph: &Graph, nodes: impl IntoIterator<Item = &'n str>) -> Needs {
     let mut found = Found::default();
-    for position in cell.members.iter().filter_map(|id| graph.position(id)) {
+    for position in nodes.into_iter().filter_map(|id| graph.position(id)) {
         let Some(node) = graph.nodes().get(position) else {
             continue;
         };

@@ -3,37 +3,73 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use super::Error;
+use super::cycle::Cycle;
 use crate::flow::Graph;
 
-/// Each node's rank in build order: producers first, ties by position.
-pub(super) fn topological(graph: &Graph) -> Result<Vec<usize>, Error> {
-    let count = graph.nodes().len();
-    let mut next = vec![Vec::new(); count];
+/// The nodes to which each node gives something.
+pub(super) fn successors(graph: &Graph) -> Vec<Vec<usize>> {
+    let mut next = vec![Vec::new(); graph.nodes().len()];
     for edge in graph.edges() {
         if let Some(list) = next.get_mut(edge.source_position) {
             list.push(edge.target_position);
         }
     }
-    let keys: Vec<usize> = (0..count).collect();
-    let sorted = sort(&next, &keys);
-    if sorted.len() < count {
-        let is_loop = |part: &Vec<usize>| match part.as_slice() {
-            [only] => next.get(*only).is_some_and(|list| list.contains(only)),
-            _ => true,
-        };
-        let looping: BTreeSet<usize> =
-            components(&next).into_iter().filter(is_loop).flatten().collect();
-        let name = |position: usize| graph.nodes().get(position).map(|node| node.id.clone());
-        return Err(Error::Cycle { nodes: looping.into_iter().filter_map(name).collect() });
+    next
+}
+
+/// Each node's rank in build order: producers first, ties by position. The nodes of a cycle come
+/// together, from its entry on.
+pub(super) fn topological(graph: &Graph, cycles: &[Cycle]) -> Vec<usize> {
+    let next = successors(graph);
+    // A cycle is represented by its first node.
+    let mut part: Vec<usize> = (0..next.len()).collect();
+    for cycle in cycles {
+        let first = cycle.nodes.first().copied().unwrap_or_default();
+        for position in &cycle.nodes {
+            if let Some(slot) = part.get_mut(*position) {
+                *slot = first;
+            }
+        }
     }
-    let mut ranks = vec![0; count];
-    for (rank, position) in sorted.into_iter().enumerate() {
+    let of = |position: usize| part.get(position).copied().unwrap_or(position);
+    let mut joined = vec![Vec::new(); next.len()];
+    for (at, targets) in next.iter().enumerate() {
+        let outside = targets.iter().map(|target| of(*target)).filter(|target| *target != of(at));
+        if let Some(list) = joined.get_mut(of(at)) {
+            list.extend(outside);
+        }
+    }
+    let keys: Vec<usize> = (0..next.len()).collect();
+    let mut ranks = vec![0; next.len()];
+    let parts = sort(&joined, &keys).into_iter().filter(|position| of(*position) == *position);
+    let ordered = parts.flat_map(|position| {
+        let cycle = cycles.iter().find(|cycle| cycle.nodes.contains(&position));
+        cycle.map_or_else(|| vec![position], |cycle| from_entry(&next, cycle))
+    });
+    for (rank, position) in ordered.enumerate() {
         if let Some(slot) = ranks.get_mut(position) {
             *slot = rank;
         }
     }
-    Ok(ranks)
+    ranks
+}
+
+/// A cycle in the order of its first turn, as far as cutting it at its entry gives one.
+fn from_entry(next: &[Vec<usize>], cycle: &Cycle) -> Vec<usize> {
+    let nodes: Vec<usize> = cycle.nodes.iter().copied().collect();
+    let index = |position: &usize| nodes.binary_search(position).ok();
+    let inside = |position: &usize| {
+        let targets = next.get(*position).into_iter().flatten();
+        targets.filter(|target| **target != cycle.entry).filter_map(index).collect()
+    };
+    let edges: Vec<Vec<usize>> = nodes.iter().map(inside).collect();
+    let first = index(&cycle.entry);
+    let keys: Vec<usize> = (0..nodes.len())
+        .map(|at| if Some(at) == first { 0 } else { at.saturating_add(1) })
+        .collect();
+    let sorted = sort(&edges, &keys);
+    let rest = (0..nodes.len()).filter(|at| !sorted.contains(at));
+    sorted.iter().copied().chain(rest).filter_map(|at| nodes.get(at).copied()).collect()
 }
 
 /// Kahn's order with ties by key; shorter than the input when something stands in a circle.

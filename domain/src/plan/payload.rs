@@ -11,16 +11,24 @@ use crate::flow::{Edge, Graph, Node, json};
 ///
 /// Beside the members it holds their direct neighbours, because lfx checks edges against both
 /// ends, computes only outputs that have an edge, and streams tokens only next to a `ChatOutput`.
-/// Neighbours are never built there, so their code and secrets stay out. An edge that leaves is
-/// kept only if somebody takes its data from this very cell: otherwise a copied model would also
-/// compute the text that its own cell gives.
+/// Neighbours are never built there, so their code and secrets stay out, except what a Loop builds
+/// anew for every item. An edge that leaves is kept only if somebody takes its data from this very
+/// cell: otherwise a copied model would also compute the text that its own cell gives.
 #[must_use]
 pub fn cell_graph(graph: &Graph, cell: &Cell) -> Value {
-    let members: BTreeSet<usize> =
-        cell.members.iter().filter_map(|id| graph.position(id)).collect();
-    let edges: Vec<&Edge> =
-        graph.edges().iter().filter(|edge| belongs(graph, cell, &members, edge)).collect();
-    let mut present = members.clone();
+    let positions = |ids: &[String]| -> BTreeSet<usize> {
+        ids.iter().filter_map(|id| graph.position(id)).collect()
+    };
+    let (members, inner) = (positions(&cell.members), positions(&cell.inner));
+    let built: BTreeSet<usize> = members.union(&inner).copied().collect();
+    let is_rebuilt = |edge: &Edge| {
+        let touches =
+            inner.contains(&edge.source_position) || inner.contains(&edge.target_position);
+        touches && built.contains(&edge.source_position) && built.contains(&edge.target_position)
+    };
+    let belongs = |edge: &&Edge| belongs(graph, cell, &members, edge) || is_rebuilt(edge);
+    let edges: Vec<&Edge> = graph.edges().iter().filter(belongs).collect();
+    let mut present = built.clone();
     for edge in &edges {
         present.extend([edge.source_position, edge.target_position]);
     }
@@ -29,7 +37,7 @@ pub fn cell_graph(graph: &Graph, cell: &Cell) -> Value {
         .filter_map(|position| Some((*position, graph.nodes().get(*position)?)))
         .map(
             |(position, node)| {
-                if members.contains(&position) { node.to_value() } else { neighbour(node) }
+                if built.contains(&position) { node.to_value() } else { neighbour(node) }
             },
         )
         .collect();

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::{Error, OutputRef, Plan, Why, cell_graph};
-use crate::flow::Graph;
+use super::{Driver, Error, Isolation, OutputRef, Plan, Plans, Why, cell_graph};
 use crate::flow::fixture::{Draft, node};
+use crate::flow::{Edge, Graph};
 
 /// What one random edge carries.
 #[derive(Clone, Copy, Debug)]
@@ -35,20 +35,26 @@ struct Sketch {
     edges: Vec<(usize, usize, Kind)>,
 }
 
-/// Acyclic by rank, while positions are shuffled against it.
+/// Mostly acyclic by rank, while positions are shuffled against it; some edges lead back.
 fn sketches() -> impl Strategy<Value = Sketch> {
     (1_usize..14)
         .prop_flat_map(|count| {
             let ranks = Just((0..count).collect::<Vec<_>>()).prop_shuffle();
-            let edges = prop::collection::vec((0..count, 0..count, kinds()), 0..count * 3);
+            let leads_back = prop::bool::weighted(0.05);
+            let edges = (0..count, 0..count, kinds(), leads_back);
+            let edges = prop::collection::vec(edges, 0..count * 3);
             (ranks, edges, prop::collection::vec(prop::bool::weighted(0.15), count))
         })
         .prop_map(|(ranks, edges, tools)| {
-            let forward = |(one, other, kind): (usize, usize, Kind)| {
-                if ranks[one] < ranks[other] { (one, other, kind) } else { (other, one, kind) }
+            let directed = |(one, other, kind, back): (usize, usize, Kind, bool)| {
+                if (ranks[one] < ranks[other]) == back {
+                    (other, one, kind)
+                } else {
+                    (one, other, kind)
+                }
             };
-            let edges = edges.into_iter().map(forward).filter(|(from, to, _)| from != to).collect();
-            Sketch { tools, edges }
+            let edges = edges.into_iter().map(directed).filter(|(from, to, _)| from != to);
+            Sketch { tools, edges: edges.collect() }
         })
 }
 
@@ -80,19 +86,24 @@ proptest! {
     #[test]
     fn every_plan_holds_its_promises(sketch in sketches()) {
         let graph = sketch.graph();
-        let plan = match Plan::of(&graph) {
-            Ok(plan) => plan,
+        let plans = match Plans::of(&graph) {
+            Ok(plans) => plans,
             Err(error) => {
                 prop_assert_eq!(error, Error::NothingToRun);
                 return Ok(());
             }
         };
-        prop_assert_eq!(&Plan::of(&graph).unwrap(), &plan);
-        let stored = serde_json::to_string(&plan).unwrap();
-        prop_assert_eq!(&serde_json::from_str::<Plan>(&stored).unwrap(), &plan);
-        check_nodes(&graph, &plan)?;
-        check_edges(&graph, &plan)?;
-        check_payloads(&graph, &plan)?;
+        prop_assert_eq!(&Plans::of(&graph).unwrap(), &plans);
+        let stored = serde_json::to_string(&plans).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Plans>(&stored).unwrap(), &plans);
+        for isolation in [Isolation::Component, Isolation::Chain, Isolation::Run] {
+            let plan = plans.under(isolation);
+            check_nodes(&graph, plan)?;
+            check_edges(&graph, plan)?;
+            check_cycles(&graph, plan)?;
+            check_payloads(&graph, plan)?;
+        }
+        prop_assert_eq!(plans.under(Isolation::Run).cells.len(), 1);
     }
 }
 
@@ -131,7 +142,8 @@ fn check_edges(graph: &Graph, plan: &Plan) -> Result<(), TestCaseError> {
             let source = cell.members.iter().position(|member| *member == edge.source);
             if let Some(source) = source {
                 let target = cell.members.iter().position(|member| *member == edge.target);
-                prop_assert!(Some(source) < target, "members are in build order");
+                let in_order = Some(source) < target || circle(graph, edge);
+                prop_assert!(in_order, "members are in build order");
             }
             if planned.carries.is_live() {
                 prop_assert!(source.is_some(), "a live edge never crosses cells");
@@ -152,6 +164,26 @@ fn check_edges(graph: &Graph, plan: &Plan) -> Result<(), TestCaseError> {
     for cell in &plan.cells {
         let hydrated = cell.inputs.iter().all(|input| !cell.members.contains(&input.node));
         prop_assert!(hydrated, "a member is never hydrated");
+    }
+    Ok(())
+}
+
+/// Whether the edge lies on a circle.
+fn circle(graph: &Graph, edge: &Edge) -> bool {
+    let (mut seen, mut stack) = (BTreeSet::new(), vec![edge.target_position]);
+    while let Some(at) = stack.pop() {
+        if seen.insert(at) {
+            stack.extend(graph.outgoing(at).map(|edge| edge.target_position));
+        }
+    }
+    seen.contains(&edge.source_position)
+}
+
+fn check_cycles(graph: &Graph, plan: &Plan) -> Result<(), TestCaseError> {
+    for edge in graph.edges().iter().filter(|edge| circle(graph, edge)) {
+        let cell = plan.cell_of(&edge.source).expect("what stands in a circle is built");
+        prop_assert!(cell.primaries().any(|member| member == edge.target), "a circle is one cell");
+        prop_assert_eq!(cell.driver, Driver::Graph);
     }
     Ok(())
 }

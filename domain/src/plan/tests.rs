@@ -3,13 +3,18 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::{Error, Needs, OutputRef, Plan, cell_graph, needs};
+use super::{Driver, Error, Isolation, Needs, OutputRef, Plan, Plans, cell_graph, needs};
 use crate::flow::Graph;
 use crate::flow::fixture::{Draft, node};
 
 /// One line per cell: members with copies starred, inputs, reasons.
 fn shape(graph: &Graph) -> String {
-    let plan = Plan::of(graph).unwrap();
+    shape_under(graph, Isolation::Component)
+}
+
+fn shape_under(graph: &Graph, isolation: Isolation) -> String {
+    let plans = Plans::of(graph).unwrap();
+    let plan = plans.under(isolation);
     let mut text = String::new();
     for cell in &plan.cells {
         let star = |member: &String| {
@@ -185,17 +190,239 @@ fn orphan_tools_are_skipped() {
     assert_eq!(Plan::of(&graph), Err(Error::NothingToRun));
 }
 
+/// A loop whose body ends at an output of the loop, as Langflow writes it.
+fn feedback(source: &str, output: &str, target: &str) -> serde_json::Value {
+    json!({
+        "source": source, "target": target,
+        "data": {
+            "sourceHandle": {"dataType": "X", "id": source, "name": output, "output_types": ["Message"]},
+            "targetHandle": {"dataType": "X", "id": target, "name": "item", "output_types": ["Message"]},
+        },
+    })
+}
+
+fn loop_node(code: &str) -> crate::flow::fixture::NodeDraft {
+    node("Loop-l", "Loop").raw_field("code", json!({"type": "code", "value": code}))
+}
+
 #[test]
-fn loops_are_named() {
+fn a_loop_runs_its_body_in_one_cell_and_rebuilds_what_the_body_needs() {
+    let secret = json!({"type": "str", "load_from_db": true, "value": "KEY"});
     let graph = Draft::new()
-        .nodes("In-i Loop-l Body-b Out-o Self-s")
-        .edge("In-i.out:Message", "Loop-l.in")
+        .nodes("Rows-r Far-f")
+        .node(node("Near-n", "Near").raw_field("key", secret))
+        .node(loop_node("self.execute_loop_body(rows)"))
+        .node(node("End-e", "End").output("out", "Message"))
+        .nodes("Body-b Side-s Out-o")
+        .edge("Rows-r.out:Message", "Loop-l.data")
+        .edge("Far-f.out:Message", "Near-n.in")
+        .edge("Near-n.out:Message", "Body-b.near")
         .edge("Loop-l.item:Message", "Body-b.in")
-        .edge("Body-b.out:Message", "Loop-l.back")
+        .edge("Body-b.out:Message", "End-e.in")
+        .edge("Body-b.out:Message", "Side-s.in")
+        .raw_edge(feedback("End-e", "out", "Loop-l"))
         .edge("Loop-l.done:Message", "Out-o.in")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [Rows-r]
+    1 [Far-f]
+    2 [Near-n] <- Far-f.out@1
+    3 [Loop-l Body-b End-e] <- Rows-r.out@0 Near-n.out@2
+        Loop-l runs End-e, Body-b itself, item by item, and builds Far-f, Near-n, Side-s anew each time
+    4 [Side-s] <- Body-b.out@3
+    5 [Out-o] <- Loop-l.done@3
+    ");
+    let plan = Plan::of(&graph).unwrap();
+    let cell = plan.cell_of("Loop-l").unwrap();
+    assert_eq!((cell.id.as_str(), cell.driver), ("Loop-l", Driver::Graph));
+    assert_eq!(cell.inner, ["Far-f", "Near-n", "Side-s"]);
+    assert_eq!(needs(&graph, cell).variables, ["KEY"]);
+    let payload = cell_graph(&graph, cell);
+    let code = |id: &str| {
+        let mut nodes = payload["nodes"].as_array().unwrap().iter();
+        let node = nodes.find(|node| node["id"] == id).unwrap();
+        node["data"]["node"]["template"]["code"]["value"].as_str().unwrap().to_owned()
+    };
+    // What the body needs is there to be built, what stands before or behind the loop is not.
+    assert_eq!(
+        (code("Near-n"), code("Far-f")),
+        ("class Near: pass".into(), "class Far: pass".into())
+    );
+    assert_eq!((code("Rows-r"), code("Out-o")), (String::new(), String::new()));
+    let far = payload["edges"].as_array().unwrap().iter().any(|edge| edge["source"] == "Far-f");
+    assert!(far, "the closure is connected");
+}
+
+#[test]
+fn a_loop_of_an_older_export_is_a_cycle_that_rebuilds_nothing() {
+    let graph = Draft::new()
+        .nodes("Near-n Rows-r")
+        .node(loop_node("self.update_dependency()"))
+        .nodes("Body-b Show-s Out-o")
+        .edge("Near-n.out:Message", "Body-b.near")
+        .edge("Rows-r.out:Message", "Loop-l.data")
+        .edge("Loop-l.item:Message", "Body-b.in")
+        .edge("Body-b.out:Message", "Show-s.in")
+        .raw_edge(feedback("Body-b", "out", "Loop-l"))
+        .edge("Loop-l.done:Message", "Out-o.in")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [Near-n]
+    1 [Rows-r]
+    2 [Loop-l Body-b Show-s] <- Rows-r.out@1 Near-n.out@0
+        the circle of Loop-l, Body-b only runs as one graph
+        every turn of the circle runs Show-s again
+    3 [Out-o] <- Loop-l.done@2
+    ");
+    assert!(Plan::of(&graph).unwrap().cells.iter().all(|cell| cell.inner.is_empty()));
+}
+
+#[test]
+fn nodes_in_a_circle_are_one_cell_named_after_its_entry() {
+    let graph = Draft::new()
+        .nodes("Self-s Router-r In-i Add-a Out-o")
+        .edge("In-i.out:Message", "Add-a.in")
+        .edge("Add-a.out:Message", "Router-r.in")
+        .edge("Router-r.again:Message", "Add-a.back")
+        .edge("Router-r.enough:Message", "Out-o.in")
         .edge("Self-s.out:Message", "Self-s.in")
         .graph();
-    insta::assert_snapshot!(Plan::of(&graph).unwrap_err(), @"nodes Loop-l, Body-b, Self-s form a loop, and loops are not supported yet; remove the edge that leads back");
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [Self-s]
+        the circle of Self-s only runs as one graph
+    1 [In-i]
+    2 [Add-a Router-r] <- In-i.out@1
+        the circle of Router-r, Add-a only runs as one graph
+    3 [Out-o] <- Router-r.enough@2
+    ");
+    let plan = Plan::of(&graph).unwrap();
+    let ids: Vec<&str> = plan.cells.iter().map(|cell| cell.id.as_str()).collect();
+    assert_eq!(ids, ["Self-s", "In-i", "Add-a", "Out-o"]);
+}
+
+#[test]
+fn an_object_made_in_a_circle_is_made_once_a_turn() {
+    let graph = Draft::new()
+        .nodes("In-i Model-m Agent-a Other-o")
+        .edge("In-i.out:Message", "Model-m.in")
+        .edge("Model-m.model:LanguageModel", "Agent-a.model")
+        .edge("Model-m.model:LanguageModel", "Other-o.model")
+        .edge("Agent-a.out:Message", "Model-m.back")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [In-i]
+    1 [Model-m Agent-a Other-o] <- In-i.out@0
+        Agent-a, Other-o shares the one Model-m, because it stands in a circle
+        the circle of Model-m, Agent-a only runs as one graph
+        every turn of the circle runs Other-o again
+    ");
+}
+
+/// A component of Langflow's.
+fn stock(id: &str) -> crate::flow::fixture::NodeDraft {
+    node(id, "Stock")
+}
+
+#[test]
+fn a_chain_joins_neighbours_that_are_harmless() {
+    let key = json!({"type": "str", "load_from_db": true, "value": "KEY"});
+    let graph = Draft::new()
+        .node(stock("In-a"))
+        .node(stock("Prompt-b"))
+        .node(stock("Keyed-c").raw_field("key", key))
+        .node(stock("Parse-d"))
+        .node(stock("Out-e"))
+        .edge("In-a.out:Message", "Prompt-b.in")
+        .edge("Prompt-b.out:Message", "Keyed-c.in")
+        .edge("Keyed-c.out:Message", "Parse-d.in")
+        .edge("Parse-d.out:Message", "Out-e.in")
+        .graph();
+    insta::assert_snapshot!(shape_under(&graph, Isolation::Chain), @r"
+    0 [In-a Prompt-b]
+        isolation is chain, and In-a, Prompt-b are Langflow's own and need no secret
+    1 [Keyed-c] <- Prompt-b.out@0
+    2 [Parse-d Out-e] <- Keyed-c.out@1
+        isolation is chain, and Parse-d, Out-e are Langflow's own and need no secret
+    ");
+    let plan = Plan::isolated(&graph, Isolation::Chain, &BTreeSet::new()).unwrap();
+    assert!(plan.cells.iter().all(|cell| cell.driver == Driver::Order));
+}
+
+#[test]
+fn a_chain_goes_around_no_code_of_a_user() {
+    // In-a and Out-c are neighbours, but Mine-b lies between them as well.
+    let graph = Draft::new()
+        .node(stock("In-a"))
+        .nodes("Mine-b")
+        .node(stock("Out-c"))
+        .edge("In-a.out:Message", "Mine-b.in")
+        .edge("In-a.out:Message", "Out-c.direct")
+        .edge("Mine-b.out:Message", "Out-c.in")
+        .graph();
+    insta::assert_snapshot!(shape_under(&graph, Isolation::Chain), @r"
+    0 [In-a]
+    1 [Mine-b] <- In-a.out@0
+    2 [Out-c] <- In-a.out@0 Mine-b.out@1
+    ");
+}
+
+#[test]
+fn a_run_is_one_cell_and_lfx_drives_it() {
+    let graph = Draft::new()
+        .nodes("In-i Model-m Agent-a Out-o Alone-x")
+        .edge("In-i.out:Message", "Agent-a.in")
+        .edge("Model-m.model:LanguageModel", "Agent-a.model")
+        .edge("Agent-a.out:Message", "Out-o.in")
+        .graph();
+    insta::assert_snapshot!(shape_under(&graph, Isolation::Run), @r"
+    0 [In-i Model-m Agent-a Out-o Alone-x]
+        isolation is run
+    ");
+    let plan = Plan::isolated(&graph, Isolation::Run, &BTreeSet::new()).unwrap();
+    assert_eq!(plan.cells[0].driver, Driver::Graph);
+}
+
+#[test]
+fn some_flows_only_run_as_a_whole() {
+    let code = |source: &str| json!({"type": "code", "value": source});
+    let flow = |node| {
+        let draft = Draft::new().nodes("In-i").node(node).nodes("Out-o");
+        draft.edge("In-i.out:Message", "X-x.in").edge("X-x.out:Message", "Out-o.in")
+    };
+    let nosy = node("X-x", "X").raw_field("code", code("self.graph.vertices"));
+    insta::assert_snapshot!(shape(&flow(nosy).graph()), @r"
+    0 [In-i X-x Out-o]
+        the flow only runs as a whole: the code of X-x asks its graph for vertices
+    ");
+    let modest = node("X-x", "X").raw_field("code", code("self.graph.session_id"));
+    assert_eq!(Plan::of(&flow(modest).graph()).unwrap().cells.len(), 3);
+    let notified = flow(node("X-x", "X")).nodes("Listen-l").graph();
+    insta::assert_snapshot!(shape(&notified), @r"
+    0 [In-i X-x Out-o Listen-l]
+        the flow only runs as a whole: Listen-l reaches others without a connection
+    ");
+    let endless = Draft::new()
+        .nodes("Grow-g Router-r Out-o")
+        .edge("Grow-g.out:Message", "Router-r.in")
+        .edge("Router-r.again:Message", "Grow-g.in")
+        .edge("Router-r.enough:Message", "Out-o.in")
+        .graph();
+    insta::assert_snapshot!(shape(&endless), @r"
+    0 [Grow-g Router-r Out-o]
+        the flow only runs as a whole: every node waits for another, so lfx picks one
+    ");
+}
+
+#[test]
+fn plans_that_are_the_same_are_stored_once() {
+    let one = Draft::new().nodes("In-i").graph();
+    let stored = serde_json::to_value(Plans::of(&one).unwrap()).unwrap();
+    assert_eq!((stored.get("chain"), stored["version"].as_u64()), (None, Some(2)));
+    assert_eq!(stored["run"]["cells"][0]["driver"], "graph");
+    // What an older program wrote is read, and seen to be older.
+    let mut old = serde_json::to_value(Plan::of(&one).unwrap()).unwrap();
+    old["version"] = json!(1);
+    assert_eq!(serde_json::from_value::<Plans>(old).unwrap().version(), 1);
 }
 
 #[test]
@@ -360,7 +587,7 @@ fn the_stored_form_is_fixed() {
         .edge("Agent-a.out:Message", "Out-o.in")
         .graph();
     let plan = Plan::of(&graph).unwrap();
-    insta::assert_snapshot!(serde_json::to_string(&plan).unwrap(), @r#"{"version":1,"cells":[{"index":0,"id":"Agent-a","members":["Model-m","Agent-a"],"copied":["Model-m"],"depends_on":[],"inputs":[],"outputs":[{"node":"Agent-a","output":"out"}],"why":[{"reason":"copied","node":"Model-m","consumers":["Agent-a"]}]},{"index":1,"id":"Out-o","members":["Out-o"],"copied":[],"depends_on":[0],"inputs":[{"node":"Agent-a","output":"out","cell":0}],"outputs":[],"why":[]}],"edges":[{"source":"Model-m","output":"model","target":"Agent-a","field":"model","carries":{"kind":"live","types":["LanguageModel"]}},{"source":"Agent-a","output":"out","target":"Out-o","field":"in","carries":{"kind":"data","types":["Message"]}}],"skipped":[]}"#);
+    insta::assert_snapshot!(serde_json::to_string(&plan).unwrap(), @r#"{"version":2,"cells":[{"index":0,"id":"Agent-a","members":["Model-m","Agent-a"],"copied":["Model-m"],"depends_on":[],"inputs":[],"outputs":[{"node":"Agent-a","output":"out"}],"why":[{"reason":"copied","node":"Model-m","consumers":["Agent-a"]}]},{"index":1,"id":"Out-o","members":["Out-o"],"copied":[],"depends_on":[0],"inputs":[{"node":"Agent-a","output":"out","cell":0}],"outputs":[],"why":[]}],"edges":[{"source":"Model-m","output":"model","target":"Agent-a","field":"model","carries":{"kind":"live","types":["LanguageModel"]}},{"source":"Agent-a","output":"out","target":"Out-o","field":"in","carries":{"kind":"data","types":["Message"]}}],"skipped":[]}"#);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::group::{Group, homes};
+use super::cycle::Cycle;
+use super::group::{Because, Group, Join, homes};
 use super::order::sort;
-use super::{Carries, Cell, Input, OutputRef, Why};
+use super::{Carries, Cell, Driver, Input, OutputRef, Why};
 use crate::flow::{Edge, Graph};
 
 /// Numbers the groups so that a cell depends only on cells before it, ties by the position of
@@ -121,12 +122,16 @@ impl Writer<'_> {
             positions.iter().filter_map(|position| self.name(*position)).collect::<Vec<_>>()
         };
         let last = group.primaries.iter().max_by_key(|position| rank(position));
+        let main = cycles(group).map(|cycle| cycle.entry).max_by_key(rank).or(last.copied());
+        let names = |positions: &BTreeSet<usize>| in_order(positions.iter().copied().collect());
         let depends_on: BTreeSet<u32> = inputs.iter().map(|input| input.cell).collect();
         Cell {
             index,
-            id: last.and_then(|position| self.name(*position)).unwrap_or_default(),
-            members: in_order(group.primaries.union(&group.copies).copied().collect()),
-            copied: in_order(group.copies.iter().copied().collect()),
+            id: main.and_then(|position| self.name(position)).unwrap_or_default(),
+            members: names(&group.primaries.union(&group.copies).copied().collect()),
+            copied: names(&group.copies),
+            inner: names(&inner(group)),
+            driver: driver(group),
             depends_on: depends_on.into_iter().collect(),
             inputs,
             outputs: self.outputs(group),
@@ -179,10 +184,60 @@ impl Writer<'_> {
         for position in &group.standalone {
             reasons.extend(self.name(*position).map(|node| Why::Standalone { node }));
         }
-        for nodes in &group.entangled {
-            let nodes = nodes.iter().filter_map(|position| self.name(*position)).collect();
-            reasons.push(Why::Entangled { nodes });
+        for join in &group.joins {
+            match &join.because {
+                Because::Entangled => {
+                    reasons.push(Why::Entangled { nodes: self.names(&join.nodes) });
+                }
+                Because::Cycle(cycle) => reasons.extend(self.why_cycle(cycle)),
+                Because::Chain => reasons.push(Why::Chain { nodes: self.names(&join.nodes) }),
+                Because::Run => reasons.push(Why::Run),
+                Because::Whole(because) => reasons.push(Why::Whole { because: because.clone() }),
+            }
         }
         reasons
     }
+
+    fn why_cycle(&self, cycle: &Cycle) -> Vec<Why> {
+        let mut reasons = Vec::new();
+        for (node, rebuilt) in &cycle.self_driven {
+            let node = self.name(*node).unwrap_or_default();
+            let rebuilt = self.names(rebuilt);
+            let body = self.names(&cycle.nodes).into_iter().filter(|name| *name != node).collect();
+            reasons.push(Why::Loop { node, body, rebuilt });
+        }
+        if reasons.is_empty() {
+            reasons.push(Why::Cycle { nodes: self.names(&cycle.nodes) });
+        }
+        if !cycle.every_turn.is_empty() {
+            reasons.push(Why::EveryTurn { nodes: self.names(&cycle.every_turn) });
+        }
+        reasons
+    }
+
+    fn names(&self, positions: &BTreeSet<usize>) -> Vec<String> {
+        positions.iter().filter_map(|position| self.name(*position)).collect()
+    }
+}
+
+fn cycles(group: &Group) -> impl Iterator<Item = &Cycle> {
+    group.joins.iter().filter_map(|join| match &join.because {
+        Because::Cycle(cycle) => Some(cycle),
+        Because::Entangled | Because::Chain | Because::Run | Because::Whole(_) => None,
+    })
+}
+
+fn driver(group: &Group) -> Driver {
+    let is_driven = |join: &Join| match join.because {
+        Because::Cycle(_) | Because::Run | Because::Whole(_) => true,
+        Because::Entangled | Because::Chain => false,
+    };
+    if group.joins.iter().any(is_driven) { Driver::Graph } else { Driver::Order }
+}
+
+/// What Loops of a group build anew for every item although other cells build it for the run.
+fn inner(group: &Group) -> BTreeSet<usize> {
+    let rebuilt = cycles(group).flat_map(|cycle| &cycle.self_driven);
+    let rebuilt = rebuilt.flat_map(|(_, nodes)| nodes.iter().copied());
+    rebuilt.filter(|position| !group.has(*position)).collect()
 }

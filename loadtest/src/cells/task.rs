@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use domain::id::{FlowId, RunId, UserId};
+use domain::plan::Driver;
 use proto::frame::{FrameLimits, Task};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -54,6 +55,7 @@ pub(super) fn echo(seconds: f64) -> Result<Task> {
             "nodes": [{"id": "Echo-0", "type": "genericNode", "data": data}], "edges": []
         }),
         members: vec!["Echo-0".into()],
+        driver: Driver::Order,
         inputs: BTreeMap::new(),
         parameters: BTreeMap::new(),
         variables: BTreeMap::new(),

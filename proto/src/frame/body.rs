@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use domain::id::{FlowId, RunId, UserId};
+use domain::plan::Driver;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,10 +25,14 @@ pub struct Task {
     pub cell: String,
     /// The attempt, 1-based.
     pub attempt: u32,
-    /// `{"nodes": […], "edges": […]}`: members, direct neighbours (code blanked), touching edges.
+    /// `{"nodes": […], "edges": […]}`: members, direct neighbours (code blanked), touching edges,
+    /// and what a Loop builds anew for every item.
     pub graph: Value,
-    /// Nodes to build, in this order.
+    /// Nodes to build, in this order unless lfx decides.
     pub members: Vec<String>,
+    /// Who decides which member is built next; absent: the order of `members`.
+    #[serde(default, skip_serializing_if = "Driver::is_order")]
+    pub driver: Driver,
     /// Values of finished neighbours: node → output → value.
     pub inputs: BTreeMap<String, BTreeMap<String, Value>>,
     /// Parameters written over a node's own: node → field → value.

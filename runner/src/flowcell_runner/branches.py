@@ -21,6 +21,8 @@ class Decisions:
 
     def __init__(self, graph: Graph) -> None:
         self.recorded: list[dict[str, Any]] = []
+        self._graph = graph
+        self._excluding: set[str] = set()
         self._inside = False
         self._wrap(
             graph,
@@ -55,11 +57,30 @@ class Decisions:
             # One decision of a component may be made of several of lfx's; only the first is the component's.
             if self._inside:
                 return original(*args, **kwargs)
-            self.recorded.append({"op": name, **describe(*args, **kwargs)})
+            self._record({"op": name, **describe(*args, **kwargs)})
             self._inside = True
             try:
                 return original(*args, **kwargs)
             finally:
                 self._inside = False
+                self._excluding.update(graph.conditional_exclusion_sources)
 
         setattr(graph, name, recording)
+
+    def _record(self, decision: dict[str, Any]) -> None:
+        # A loop that holds back its exit says so at every turn.
+        if not self.recorded or self.recorded[-1] != decision:
+            self.recorded.append(decision)
+
+    def settle(self, never_reached: list[str]) -> list[dict[str, Any]]:
+        """Return every decision, with what components and lfx decided without asking the graph.
+
+        An If-Else that has turned often enough takes back its exclusion by editing the
+        graph's sets. And what lfx never came to build, in a circle that did not start or
+        did not end, keeps everything behind it from running.
+        """
+        for node in sorted(self._excluding - self._graph.conditional_exclusion_sources.keys()):
+            self._record({"op": "exclude_branches_conditionally", "node": node, "outputs": []})
+        for node in never_reached:
+            self._record({"op": "mark_branch", "node": node, "output": None, "state": "INACTIVE"})
+        return self.recorded

@@ -16,11 +16,11 @@ from lfx.template.field.base import UNDEFINED
 
 from flowcell_runner import services
 from flowcell_runner.branches import Decisions
-from flowcell_runner.codec import CodecError, Encoder, decode, drain
+from flowcell_runner.codec import CodecError, Encoder, decode, decode_shared, drain
 from flowcell_runner.errors import InputError
 from flowcell_runner.events import CellEvents, to_api_json
 from flowcell_runner.frames import dump_json
-from flowcell_runner.loops import drive_cycle, has_manual_cycle
+from flowcell_runner.loops import drive_graph
 from flowcell_runner.neighbour import hydrate
 
 if TYPE_CHECKING:
@@ -60,17 +60,18 @@ class Cell:
         graph = self._cut_out()
         before = await _encode_context(graph.context)
         decisions = Decisions(graph)
-        if has_manual_cycle(graph, self._members):
-            await drive_cycle(graph, self._members, str(self._task["user_id"]), self._events, self._at)
+        never_reached: list[str] = []
+        if self._task.get("driver") == "graph":
+            never_reached = await drive_graph(graph, self._members, self._events, self._at)
         else:
             await self._build_in_order(graph)
         self.node = None
-        return await self._collect(graph, decisions, before)
+        return await self._collect(graph, decisions.settle(never_reached), before)
 
     def _cut_out(self) -> Graph:
         task = self._task
         try:
-            context = {key: decode(value) for key, value in _field(task, "context", dict).items()}
+            context = {key: decode_shared(key, value) for key, value in _field(task, "context", dict).items()}
             if given := task.get(_REQUEST_VARIABLES):
                 # Where Langflow's API puts them; lfx looks here before it asks its service.
                 context[_REQUEST_VARIABLES] = dict(given)
@@ -125,7 +126,9 @@ class Cell:
     def _at(self, node: str) -> None:
         self.node = node
 
-    async def _collect(self, graph: Graph, decisions: Decisions, before: dict[str, Any]) -> dict[str, Any]:
+    async def _collect(
+        self, graph: Graph, operations: list[dict[str, Any]], before: dict[str, Any]
+    ) -> dict[str, Any]:
         nodes: dict[str, Any] = {}
         live: list[dict[str, str]] = []
         for member in self._members:
@@ -138,7 +141,7 @@ class Cell:
         after = await _encode_context(graph.context)
         result = {
             "nodes": nodes,
-            "operations": decisions.recorded,
+            "operations": operations,
             "context": {key: value for key, value in after.items() if key not in before or before[key] != value},
             "live": live,
             "usage": _usage(graph, self._members),

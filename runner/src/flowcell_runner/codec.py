@@ -49,6 +49,28 @@ class CodecError(Exception):
     """A value cannot be encoded, or what arrived is not a value."""
 
 
+class LiveError(CodecError):
+    """A value lives in the process that made it."""
+
+
+class Elsewhere:
+    """Stands for a shared value that cannot be handed over; whoever uses it is told so."""
+
+    def __init__(self, encoded: Any, why: str) -> None:
+        # Set past __getattr__, whose business is everything else.
+        self.__dict__.update(_encoded=encoded, _why=why)
+
+    def _refuse(self, *_: Any) -> Any:
+        raise LiveError(self._why)
+
+    __bool__ = __call__ = __contains__ = __getitem__ = __iter__ = __len__ = _refuse
+    __eq__ = __setattr__ = __setitem__ = __str__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getattr__(self, _name: str) -> Any:
+        self._refuse()
+
+
 # ---------------------------------------------------------------- encoding
 
 
@@ -65,6 +87,8 @@ class Encoder:
             raise CodecError(msg)
         if value is None or value is True or value is False:
             return value
+        if type(value) is Elsewhere:
+            return value.__dict__["_encoded"]
         if isinstance(value, str):
             return _encode_text(value)
         for kind, encode in self._scalars:
@@ -236,7 +260,7 @@ async def drain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one line 
     A stream lives in one process. The text of a Message that nobody consumed is
     read into it; a bare iterator of text becomes text, any other becomes a list.
     """
-    if depth > DEPTH_MAX:
+    if depth > DEPTH_MAX or type(value) is Elsewhere:
         return value  # the encoder says what is wrong with it
     if isinstance(value, Message):
         stream = value.text_stream
@@ -315,6 +339,18 @@ def decode(value: Any, depth: int = 0) -> Any:
         raise CodecError(msg) from error
 
 
+def decode_shared(key: str, value: Any) -> Any:
+    """Return a value of the run's shared context.
+
+    Every cell gets the whole context and few read it, so what cannot be handed over
+    fails the component that uses it, not the cell.
+    """
+    try:
+        return decode(value)
+    except LiveError as error:
+        return Elsewhere(value, f"ctx[{key!r}] cannot be used here: {error}")
+
+
 def _items(value: dict[str, Any], depth: int) -> list[Any]:
     return [decode(item, depth) for item in value["items"]]
 
@@ -325,7 +361,7 @@ def _map(value: dict[str, Any], depth: int) -> dict[Any, Any]:
 
 def _live(value: dict[str, Any], _depth: int) -> Any:
     msg = f"a {value.get('type')} lives in the process that made it and cannot be handed over"
-    raise CodecError(msg)
+    raise LiveError(msg)
 
 
 def _array(value: dict[str, Any], _depth: int) -> np.ndarray[Any, Any]:

@@ -1,16 +1,18 @@
-"""Cycles that lfx has to drive itself.
+"""Cells whose members lfx has to drive itself.
 
-Langflow's current Loop runs its body inside its own build, so its cell is built
-like any other. The Loop of older exports, and an If-Else that leads back, are
-real cycles: lfx's scheduler must run them as one graph.
+What stands in a circle is built again and again, in an order that depends on what
+was built before, and some of it never. So lfx runs such a cell as Langflow's `/run`
+runs a whole flow: with `Graph.process`, which builds layer after layer. Its other
+way of running a graph, `async_start`, gives branches back that a router has stopped,
+and `/run` does not: a router that changes its mind within a circle ends it there.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 from lfx.graph.graph.schema import VertexBuildResult
+from lfx.graph.graph.utils import find_start_component_id
 from lfx.graph.schema import ResultData
 
 if TYPE_CHECKING:
@@ -19,53 +21,54 @@ if TYPE_CHECKING:
     from lfx.events.event_manager import EventManager
     from lfx.graph.graph.base import Graph
 
-#: As often as any vertex may run; an honest loop over data ends by itself long before.
-ITERATIONS_MAX = 1000
-#: What the code of a Loop that drives itself calls.
-_SELF_DRIVEN = "execute_loop_body"
 
-
-def has_manual_cycle(graph: Graph, members: list[str]) -> bool:
-    """Whether the members hold a cycle without a loop component that runs it."""
-    inside = nx.DiGraph()
-    inside.add_edges_from(
-        (edge.source_id, edge.target_id)
-        for edge in graph.edges
-        if edge.source_id in members and edge.target_id in members
-    )
-    return any(
-        (len(group) > 1 or inside.has_edge(*(2 * tuple(group))))
-        and not any(_SELF_DRIVEN in _source(graph, node) for node in group)
-        for group in nx.strongly_connected_components(inside)
-    )
-
-
-def _source(graph: Graph, node: str) -> str:
-    code = graph.get_vertex(node).data["node"].get("template", {}).get("code", {})
-    return str(code.get("value") or "") if isinstance(code, dict) else ""
-
-
-async def drive_cycle(
-    graph: Graph, members: list[str], user_id: str, events: EventManager, at: Callable[[str], Any]
-) -> None:
-    """Run the members as lfx would run them as a whole flow."""
+async def drive_graph(graph: Graph, members: list[str], events: EventManager, at: Callable[[str], Any]) -> list[str]:
+    """Run the members as lfx would run a whole flow; return those whose turn never came."""
     for member in members:
+        at(member)
         # lfx clears a loop's cached outputs only on components that exist already.
-        graph.get_vertex(member).instantiate_component(user_id)
+        graph.get_vertex(member).instantiate_component(graph.user_id)
     graph._set_cache_to_vertices_in_cycle()  # noqa: SLF001
+    graph._set_cache_if_listen_notify_components()  # noqa: SLF001
     build = graph.build_vertex
+    reached: set[str] = set()
+    failures: list[tuple[str, Exception]] = []
 
     async def build_member(vertex_id: str, **kwargs: Any) -> Any:
-        vertex = graph.get_vertex(vertex_id)
         if vertex_id not in members:
-            # A neighbour's turn came: it has run already, or will run elsewhere.
-            vertex.built = True
-            result = vertex.result or ResultData(component_id=vertex_id)
-            return VertexBuildResult(result_dict=result, params="", valid=True, artifacts={}, vertex=vertex)
+            return _pass_by(graph, vertex_id)
+        reached.add(vertex_id)
         at(vertex_id)
-        return await build(vertex_id, **{**kwargs, "event_manager": events, "user_id": user_id})
+        try:
+            return await build(vertex_id, **kwargs)
+        except Exception as error:
+            failures.append((vertex_id, error))
+            raise
 
     graph.build_vertex = build_member
-    # Without an event manager of its own, lfx does not announce this part as a whole build.
-    async for _ in graph.async_start(max_iterations=ITERATIONS_MAX):
-        pass
+    try:
+        await graph.process(
+            fallback_to_env_vars=False,
+            start_component_id=find_start_component_id(graph._is_input_vertices),  # noqa: SLF001
+            event_manager=events,
+        )
+    except Exception as error:
+        # Members of a layer run at the same time; the last to begin need not be the one that failed.
+        for vertex_id, failure in failures:
+            if failure is error:
+                at(vertex_id)
+        raise
+    return [member for member in members if member not in reached and _is_waiting(graph, member)]
+
+
+def _pass_by(graph: Graph, vertex_id: str) -> VertexBuildResult:
+    """A neighbour's turn: it has run already, or will run elsewhere."""
+    vertex = graph.get_vertex(vertex_id)
+    # One that took no part in the run stays unbuilt, so that lfx gives its takers their defaults.
+    vertex.built = vertex_id not in graph.conditionally_excluded_vertices
+    result = vertex.result or ResultData(component_id=vertex_id)
+    return VertexBuildResult(result_dict=result, params="", valid=True, artifacts={}, vertex=vertex)
+
+
+def _is_waiting(graph: Graph, vertex_id: str) -> bool:
+    return graph.get_vertex(vertex_id).is_active() and vertex_id not in graph.conditionally_excluded_vertices

@@ -10,6 +10,7 @@ use bus::{Bus, Queue, Service};
 use domain::failure::Failure;
 use domain::id::{FlowId, RunId, TenantId, UserId};
 use domain::limits::CellLimits;
+use domain::plan::Driver;
 use flowcell_worker::config::{Backend, Config, PoolImage};
 use flowcell_worker::egress::{Resolve, SystemResolver};
 use flowcell_worker::reaper::Program;
@@ -223,6 +224,7 @@ impl Cluster {
             attempt: 1,
             graph: json!({}),
             members: vec!["N-1".into()],
+            driver: Driver::Order,
             inputs: BTreeMap::new(),
             parameters: BTreeMap::new(),
             variables: [("CANARY".to_owned(), CANARY.to_owned())].into(),

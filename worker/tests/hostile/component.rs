@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::id::{FlowId, RunId, UserId};
+use domain::plan::Driver;
 use proto::frame::{FrameLimits, Task};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -114,6 +115,7 @@ impl Plan {
             attempt: 1,
             graph: json!({ "nodes": [node(&self.source())], "edges": [] }),
             members: vec![NODE.into()],
+            driver: Driver::Order,
             inputs: BTreeMap::new(),
             parameters: BTreeMap::new(),
             variables: BTreeMap::new(),

@@ -25,6 +25,8 @@ from fake_model import FakeModel
 from fork_bomb import ForkBomb
 from greet import Greet
 from hog import Hog
+from join_texts import JoinTexts
+from keep_lock import KeepLock
 from leak import Leak
 from legacy import Legacy
 from lfx.components.flow_controls import ConditionalRouterComponent, LoopComponent
@@ -41,8 +43,10 @@ from list_rows import ListRows
 from make_data import MakeData
 from make_table import MakeTable
 from nap import Nap
+from old_loop import OldLoop
 from pass_through import PassThrough
 from recall import Recall
+from row_text import RowText
 from shout import Shout
 from spin import Spin
 from stamp import Stamp
@@ -181,6 +185,134 @@ def loop() -> Graph:
     return Graph(start, chat_output(listed.write))
 
 
+def split_words(start: ChatInput) -> MakeTable:
+    """One row for each word of the input."""
+    data = MakeData(_id="MakeData-bbbbb")
+    data.set(text=start.message_response)
+    rows = MakeTable(_id="MakeTable-ccccc")
+    rows.set(data=data.build_data)
+    return rows
+
+
+def looped(each: Component, rows: MakeTable, first: RowText, last: JoinTexts, start: ChatInput) -> Graph:
+    """A flow around a loop whose body begins at `first` and leads back from `last`."""
+    first.set(row=each.item_output)
+    each.set(data=rows.build_table, item=last.as_row)
+    listed = ListRows(_id="ListRows-ddddd")
+    listed.set(table=each.done_output)
+    return Graph(start, chat_output(listed.write))
+
+
+def routed_body(first: RowText) -> JoinTexts:
+    """A router behind the first node of a body, and where its branches meet again."""
+    branch = ConditionalRouterComponent(_id="ConditionalRouter-rrrrr")
+    branch.set(input_text=first.write, match_text="a", operator="contains")
+    left = PromptComponent(_id="Prompt-lllll")
+    left.set(template="with {x}", x=branch.true_response)
+    right = PromptComponent(_id="Prompt-rrrrr")
+    right.set(template="without {x}", x=branch.false_response)
+    join = JoinTexts(_id="JoinTexts-jjjjj")
+    join.set(texts=[left.build_prompt, right.build_prompt])
+    return join
+
+
+def straight_body(first: RowText | ListRows) -> JoinTexts:
+    join = JoinTexts(_id="JoinTexts-jjjjj")
+    join.set(texts=[first.write])
+    return join
+
+
+def loop_router() -> Graph:
+    start, first = chat_input(), RowText(_id="RowText-ttttt")
+    each = LoopComponent(_id="LoopComponent-lllll")
+    return looped(each, split_words(start), first, routed_body(first), start)
+
+
+def loop_outside() -> Graph:
+    """The body takes something that stands outside the loop, and was run before."""
+    start, first = chat_input(), RowText(_id="RowText-ttttt")
+    front = PromptComponent(_id="Prompt-fffff")
+    front.set(template="[{x}] ", x=start.message_response)
+    first.set(front=front.build_prompt)
+    each = LoopComponent(_id="LoopComponent-lllll")
+    return looped(each, split_words(start), first, straight_body(first), start)
+
+
+def loop_side() -> Graph:
+    """The body also shows what it does."""
+    start, first = chat_input(), RowText(_id="RowText-ttttt")
+    each = LoopComponent(_id="LoopComponent-lllll")
+    graph = looped(each, split_words(start), first, straight_body(first), start)
+    graph.add_component(chat_output(first.write, "ChatOutput-sssss"))
+    return graph
+
+
+def loop_nested() -> Graph:
+    start = chat_input()
+    outer = LoopComponent(_id="LoopComponent-ooooo")
+    first = RowText(_id="RowText-fffff")
+    first.set(row=outer.item_output)
+    again = MakeData(_id="MakeData-nnnnn")
+    again.set(text=first.write)
+    rows = MakeTable(_id="MakeTable-nnnnn")
+    rows.set(data=again.build_data)
+    inner = LoopComponent(_id="LoopComponent-iiiii")
+    body = Stamp(_id="Stamp-sssss")
+    body.set(row=inner.item_output)
+    inner.set(data=rows.build_table, item=body.stamp)
+    listed = ListRows(_id="ListRows-nnnnn")
+    listed.set(table=inner.done_output)
+    return looped(outer, split_words(start), first, straight_body(listed), start)
+
+
+def old_loop() -> Graph:
+    start, first = chat_input(), RowText(_id="RowText-ttttt")
+    return looped(OldLoop(_id="OldLoop-lllll"), split_words(start), first, straight_body(first), start)
+
+
+def old_loop_router() -> Graph:
+    start, first = chat_input(), RowText(_id="RowText-ttttt")
+    return looped(OldLoop(_id="OldLoop-lllll"), split_words(start), first, routed_body(first), start)
+
+
+def old_loop_side() -> Graph:
+    start, first = chat_input(), RowText(_id="RowText-ttttt")
+    each = OldLoop(_id="OldLoop-lllll")
+    graph = looped(each, split_words(start), first, straight_body(first), start)
+    graph.add_component(chat_output(first.write, "ChatOutput-sssss"))
+    return graph
+
+
+def circle() -> Graph:
+    """An If-Else that leads back until it has turned often enough."""
+    start = chat_input()
+    grow = JoinTexts(_id="JoinTexts-jjjjj")
+    branch = ConditionalRouterComponent(_id="ConditionalRouter-rrrrr")
+    branch.set(
+        input_text=grow.as_text,
+        match_text="never",
+        operator="equals",
+        max_iterations=3,
+        default_route="true_result",
+    )
+    grow.set(texts=[start.message_response, branch.false_response])
+    return Graph(start, chat_output(branch.true_response))
+
+
+def merge() -> Graph:
+    """The branches of a router meet again."""
+    start, first = chat_input(), RowText(_id="RowText-ttttt")
+    first.set(front=start.message_response)
+    return Graph(start, chat_output(routed_body(first).as_text))
+
+
+def live_context() -> Graph:
+    start = chat_input()
+    keeper = KeepLock(_id="KeepLock-bbbbb")
+    keeper.set(text=start.message_response)
+    return Graph(start, chat_output(keeper.run_it))
+
+
 def chatty() -> Graph:
     start = chat_input()
     talker = Chatty(_id="Chatty-bbbbb")
@@ -234,6 +366,16 @@ FLOWS: dict[str, Callable[[], Graph]] = {
     "tok": tok,
     "boom": boom,
     "loop": loop,
+    "loop_router": loop_router,
+    "loop_outside": loop_outside,
+    "loop_side": loop_side,
+    "loop_nested": loop_nested,
+    "old_loop": old_loop,
+    "old_loop_router": old_loop_router,
+    "old_loop_side": old_loop_side,
+    "circle": circle,
+    "merge": merge,
+    "live_context": live_context,
     "chatty": chatty,
     "agent": agent,
     "legacy": one_step(Legacy),
