@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::limits::{CellLimits, FLOW_BYTES_MAX, REQUEST_BYTES_MAX, over_default, over_most};
 use domain::retry::RetryPolicy;
+use domain::tweaks::Policy;
 use serde::Deserialize;
 
 /// Settings of the API. Health routes and the login are always open, everything else never is.
@@ -44,6 +45,10 @@ pub struct Config {
     pub retry: RetryPolicy,
     /// Isolation policy of new runs.
     pub isolation: Isolation,
+    /// Which fields of a flow a run may set by tweaks: `permissive` (all but the protected ones),
+    /// `declared` (only those that the author marked as editable by the API, in flows with any
+    /// such mark) or `off` (none).
+    pub tweaks_policy: Policy,
 }
 
 /// How much of a run shares a container.
@@ -82,6 +87,7 @@ impl Default for Config {
             cell_max: CellLimits::most(),
             retry: RetryPolicy::default(),
             isolation: Isolation::default(),
+            tweaks_policy: Policy::default(),
         }
     }
 }

@@ -5,12 +5,15 @@
 //!         transaction ─▶ the message at once; the scheduler's relay repeats it if we die here
 //! ```
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bus::Queue;
 use bytes::Bytes;
+use domain::flow::Graph;
 use domain::id::RunId;
 use domain::input::{self, InputType};
+use domain::pause::waits_for_a_person;
 use domain::time::Timestamp;
 use domain::tweaks;
 use proto::message::{RunSubmitted, VERSION};
@@ -46,11 +49,22 @@ pub(crate) struct Started {
     pub(crate) existing: bool,
 }
 
+/// Whether a run may wait for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pause {
+    Allowed,
+    /// Somebody holds a connection open, or nobody would see the question.
+    Refused,
+}
+
 /// How the run is accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) deadline: Timestamp,
     pub(crate) idempotency_key: Option<String>,
+    pub(crate) pause: Pause,
+    /// Which fields the tweaks may set.
+    pub(crate) tweaks: tweaks::Policy,
     pub(crate) now: Timestamp,
 }
 
@@ -70,10 +84,7 @@ pub(crate) async fn start(
     let request = RunRequest { variables, ..resolve(flow, ask) };
     let input_type = input_type(&request.input_type);
     tweaks::check_input(&request.tweaks, request.input_value.is_some(), input_type)?;
-    if !request.tweaks.is_empty() {
-        // The engine applies them again when it sends a cell out; here they are only tried.
-        tweaks::apply(&mut version.graph.clone(), &request.tweaks, request.stream)?;
-    }
+    check(&version.graph, &request, &terms)?;
     let task = |cell: &domain::plan::Cell| NewTask {
         cell: cell.id.clone(),
         depends_on: cell.depends_on.clone(),
@@ -95,6 +106,19 @@ pub(crate) async fn start(
         now: terms.now,
     };
     submit(app, &tenant, new).await
+}
+
+/// Tries the tweaks on a copy: the engine applies them again when it sends a cell out.
+fn check(graph: &Graph, request: &RunRequest, terms: &Terms) -> Result<(), Error> {
+    let mut tweaked = Cow::Borrowed(graph);
+    if !request.tweaks.is_empty() {
+        tweaks::check(graph, &request.tweaks, terms.tweaks)?;
+        tweaks::apply(tweaked.to_mut(), &request.tweaks, request.stream)?;
+    }
+    match terms.pause {
+        Pause::Refused if waits_for_a_person(&tweaked) => Err(Error::NeedsPerson),
+        Pause::Refused | Pause::Allowed => Ok(()),
+    }
 }
 
 async fn submit(app: &App, tenant: &Tenant, new: NewRun) -> Result<Started, Error> {

@@ -10,7 +10,6 @@ use domain::input::{Input, inject};
 use domain::limits::CellLimits;
 use domain::plan::{Cell, cell_graph, needs};
 use domain::time::Timestamp;
-use domain::tweaks;
 use proto::frame::{CellResult, EgressBody, FrameLimits, Task};
 use proto::message::{Assignment, AttemptRef, EgressRule};
 use proto::run::RunRequest;
@@ -18,9 +17,9 @@ use serde_json::Value;
 use store::{EgressEntry, RunRecord, Secret, Tenant, VariableKind, now};
 use uuid::Uuid;
 
-use crate::branches;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::{branches, flow};
 
 /// Where the container finds its way out.
 const EGRESS_SOCKET: &str = "/run/flowcell/egress.sock";
@@ -42,27 +41,27 @@ pub(crate) async fn prepare(
     let branches = branches::read(record)?;
     let results = engine.store.engine().results(record.run.id, &cell.depends_on).await?;
 
-    let mut graph = version.graph.clone();
-    if let Err(error) = tweaks::apply(&mut graph, &request.tweaks, request.stream) {
-        let message = format!("the run's tweaks cannot be applied: {error}");
-        return Ok(Err(Failure::new(FailureKind::InputInvalid, message)));
-    }
+    let tenant = engine.store.tenant(record.tenant);
+    let graph = match flow::of_run(&tenant, &version.graph, &request).await? {
+        Ok(graph) => graph,
+        Err(error) => {
+            let message = format!("the run's tweaks cannot be applied: {error}");
+            return Ok(Err(Failure::new(FailureKind::InputInvalid, message)));
+        }
+    };
     let inputs = match gather(cell, &results, &branches) {
         Ok(inputs) => inputs,
         Err(failure) => return Ok(Err(failure)),
     };
-    let rules = engine.store.tenant(record.tenant).egress_for(record.flow).await?;
+    let rules = tenant.egress_for(record.flow).await?;
     let egress = for_cell(rules, cell, &version.graph);
     let body = Body { cell, graph: &graph, request: &request, branches: &branches, inputs };
     let variables = match variables(engine, record, &body).await? {
         Ok(variables) => variables,
         Err(failure) => return Ok(Err(failure)),
     };
-    let mut secrets = if variables.is_empty() {
-        BTreeSet::new()
-    } else {
-        credentials(&engine.store.tenant(record.tenant)).await?
-    };
+    let mut secrets =
+        if variables.is_empty() { BTreeSet::new() } else { credentials(&tenant).await? };
     secrets.retain(|name| variables.has(name));
     let frame = body.frame(record, task, variables, &egress)?;
     let attempt = AttemptRef { run: record.run.id, task, attempt: frame.attempt };

@@ -17,6 +17,7 @@ mod catalog;
 mod engine;
 mod error;
 mod events;
+mod flow;
 mod intake;
 mod outgoing;
 mod requests;
