@@ -34,6 +34,8 @@ pub(crate) struct Ask {
     pub(crate) input_type: Option<String>,
     pub(crate) output_type: Option<String>,
     pub(crate) output_component: Option<String>,
+    pub(crate) start_component_id: Option<String>,
+    pub(crate) stop_component_id: Option<String>,
     pub(crate) tweaks: Map<String, Value>,
     pub(crate) session_id: Option<String>,
     pub(crate) stream: bool,
@@ -84,6 +86,7 @@ pub(crate) async fn start(
     let request = RunRequest { variables, ..resolve(flow, ask) };
     let input_type = input_type(&request.input_type);
     tweaks::check_input(&request.tweaks, request.input_value.is_some(), input_type)?;
+    check_ends(&version.graph, &request)?;
     check(&version.graph, &request, &terms)?;
     let task = |cell: &domain::plan::Cell| NewTask {
         cell: cell.id.clone(),
@@ -106,6 +109,17 @@ pub(crate) async fn start(
         now: terms.now,
     };
     submit(app, &tenant, new).await
+}
+
+/// A run that starts or stops nowhere would build nothing and say nothing.
+fn check_ends(graph: &Graph, request: &RunRequest) -> Result<(), Error> {
+    let (start, stop) = (&request.start_component_id, &request.stop_component_id);
+    for (field, node) in [("start_component_id", start), ("stop_component_id", stop)] {
+        if let Some(node) = node.as_deref().filter(|node| graph.node(node).is_none()) {
+            return Err(Error::BodyInvalid(format!("{field}: the flow has no node {node:?}")));
+        }
+    }
+    Ok(())
 }
 
 /// Tries the tweaks on a copy: the engine applies them again when it sends a cell out.
@@ -148,6 +162,8 @@ fn resolve(flow: &Flow, ask: Ask) -> RunRequest {
         input_type: ask.input_type.unwrap_or_else(chat),
         output_type: ask.output_type.unwrap_or_else(chat),
         output_component: ask.output_component.unwrap_or_default(),
+        start_component_id: ask.start_component_id,
+        stop_component_id: ask.stop_component_id,
         tweaks: ask.tweaks,
         stream: ask.stream,
         variables: BTreeMap::new(),

@@ -19,3 +19,4 @@ pub mod pause;
 pub mod plan;
 pub mod selection;
 pub mod tweaks;
+pub mod upstream;

@@ -1,6 +1,8 @@
-//! A run's own view of its flow: tweaked by the caller, then filled in from variables.
+//! A run's own view of its flow: tweaked by the caller, then filled in from variables, and the
+//! part of it that is built.
 
 use domain::flow::Graph;
+use domain::selection::Scope;
 use domain::{defaults, tweaks};
 use proto::run::RunRequest;
 use store::Tenant;
@@ -21,4 +23,9 @@ pub(crate) async fn of_run(
     let with_defaults = variables.iter().map(|v| (v.name.as_str(), v.default_fields.as_slice()));
     defaults::apply(&mut graph, with_defaults);
     Ok(Ok(graph))
+}
+
+/// The part of the flow that the run builds.
+pub(crate) fn scope(request: &RunRequest) -> Scope<'_> {
+    Scope::of(request.start_component_id.as_deref(), request.stop_component_id.as_deref())
 }

@@ -22,6 +22,7 @@ mod intake;
 mod outgoing;
 mod requests;
 mod sweep;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -167,6 +167,8 @@ fn ask(wanted: StartRun) -> Ask {
         input_type: wanted.input_type,
         output_type: wanted.output_type,
         output_component: wanted.output_component,
+        start_component_id: wanted.start_component_id,
+        stop_component_id: wanted.stop_component_id,
         tweaks: wanted.tweaks,
         session_id: wanted.session_id,
         stream: wanted.stream,

@@ -23,7 +23,8 @@ READY_SECONDS = 60.0
 # `up` lets running cells finish for 30 s after SIGTERM.
 DRAIN_SECONDS = 60.0
 MEBIBYTE = 1024 * 1024
-RUNNER_IMAGE = "flowcell/runner:lfx-1.13"
+# The variable that scripts/images builds under.
+RUNNER_IMAGE = os.environ.get("FLOWCELL_RUNNER_IMAGE", "flowcell/runner:lfx-1.13")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Options:
 def configuration(worker: str, options: Options) -> str:
     """`flowcell.toml`."""
     return f"""
+[scheduler]
+runner_image = {json.dumps(RUNNER_IMAGE)}
+
 [worker]
 name = {json.dumps(worker)}
 slots = {options.slots}
