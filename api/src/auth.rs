@@ -92,10 +92,20 @@ fn is_public(method: &Method, route: &str) -> bool {
     PUBLIC_ROUTES.iter().any(|(public, path)| public == method && *path == route)
 }
 
+/// As in Langflow, what runs a flow by its name takes keys and no sessions.
+fn accepts(route: &str) -> Accepts {
+    if route.starts_with("/api/v1/run/") {
+        Accepts::Keys
+    } else if route.starts_with("/api/v1/webhook/") {
+        Accepts::Webhook
+    } else {
+        Accepts::All
+    }
+}
+
 async fn authenticate(app: &App, request: &Parts, route: &str) -> Result<store::Principal, Error> {
-    // As in Langflow, what runs a flow by its name takes keys and no sessions.
-    let only_keys = route.starts_with("/api/v1/run/");
-    let accepts = if only_keys { Accepts::Keys } else { Accepts::All };
+    let accepts = accepts(route);
+    let only_keys = accepts != Accepts::All;
     let key = api_key(&request.uri, &request.headers);
     let (bearer, cookie) = (bearer(&request.headers), cookie(&request.headers));
     let by_cookie = bearer.is_none();
@@ -125,7 +135,8 @@ async fn authenticate(app: &App, request: &Parts, route: &str) -> Result<store::
 /// A key with scopes may do what they name and nothing else: `run` starts and follows runs,
 /// `read` reads, `write` does the rest.
 fn check_scopes(principal: &store::Principal, method: &Method, route: &str) -> Result<(), Error> {
-    let is_run = ["/api/v1/run/", "/api/flowcell/v1/runs"].iter().any(|p| route.starts_with(p));
+    const RUNS: [&str; 3] = ["/api/v1/run/", "/api/v1/webhook/", "/api/flowcell/v1/runs"];
+    let is_run = RUNS.iter().any(|prefix| route.starts_with(prefix));
     let needed = match *method {
         _ if is_run => "run",
         Method::GET | Method::HEAD => "read",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::limits::{CellLimits, FLOW_BYTES_MAX, REQUEST_BYTES_MAX, over_default, over_most};
 use domain::plan::Isolation;
 use domain::retry::RetryPolicy;
+use domain::tweaks::Policy;
 use serde::Deserialize;
 
 /// Settings of the API. Health routes and the login are always open, everything else never is.
@@ -46,6 +47,10 @@ pub struct Config {
     /// How much of a new run shares a container, where the run does not say: `component`, `chain`
     /// or `run`.
     pub isolation: Isolation,
+    /// Which fields of a flow a run may set by tweaks: `permissive` (all but the protected ones),
+    /// `declared` (only those that the author marked as editable by the API, in flows with any
+    /// such mark) or `off` (none).
+    pub tweaks_policy: Policy,
 }
 
 impl Default for Config {
@@ -67,6 +72,7 @@ impl Default for Config {
             cell_max: CellLimits::most(),
             retry: RetryPolicy::default(),
             isolation: Isolation::default(),
+            tweaks_policy: Policy::default(),
         }
     }
 }

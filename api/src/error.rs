@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub(crate) use self::convert::internal;
-pub(crate) use self::langflow::exception_body;
+pub(crate) use self::langflow::{NEEDS_PERSON, exception_body};
 
 /// Whose manner an answer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(crate) enum Accepts {
     Keys,
     /// API keys and sessions.
     All,
+    /// API keys only, in the words of webhooks.
+    Webhook,
 }
 
 /// One entry of a 422 in FastAPI's form.
@@ -106,6 +108,8 @@ pub(crate) enum Error {
     TweakConflict(&'static str),
     #[error("refused tweaks of {}", fields.join(", "))]
     TweaksRefused { message: String, fields: Vec<String> },
+    #[error("a run of this flow would wait for a person")]
+    NeedsPerson,
     #[error("the run failed: {message}")]
     RunFailed { message: String, outdated: Vec<String> },
     #[error("the run took too long")]
@@ -243,9 +247,10 @@ impl Error {
             | Self::BodyInvalid(_)
             | Self::LimitsInvalid(_)
             | Self::TweaksRefused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::BodyUnreadable | Self::Refused(_) | Self::TweakConflict(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BodyUnreadable
+            | Self::Refused(_)
+            | Self::TweakConflict(_)
+            | Self::NeedsPerson => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             // Langflow answers a taken name with 400.
             Self::Duplicate(_) if langflow => StatusCode::BAD_REQUEST,

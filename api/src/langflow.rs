@@ -14,3 +14,4 @@ mod run_body;
 mod run_stream;
 pub(crate) mod upload;
 pub(crate) mod variables;
+pub(crate) mod webhook;

@@ -22,6 +22,7 @@ pub(crate) async fn of(app: &App, tenant: &Tenant, view: &RunView) -> Result<Val
         .map_err(|error| internal("reading a stored run request", &error))?;
     let version = app.versions.get(tenant, view.header.version).await?;
     let isolation = view
+        .header
         .isolation
         .parse()
         .map_err(|error: UnknownIsolation| internal("reading a run", &error))?;

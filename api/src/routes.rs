@@ -11,7 +11,9 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
 use crate::flowcell::{connections, egress, events, limits, me, plan, runs, ws};
-use crate::langflow::{api_keys, flows, login, messages, meta, projects, run, upload, variables};
+use crate::langflow::{
+    api_keys, flows, login, messages, meta, projects, run, upload, variables, webhook,
+};
 
 /// How large a body a route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,7 @@ fn langflow() -> Vec<Route> {
         get("/api/v1/users/whoami", login::whoami),
         post("/api/v1/run/{flow}", run::run),
         post("/api/v1/run/{flow}/", run::redirect),
+        post("/api/v1/webhook/{flow}", webhook::receive),
         post("/api/v1/flows/", flows::create).takes(BodyMax::Flow),
         get("/api/v1/flows/", flows::list),
         post("/api/v1/flows/upload/", upload::upload).takes(BodyMax::Flow),

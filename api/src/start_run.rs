@@ -5,12 +5,15 @@
 //!         transaction ─▶ the message at once; the scheduler's relay repeats it if we die here
 //! ```
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bus::Queue;
 use bytes::Bytes;
+use domain::flow::Graph;
 use domain::id::RunId;
 use domain::input::{self, InputType};
+use domain::pause::waits_for_a_person;
 use domain::plan::Isolation;
 use domain::time::Timestamp;
 use domain::tweaks;
@@ -32,6 +35,8 @@ pub(crate) struct Ask {
     pub(crate) input_type: Option<String>,
     pub(crate) output_type: Option<String>,
     pub(crate) output_component: Option<String>,
+    pub(crate) start_component_id: Option<String>,
+    pub(crate) stop_component_id: Option<String>,
     pub(crate) tweaks: Map<String, Value>,
     pub(crate) session_id: Option<String>,
     pub(crate) stream: bool,
@@ -49,11 +54,22 @@ pub(crate) struct Started {
     pub(crate) existing: bool,
 }
 
+/// Whether a run may wait for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pause {
+    Allowed,
+    /// Somebody holds a connection open, or nobody would see the question.
+    Refused,
+}
+
 /// How the run is accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) deadline: Timestamp,
     pub(crate) idempotency_key: Option<String>,
+    pub(crate) pause: Pause,
+    /// Which fields the tweaks may set.
+    pub(crate) tweaks: tweaks::Policy,
     pub(crate) now: Timestamp,
 }
 
@@ -74,10 +90,8 @@ pub(crate) async fn start(
     let request = RunRequest { variables, ..resolve(flow, ask) };
     let input_type = input_type(&request.input_type);
     tweaks::check_input(&request.tweaks, request.input_value.is_some(), input_type)?;
-    if !request.tweaks.is_empty() {
-        // The engine applies them again when it sends a cell out; here they are only tried.
-        tweaks::apply(&mut version.graph.clone(), &request.tweaks, request.stream)?;
-    }
+    check_ends(&version.graph, &request)?;
+    check(&version.graph, &request, &terms)?;
     let task = |cell: &domain::plan::Cell| NewTask {
         cell: cell.id.clone(),
         depends_on: cell.depends_on.clone(),
@@ -99,6 +113,30 @@ pub(crate) async fn start(
         now: terms.now,
     };
     submit(app, &tenant, new).await
+}
+
+/// A run that starts or stops nowhere would build nothing and say nothing.
+fn check_ends(graph: &Graph, request: &RunRequest) -> Result<(), Error> {
+    let (start, stop) = (&request.start_component_id, &request.stop_component_id);
+    for (field, node) in [("start_component_id", start), ("stop_component_id", stop)] {
+        if let Some(node) = node.as_deref().filter(|node| graph.node(node).is_none()) {
+            return Err(Error::BodyInvalid(format!("{field}: the flow has no node {node:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// Tries the tweaks on a copy: the engine applies them again when it sends a cell out.
+fn check(graph: &Graph, request: &RunRequest, terms: &Terms) -> Result<(), Error> {
+    let mut tweaked = Cow::Borrowed(graph);
+    if !request.tweaks.is_empty() {
+        tweaks::check(graph, &request.tweaks, terms.tweaks)?;
+        tweaks::apply(tweaked.to_mut(), &request.tweaks, request.stream)?;
+    }
+    match terms.pause {
+        Pause::Refused if waits_for_a_person(&tweaked) => Err(Error::NeedsPerson),
+        Pause::Refused | Pause::Allowed => Ok(()),
+    }
 }
 
 async fn submit(app: &App, tenant: &Tenant, new: NewRun) -> Result<Started, Error> {
@@ -128,6 +166,8 @@ fn resolve(flow: &Flow, ask: Ask) -> RunRequest {
         input_type: ask.input_type.unwrap_or_else(chat),
         output_type: ask.output_type.unwrap_or_else(chat),
         output_component: ask.output_component.unwrap_or_default(),
+        start_component_id: ask.start_component_id,
+        stop_component_id: ask.stop_component_id,
         tweaks: ask.tweaks,
         stream: ask.stream,
         variables: BTreeMap::new(),

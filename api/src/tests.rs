@@ -12,5 +12,6 @@ mod runs;
 mod scheduler;
 mod stream;
 mod upload;
+mod webhook;
 mod websocket;
 mod world;

@@ -61,6 +61,14 @@ CORE = (
     "model/plain/*",
     "model/no-model/*",
     "agent/tool/plain",
+    "hook/json/*",
+    "hook/empty-body/*",
+    "hook/no-key/*",
+    "echo/without-webhook/*",
+    "defaulted/plain/plain",
+    "human/plain/*",
+    "lonely_human/plain/plain",
+    "two_chains/part-between-side/*",
 )
 ALL = questions(None if os.environ.get("FLOWCELL_CONFORMANCE") == "all" else CORE, with_model=True)
 

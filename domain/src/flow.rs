@@ -21,7 +21,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-pub(crate) use address::{Address, Place, leads_to_code};
+pub(crate) use address::{Address, Place, is_api_editable, leads_to_code};
 pub use error::{Error, FLOWS_MAX, GroupReason, ISSUES_MAX, Issue, Issues};
 pub use export::Export;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::flow::{Graph, Node};
 
@@ -79,6 +79,15 @@ pub fn inject(graph: &Graph, input: &Input) -> BTreeMap<String, Parameters> {
     all
 }
 
+/// The tweaks that hand a webhook's payload to the flow: all of it, to every webhook component,
+/// which Langflow knows by its id.
+#[must_use]
+pub fn webhook_tweaks(graph: &Graph, payload: &str) -> Map<String, Value> {
+    let ids = graph.addresses().iter().map(|address| &address.id);
+    let webhooks = ids.filter(|id| id.contains("Webhook"));
+    webhooks.map(|id| (id.clone(), json!({"data": payload}))).collect()
+}
+
 fn takes(node: &Node, input: &Input) -> bool {
     let is_named = |name: &String| *name == node.id || *name == node.display_name;
     let is_type = match input.input_type {
@@ -131,6 +140,16 @@ mod tests {
         insta::assert_snapshot!(given(InputType::Chat, &[]), @r#"{"ChatInput-a":{"input_value":"hi","files":["f.png"],"session_id":"s"},"ChatInput-e":{"files":["f.png"]},"Memory-d":{"session_id":"s"}}"#);
         insta::assert_snapshot!(given(InputType::Text, &[]), @r#"{"ChatInput-a":{"files":["f.png"],"session_id":"s"},"ChatInput-e":{"files":["f.png"]},"Memory-d":{"session_id":"s"},"TextInput-b":{"input_value":"hi"}}"#);
         insta::assert_snapshot!(given(InputType::Any, &["Webhook-c"]), @r#"{"ChatInput-a":{"files":["f.png"],"session_id":"s"},"ChatInput-e":{"files":["f.png"]},"Memory-d":{"session_id":"s"},"Webhook-c":{"input_value":"hi"}}"#);
+    }
+
+    #[test]
+    fn a_webhooks_payload_goes_to_every_webhook() {
+        let draft = Draft::new().nodes("Webhook-a ChatInput-b MyWebhook-c");
+        let tweaks = webhook_tweaks(&draft.graph(), "{}");
+        assert_eq!(
+            json!(tweaks),
+            json!({"Webhook-a": {"data": "{}"}, "MyWebhook-c": {"data": "{}"}})
+        );
     }
 
     #[test]

@@ -12,8 +12,11 @@ pub mod run;
 pub mod time;
 // flow graph and planner (kept together):
 pub mod branch;
+pub mod defaults;
 pub mod flow;
 pub mod input;
+pub mod pause;
 pub mod plan;
 pub mod selection;
 pub mod tweaks;
+pub mod upstream;

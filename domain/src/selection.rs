@@ -33,6 +33,21 @@ pub enum Scope<'a> {
     From(&'a str),
     /// What this node needs, and itself.
     UpTo(&'a str),
+    /// Of what the second node needs, and itself: what is connected to the first.
+    Between(&'a str, &'a str),
+}
+
+impl<'a> Scope<'a> {
+    /// What a run builds that was asked to start at one node and to stop at another.
+    #[must_use]
+    pub fn of(start: Option<&'a str>, stop: Option<&'a str>) -> Self {
+        match (start, stop) {
+            (None, None) => Self::Run,
+            (Some(start), None) => Self::From(start),
+            (None, Some(stop)) => Self::UpTo(stop),
+            (Some(start), Some(stop)) => Self::Between(start, stop),
+        }
+    }
 }
 
 /// The nodes whose results `/run` returns, in its order, as far as they were built: the caller
@@ -74,36 +89,49 @@ pub fn start(graph: &Graph) -> Option<&Node> {
 }
 
 /// The nodes that a run builds, in position order. Tools that nothing uses are left out, except
-/// the one at which the run begins or ends: then somebody is looking at it.
+/// those at which the run begins or ends: then somebody is looking at them.
 #[must_use]
 pub fn to_run(graph: &Graph, scope: Scope<'_>) -> Vec<String> {
-    let all = || (0..graph.nodes().len()).collect::<BTreeSet<usize>>();
+    let all: BTreeSet<usize> = (0..graph.nodes().len()).collect();
+    let at = |node: &str| graph.position(node);
     let (chosen, named) = match scope {
-        Scope::All => (all(), None),
-        Scope::Run => match start(graph).and_then(|node| graph.position(&node.id)) {
-            Some(position) => (connected(graph, position), Some(position)),
-            None => (all(), None),
+        Scope::All => (all, Vec::new()),
+        Scope::Run => match start(graph).and_then(|node| at(&node.id)) {
+            Some(first) => (connected(graph, first, &all), vec![first]),
+            None => (all, Vec::new()),
         },
-        Scope::From(node) => match graph.position(node) {
-            Some(position) => (connected(graph, position), Some(position)),
-            None => (BTreeSet::new(), None),
+        Scope::From(first) => match at(first) {
+            Some(first) => (connected(graph, first, &all), vec![first]),
+            None => (BTreeSet::new(), Vec::new()),
         },
-        Scope::UpTo(node) => match graph.position(node) {
-            Some(position) => (before(graph, [position]), Some(position)),
-            None => (BTreeSet::new(), None),
+        Scope::UpTo(last) => match at(last) {
+            Some(last) => (before(graph, [last]), vec![last]),
+            None => (BTreeSet::new(), Vec::new()),
+        },
+        Scope::Between(first, last) => match (at(first), at(last)) {
+            (Some(first), Some(last)) => {
+                let needed = before(graph, [last]);
+                (connected(graph, first, &needed), vec![first, last])
+            }
+            _ => (BTreeSet::new(), Vec::new()),
         },
     };
     chosen
         .into_iter()
-        .filter(|position| !graph.is_orphan_tool(*position) || named == Some(*position))
+        .filter(|position| !graph.is_orphan_tool(*position) || named.contains(position))
         .filter_map(|position| graph.nodes().get(position).map(|node| node.id.clone()))
         .collect()
 }
 
-/// All behind a node, and all that those need.
-fn connected(graph: &Graph, position: usize) -> BTreeSet<usize> {
-    let behind = spread([position], |at| graph.outgoing(at), |edge| edge.target_position);
-    before(graph, behind)
+/// All behind a node as far as the bounds go, which have all that their nodes need; and what those
+/// need.
+fn connected(graph: &Graph, position: usize, bounds: &BTreeSet<usize>) -> BTreeSet<usize> {
+    if !bounds.contains(&position) {
+        return BTreeSet::new();
+    }
+    let within = |edge: &&Edge| bounds.contains(&edge.target_position);
+    let outgoing = |at| graph.outgoing(at).filter(within);
+    before(graph, spread([position], outgoing, |edge| edge.target_position))
 }
 
 fn before(graph: &Graph, positions: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
@@ -174,5 +202,11 @@ mod tests {
         assert_eq!(of(Scope::From("Tool-f")), "Tool-f");
         assert_eq!(of(Scope::All).split(' ').count(), 6);
         assert_eq!(of(Scope::From("nobody")), "");
+        assert_eq!(of(Scope::of(None, None)), of(Scope::Run));
+        let part = |start, stop| of(Scope::of(Some(start), Some(stop)));
+        assert_eq!(part("Side-c", "ChatOutput-d"), "ChatInput-a Prompt-b Side-c ChatOutput-d");
+        assert_eq!(part("Side-c", "TextOutput-e"), "Side-c TextOutput-e");
+        assert_eq!(part("ChatInput-a", "TextOutput-e"), "");
+        assert_eq!(part("nobody", "TextOutput-e"), "");
     }
 }

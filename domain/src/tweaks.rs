@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::flow::{Address, Graph, Node, Place, leads_to_code};
+use crate::flow::{Address, Graph, Node, Place, is_api_editable, leads_to_code};
 use crate::input::InputType;
 
 /// Component types that run code which their fields hold or permit.
@@ -56,8 +57,24 @@ const SINKS: [(&str, &[&str]); 8] = [
     ("lfx.components.bing.BingSearchAPIComponent", &["bing_search_url"]),
 ];
 
-/// The reason that Langflow gives its caller, word for word: clients show it.
+/// The reasons that Langflow gives its caller, word for word: clients show them.
 const PROTECTED: &str = "The field is protected and keeps the value set by the flow author.";
+const DECLARED: &str = "This flow declares which fields the API may set. Only fields marked \
+                        editable via API accept a tweak.";
+const OFF: &str = "This deployment does not accept tweaks.";
+
+/// Which fields a caller may set, beside those that nobody may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// All.
+    #[default]
+    Permissive,
+    /// Where the author of a flow marked fields as editable by the API, only those.
+    Declared,
+    /// None.
+    Off,
+}
 
 /// What tweaks changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,8 +95,8 @@ pub enum Error {
     Refused {
         /// The fields, sorted, each once.
         fields: Vec<String>,
-        /// Langflow's sentence for the caller.
-        message: &'static str,
+        /// Langflow's sentences for the caller.
+        message: String,
     },
     /// The run's input and a tweak set the same field. Langflow answers 400 with
     /// [`ConflictInput::detail`].
@@ -156,6 +173,17 @@ pub fn check_input(
     Ok(())
 }
 
+/// Tries the tweaks that a caller sent. What the run itself sets is not the caller's, so only
+/// here the policy counts.
+///
+/// # Errors
+/// [`Error::Refused`] when any field keeps the author's value.
+pub fn check(graph: &Graph, tweaks: &Map<String, Value>, policy: Policy) -> Result<(), Error> {
+    let mut chosen = Chosen::new(graph, policy);
+    chosen.caller(tweaks, &mut Vec::new());
+    chosen.accepted().map(drop)
+}
+
 /// Applies the tweaks of a run. `stream` is what the request asked for: Langflow sets a field of
 /// that name on every node that has one, unless the caller tweaks it.
 ///
@@ -204,50 +232,119 @@ fn plan<'t>(
     unmatched: &mut Vec<String>,
 ) -> Result<Vec<Write<'t>>, Error> {
     let asked = if stream { &Value::Bool(true) } else { &Value::Bool(false) };
-    let injected = (!tweaks.contains_key("stream")).then_some(("stream", asked));
-    // As in Langflow, later nodes of the same id or name win.
-    let by_id: HashMap<&str, &Address> =
-        graph.addresses().iter().map(|address| (address.id.as_str(), address)).collect();
-    let by_name: HashMap<&str, &Address> = graph
-        .addresses()
-        .iter()
-        .filter_map(|address| Some((address.display_name.as_deref()?, address)))
-        .collect();
-    let mut chosen = Chosen { graph, writes: Vec::new(), refused: BTreeSet::new() };
-    for (key, value) in tweaks {
-        let Value::Object(fields) = value else {
-            continue;
-        };
-        let Some(address) = by_id.get(key.as_str()).or_else(|| by_name.get(key.as_str())) else {
-            unmatched.push(key.clone());
-            continue;
-        };
-        for (field, value) in fields {
-            if !chosen.choose(address, field, value) {
-                unmatched.push(format!("{key}.{field}"));
-            }
+    let mut chosen = Chosen::new(graph, Policy::Permissive);
+    chosen.caller(tweaks, unmatched);
+    if !tweaks.contains_key("stream") {
+        for address in graph.addresses() {
+            chosen.choose(address, "stream", asked);
         }
     }
-    for address in graph.addresses() {
-        let scalars = tweaks.iter().filter(|(_, value)| !value.is_object());
-        let scalars = scalars.map(|(field, value)| (field.as_str(), value));
-        for (field, value) in scalars.chain(injected) {
-            chosen.choose(address, field, value);
-        }
-    }
-    if chosen.refused.is_empty() {
-        return Ok(chosen.writes);
-    }
-    Err(Error::Refused { fields: chosen.refused.into_iter().collect(), message: PROTECTED })
+    chosen.accepted()
 }
 
 struct Chosen<'g, 't> {
     graph: &'g Graph,
+    policy: Policy,
     writes: Vec<Write<'t>>,
     refused: BTreeSet<String>,
+    /// Why, in Langflow's order.
+    reasons: BTreeSet<Reason>,
 }
 
-impl<'t> Chosen<'_, 't> {
+/// Why a field keeps its value; the order is that of Langflow's sentences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reason {
+    Protected,
+    Declared,
+    Off,
+}
+
+impl Reason {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Protected => PROTECTED,
+            Self::Declared => DECLARED,
+            Self::Off => OFF,
+        }
+    }
+}
+
+impl<'g, 't> Chosen<'g, 't> {
+    fn new(graph: &'g Graph, policy: Policy) -> Self {
+        let declares = policy == Policy::Declared
+            && graph.addresses().iter().any(|address| match &address.place {
+                Place::Nothing => false,
+                Place::Node => graph.node(&address.id).is_some_and(|node| {
+                    node.template.values().filter_map(Value::as_object).any(is_api_editable)
+                }),
+                Place::Group(fields) => fields.iter().any(|field| field.is_api_editable),
+            });
+        // A flow whose author marked nothing has declared nothing.
+        let policy = match policy {
+            Policy::Declared if !declares => Policy::Permissive,
+            policy => policy,
+        };
+        let (writes, refused, reasons) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        Self { graph, policy, writes, refused, reasons }
+    }
+
+    /// Plans what the caller asks for.
+    fn caller(&mut self, tweaks: &'t Map<String, Value>, unmatched: &mut Vec<String>) {
+        let addresses = self.graph.addresses();
+        // As in Langflow, later nodes of the same id or name win.
+        let by_id: HashMap<&str, &Address> =
+            addresses.iter().map(|address| (address.id.as_str(), address)).collect();
+        let by_name: HashMap<&str, &Address> = addresses
+            .iter()
+            .filter_map(|address| Some((address.display_name.as_deref()?, address)))
+            .collect();
+        for (key, value) in tweaks {
+            let Value::Object(fields) = value else {
+                continue;
+            };
+            let named = by_id.get(key.as_str()).or_else(|| by_name.get(key.as_str()));
+            let Some(address) = named else {
+                unmatched.push(key.clone());
+                continue;
+            };
+            for (field, value) in fields {
+                if !self.choose(address, field, value) {
+                    unmatched.push(format!("{key}.{field}"));
+                }
+            }
+        }
+        for address in addresses {
+            for (field, value) in tweaks.iter().filter(|(_, value)| !value.is_object()) {
+                self.choose(address, field, value);
+            }
+        }
+    }
+
+    fn accepted(self) -> Result<Vec<Write<'t>>, Error> {
+        if self.refused.is_empty() {
+            return Ok(self.writes);
+        }
+        let sentences: Vec<&str> = self.reasons.into_iter().map(Reason::text).collect();
+        let fields = self.refused.into_iter().collect();
+        Err(Error::Refused { fields, message: sentences.join(" ") })
+    }
+
+    fn refuse(&mut self, field: &str, reason: Reason) {
+        self.refused.insert(field.to_owned());
+        self.reasons.insert(reason);
+    }
+
+    /// Why the field keeps its value, if it does. Where nothing is accepted, the answer is the same
+    /// for every field, so that it does not tell which are protected.
+    fn reason(&self, is_protected: bool, is_api_editable: bool) -> Option<Reason> {
+        match self.policy {
+            Policy::Off => Some(Reason::Off),
+            _ if is_protected => Some(Reason::Protected),
+            Policy::Declared if !is_api_editable => Some(Reason::Declared),
+            Policy::Declared | Policy::Permissive => None,
+        }
+    }
+
     /// Plans one write or refusal; false when the address has no such field.
     fn choose(&mut self, address: &Address, name: &str, value: &'t Value) -> bool {
         let kind = address.kind.as_deref().unwrap_or_default();
@@ -262,11 +359,11 @@ impl<'t> Chosen<'_, 't> {
                 else {
                     return false;
                 };
-                let field_type = field_type(field);
-                if is_refused(kind, name, field_type, value, is_led_to_code(node, field)) {
-                    self.refused.insert(name.to_owned());
-                } else {
-                    self.writes.push(Write { position, field: name.to_owned(), value });
+                let protected =
+                    is_refused(kind, name, field_type(field), value, is_led_to_code(node, field));
+                match self.reason(protected, is_api_editable(field)) {
+                    Some(reason) => self.refuse(name, reason),
+                    None => self.writes.push(Write { position, field: name.to_owned(), value }),
                 }
                 true
             }
@@ -274,8 +371,9 @@ impl<'t> Chosen<'_, 't> {
                 let Some(field) = fields.iter().find(|field| field.name == name) else {
                     return false;
                 };
-                if is_refused(kind, name, &field.kind, value, field.is_protected) {
-                    self.refused.insert(name.to_owned());
+                let protected = is_refused(kind, name, &field.kind, value, field.is_protected);
+                if let Some(reason) = self.reason(protected, field.is_api_editable) {
+                    self.refuse(name, reason);
                 } else if let Some((node, inner)) = &field.target
                     && let Some(position) = self.graph.position(node)
                 {

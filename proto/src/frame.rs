@@ -2,9 +2,11 @@
 
 mod body;
 mod codec;
+mod usage;
 
 pub use body::{
     CallBody, CellResult, EgressBody, Event, FailureBody, Forward, FrameLimits, LiveValue,
 };
 pub use body::{Log, NodeResult, Ready, ReplyBody, ReplyError, Task};
 pub use codec::{Error, FrameCodec, FromRunner, ToRunner};
+pub use usage::{TokenUsage, UsageByNode};

@@ -20,6 +20,12 @@ pub struct RunRequest {
     /// A node id that overrides `output_type`.
     #[serde(default)]
     pub output_component: String,
+    /// The node at which the run starts: only what is connected to it is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_component_id: Option<String>,
+    /// The node at which the run stops: only what it needs is built, and itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_component_id: Option<String>,
     /// Changes to the flow's fields for this run.
     #[serde(default)]
     pub tweaks: Map<String, Value>,

@@ -9,18 +9,18 @@ use domain::id::UserId;
 use domain::input::{Input, inject};
 use domain::limits::CellLimits;
 use domain::plan::{Cell, cell_graph, needs};
+use domain::selection::to_run;
 use domain::time::Timestamp;
-use domain::tweaks;
-use proto::frame::{CellResult, EgressBody, FrameLimits, Task};
+use proto::frame::{CellResult, EgressBody, FrameLimits, Task, UsageByNode};
 use proto::message::{Assignment, AttemptRef, EgressRule};
 use proto::run::RunRequest;
 use serde_json::Value;
 use store::{EgressEntry, RunRecord, Secret, Tenant, VariableKind, now};
 use uuid::Uuid;
 
-use crate::branches;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::{branches, flow, usage};
 
 /// Where the container finds its way out.
 const EGRESS_SOCKET: &str = "/run/flowcell/egress.sock";
@@ -42,27 +42,31 @@ pub(crate) async fn prepare(
     let branches = branches::read(record)?;
     let results = engine.store.engine().results(record.run.id, &cell.depends_on).await?;
 
-    let mut graph = version.graph.clone();
-    if let Err(error) = tweaks::apply(&mut graph, &request.tweaks, request.stream) {
-        let message = format!("the run's tweaks cannot be applied: {error}");
-        return Ok(Err(Failure::new(FailureKind::InputInvalid, message)));
-    }
+    let tenant = engine.store.tenant(record.tenant);
+    let graph = match flow::of_run(&tenant, &version.graph, &request).await? {
+        Ok(graph) => graph,
+        Err(error) => {
+            let message = format!("the run's tweaks cannot be applied: {error}");
+            return Ok(Err(Failure::new(FailureKind::InputInvalid, message)));
+        }
+    };
     let inputs = match gather(cell, &results, &branches) {
         Ok(inputs) => inputs,
         Err(failure) => return Ok(Err(failure)),
     };
-    let rules = engine.store.tenant(record.tenant).egress_for(record.flow).await?;
+    let rules = tenant.egress_for(record.flow).await?;
     let egress = for_cell(rules, cell, &version.graph);
-    let body = Body { cell, graph: &graph, request: &request, branches: &branches, inputs };
+    let neighbours: Vec<String> = inputs.keys().cloned().collect();
+    let upstream_usage =
+        usage::before(engine, record, version.plan(record)?, &graph, cell, &neighbours).await?;
+    let (graph, request, branches) = (&graph, &request, &branches);
+    let body = Body { cell, graph, request, branches, inputs, upstream_usage };
     let variables = match variables(engine, record, &body).await? {
         Ok(variables) => variables,
         Err(failure) => return Ok(Err(failure)),
     };
-    let mut secrets = if variables.is_empty() {
-        BTreeSet::new()
-    } else {
-        credentials(&engine.store.tenant(record.tenant)).await?
-    };
+    let mut secrets =
+        if variables.is_empty() { BTreeSet::new() } else { credentials(&tenant).await? };
     secrets.retain(|name| variables.has(name));
     let frame = body.frame(record, task, variables, &egress)?;
     let attempt = AttemptRef { run: record.run.id, task, attempt: frame.attempt };
@@ -190,6 +194,7 @@ struct Body<'a> {
     request: &'a RunRequest,
     branches: &'a Branches,
     inputs: Inputs,
+    upstream_usage: Option<UsageByNode>,
 }
 
 impl Body<'_> {
@@ -201,7 +206,10 @@ impl Body<'_> {
         egress: &[EgressRule],
     ) -> Result<Task, Error> {
         let off = self.branches.off_members(self.cell);
-        let is_built = |member: &&String| !off.contains(&member.as_str());
+        // A cell at the border of what is asked for may have members beyond it.
+        let wanted = to_run(self.graph, flow::scope(self.request));
+        let is_built =
+            |member: &&String| !off.contains(&member.as_str()) && wanted.contains(*member);
         let members: Vec<String> = self.cell.members.iter().filter(is_built).cloned().collect();
         let mut parameters = inject(self.graph, &self.input()?);
         parameters.retain(|node, _| members.contains(node));
@@ -225,6 +233,7 @@ impl Body<'_> {
             parameters,
             variables: variables.stored,
             request_variables: variables.given,
+            upstream_usage: self.upstream_usage,
             context,
             egress: (!egress.is_empty())
                 .then(|| EgressBody { socket: EGRESS_SOCKET.to_owned(), forwards: Vec::new() }),

@@ -3,7 +3,6 @@
 //! The answer depends on the attempt that asks, never on ids in the question: a component reaches
 //! its own tenant and flow and nothing else.
 
-use domain::flow::Graph;
 use domain::id::{FlowId, MessageId};
 use domain::plan::needs;
 use proto::frame::ReplyError;
@@ -14,6 +13,7 @@ use store::{Message, MessageFilter, MessagePatch, NewMessage, RunRecord, Tenant,
 use crate::assignment::credentials;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::flow;
 
 /// Most messages in one answer.
 const MESSAGES_MAX: u64 = 10_000;
@@ -173,11 +173,10 @@ async fn get_variable(
         return Ok(Err(error("invalid", "the call names no variable")));
     };
     let version = engine.catalog.version(record.flow_version).await?;
-    let mut graph: Graph = version.graph.clone();
     let request: RunRequest = serde_json::from_value(record.request.clone())?;
-    if domain::tweaks::apply(&mut graph, &request.tweaks, request.stream).is_err() {
+    let Ok(graph) = flow::of_run(tenant, &version.graph, &request).await? else {
         return Ok(Err(error("refused", "the run's tweaks cannot be applied")));
-    }
+    };
     let allowed = version.plan(record)?.cell(task).is_some_and(|cell| {
         let needs = needs(&graph, cell);
         let mut providers = needs.providers.iter().flat_map(|provider| &provider.variables);

@@ -5,17 +5,18 @@ use std::time::Duration;
 use bus::Bus;
 use domain::id::RunId;
 use domain::run::{Command, Decision, Effect, Run, decide};
-use domain::selection::{Scope, to_run};
+use domain::selection::to_run;
 use domain::time::Timestamp;
 use proto::frame::CellResult;
 use proto::message::{AttemptRef, Figures};
+use proto::run::RunRequest;
 use rand::RngExt;
 use serde_json::Value;
 use store::{AttemptFigures, OutboxMessage, RunRecord, Store, TaskResult, Transition, now};
 
 use crate::catalog::Catalog;
 use crate::error::Error;
-use crate::{Config, events, outgoing};
+use crate::{Config, events, flow, outgoing};
 
 /// How often a transition is decided again because somebody else was faster. Contention is short:
 /// the parts of one run finish at about the same time, a handful at most.
@@ -66,7 +67,9 @@ pub(crate) struct Start;
 impl Intention for Start {
     async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
         let version = engine.catalog.version(record.flow_version).await?;
-        let needed = version.plan(record)?.cells_for(&to_run(&version.graph, Scope::Run));
+        let request: RunRequest = serde_json::from_value(record.request.clone())?;
+        let scope = flow::scope(&request);
+        let needed = version.plan(record)?.cells_for(&to_run(&version.graph, scope));
         let tasks = record.run.tasks.iter().map(|task| task.index);
         let skip = tasks.filter(|task| !needed.contains(task)).collect();
         Ok(Command::Start { skip }.into())

@@ -17,10 +17,12 @@ mod catalog;
 mod engine;
 mod error;
 mod events;
+mod flow;
 mod intake;
 mod outgoing;
 mod requests;
 mod sweep;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -270,6 +270,7 @@ entities! {
         tenant: Uuid,
         inline: Option<String>,
         payload: Option<Vec<u8>>,
+        usage: Option<String>,
         created: i64,
     }
 

@@ -57,7 +57,7 @@ impl From<domain::tweaks::Error> for Error {
     fn from(error: domain::tweaks::Error) -> Self {
         match error {
             domain::tweaks::Error::Refused { fields, message } => {
-                Self::TweaksRefused { message: message.to_string(), fields }
+                Self::TweaksRefused { message, fields }
             }
             domain::tweaks::Error::InputConflict { input, .. } => {
                 Self::TweakConflict(input.detail())

@@ -50,6 +50,7 @@ fn code_and_action(error: &Error) -> (&'static str, &'static str) {
         Error::TweaksRefused { .. } => {
             ("tweaks_refused", "leave these fields as the flow has them")
         }
+        Error::NeedsPerson => ("needs_person", "start it with POST /api/flowcell/v1/runs"),
         Error::RunFailed { .. } => ("run_failed", "read the run's events"),
         Error::RunTimedOut => ("run_timed_out", "start long runs with POST /api/flowcell/v1/runs"),
         Error::Unavailable(_) => ("unavailable", "try again in a moment"),
@@ -87,7 +88,8 @@ fn message(error: &Error, reference: Option<Uuid>) -> String {
         | Error::BodyUnreadable
         | Error::BodyTooLarge
         | Error::Refused(_)
-        | Error::Duplicate(_) => error.to_string(),
+        | Error::Duplicate(_)
+        | Error::NeedsPerson => error.to_string(),
     }
 }
 

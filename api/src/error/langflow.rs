@@ -5,6 +5,12 @@ use uuid::Uuid;
 
 use super::{Accepts, Error, Issue, flowcell};
 
+/// Langflow's words; the way that they name is its own.
+pub(crate) const NEEDS_PERSON: &str = "This flow uses Human-in-the-Loop (a Human Input node or a \
+    tool that requires approval), which the v1 run API cannot execute because it cannot pause and \
+    resume. Run it with the v2 workflows API instead: POST /api/v2/workflows with \
+    mode='background', then resume via POST /api/v2/workflows/{job_id}/resume.";
+
 /// The body of the answer.
 pub(super) fn body(error: &Error, reference: Option<Uuid>) -> Value {
     let detail = match error {
@@ -37,8 +43,11 @@ fn text(error: &Error, reference: Option<Uuid>) -> String {
         Error::CredentialsMissing(Accepts::All) => {
             "No authentication credentials provided".to_owned()
         }
+        Error::CredentialsMissing(Accepts::Webhook) => {
+            "API key required when webhook authentication is enabled".to_owned()
+        }
         Error::KeyInvalid(Accepts::Keys) => "Invalid or missing API key".to_owned(),
-        Error::KeyInvalid(Accepts::All) => "Invalid API key".to_owned(),
+        Error::KeyInvalid(Accepts::All | Accepts::Webhook) => "Invalid API key".to_owned(),
         Error::SessionInvalid => "Invalid token".to_owned(),
         Error::LoginFailed => "Incorrect username or password".to_owned(),
         Error::RouteNotFound => "Not Found".to_owned(),
@@ -56,6 +65,7 @@ fn text(error: &Error, reference: Option<Uuid>) -> String {
         Error::Duplicate("endpoint name") => "Endpoint name must be unique".to_owned(),
         Error::Duplicate(_) => "Name must be unique".to_owned(),
         Error::TweakConflict(text) => (*text).to_owned(),
+        Error::NeedsPerson => NEEDS_PERSON.to_owned(),
         Error::RunFailed { message, outdated } => exception_body(message, outdated),
         other => flowcell::detail(other, reference).message,
     }

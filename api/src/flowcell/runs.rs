@@ -18,7 +18,7 @@ use crate::auth::Principal;
 use crate::cancel;
 use crate::error::Error;
 use crate::extract::{Params, Raw};
-use crate::start_run::{self, Ask, Terms};
+use crate::start_run::{self, Ask, Pause, Terms};
 
 const KEY_HEADER: &str = "idempotency-key";
 const KEY_BYTES_MAX: usize = 255;
@@ -40,7 +40,13 @@ pub(crate) async fn start(
     let flow = find(&tenant, &wanted.flow).await?;
     let now = store::now();
     let deadline = now + app.config.run_deadline(wanted.deadline_ms);
-    let terms = Terms { deadline, idempotency_key, now };
+    let terms = Terms {
+        deadline,
+        idempotency_key,
+        pause: Pause::Allowed,
+        tweaks: app.config.tweaks_policy,
+        now,
+    };
     let started = start_run::start(&app, &principal, &flow, ask(wanted), terms).await?;
     let (status, state) = match started.existing {
         false => (StatusCode::ACCEPTED, RunState::Queued),
@@ -128,7 +134,8 @@ pub(super) async fn find(tenant: &Tenant, name: &str) -> Result<Flow, Error> {
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
+/// The key under which a repeated request starts no second run.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let Some(value) = headers.get(KEY_HEADER) else { return Ok(None) };
     let is_key = |key: &&str| (1..=KEY_BYTES_MAX).contains(&key.len());
     match value.to_str().ok().filter(is_key) {
@@ -168,6 +175,8 @@ fn ask(wanted: StartRun) -> Ask {
         input_type: wanted.input_type,
         output_type: wanted.output_type,
         output_component: wanted.output_component,
+        start_component_id: wanted.start_component_id,
+        stop_component_id: wanted.stop_component_id,
         tweaks: wanted.tweaks,
         session_id: wanted.session_id,
         stream: wanted.stream,

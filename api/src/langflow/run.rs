@@ -18,12 +18,12 @@ use super::{run_body, run_stream};
 use crate::app::App;
 use crate::auth::Principal;
 use crate::cancel::Guard;
-use crate::error::Error;
+use crate::error::{Error, NEEDS_PERSON};
 use crate::events::Events;
 use crate::extract::Params;
 use crate::python;
 use crate::result;
-use crate::start_run::{self, Started, Terms};
+use crate::start_run::{self, Pause, Started, Terms};
 
 /// The route.
 pub(crate) async fn run(
@@ -42,7 +42,13 @@ pub(crate) async fn run(
     ask.variables = variables;
     let now = store::now();
     let deadline = now + app.config.sync_run_max();
-    let terms = Terms { deadline, idempotency_key: None, now };
+    let terms = Terms {
+        deadline,
+        idempotency_key: None,
+        pause: Pause::Refused,
+        tweaks: app.config.tweaks_policy,
+        now,
+    };
     let started = start_run::start(&app, &principal, &flow, ask, terms).await;
     if !is_stream {
         return plain(&app, &tenant, started?.run).await;
@@ -55,6 +61,7 @@ pub(crate) async fn run(
             let fields = python::repr_list(&fields);
             Ok(single_error(&format!("Refused tweak keys {fields}: {message}")))
         }
+        Err(Error::NeedsPerson) => Ok(single_error(&format!("400: {NEEDS_PERSON}"))),
         Err(error) => Err(error),
     }
 }
@@ -85,7 +92,7 @@ pub(crate) async fn redirect(
 }
 
 /// Langflow's ways to name a flow: its id or its endpoint name, not its plain name.
-async fn find(tenant: &Tenant, name: &str) -> Result<Flow, Error> {
+pub(super) async fn find(tenant: &Tenant, name: &str) -> Result<Flow, Error> {
     let not_found = || Error::FlowNotFound { name: Some(name.to_owned()) };
     let flow = match tenant.find_flow(name).await {
         Err(store::Error::NotFound { .. }) => return Err(not_found()),

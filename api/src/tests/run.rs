@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use domain::tweaks::Policy;
 use serde_json::{Value, json};
 use store::{Page, RunFilter};
 
@@ -103,6 +104,24 @@ async fn tweaks_are_refused_before_anything_runs() {
     let banana = world.post("/api/v1/run/echo-ep?stream=banana", &json!({})).await;
     insta::assert_snapshot!(banana.text(), @r#"422 {"detail":[{"type":"bool_parsing","loc":["query","stream"],"msg":"Input should be a valid boolean, unable to interpret input"}]}"#);
     assert!(world.store.engine().unpublished(9, store::now()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_operator_may_refuse_tweaks() {
+    let world = World::with(Config { tweaks_policy: Policy::Off, ..Config::default() }).await;
+    world.echo_flow().await;
+    let body = json!({"tweaks": {"Prompt-bbbbb": {"input_value": "x"}}});
+    let refused = world.post("/api/v1/run/echo-ep", &body).await;
+    insta::assert_snapshot!(refused.text(), @r#"422 {"detail":{"error":"Refused tweaks","code":"TWEAKS_REFUSED","message":"This deployment does not accept tweaks.","fields":["input_value"]}}"#);
+    let mut body = body;
+    body["flow"] = json!("echo");
+    let durable = world.post("/api/flowcell/v1/runs", &body).await;
+    assert_eq!(durable.json()["error"]["code"], "tweaks_refused");
+    let mut webhook = super::world::echo_body("hook");
+    webhook["data"] = testkit::flows::graph(&[("Webhook-aaaaa", &[])]);
+    world.post("/api/v1/flows/", &webhook).await;
+    let taken = world.post("/api/v1/webhook/hook-ep", &json!({})).await;
+    assert_eq!(taken.status, StatusCode::ACCEPTED);
 }
 
 /// `inputs` and `session_id` tell how a body was read.

@@ -49,6 +49,22 @@ async fn a_run_is_accepted_followed_and_read() {
 }
 
 #[tokio::test]
+async fn a_run_may_start_and_stop_at_nodes_that_exist() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let body = json!({"flow": "echo", "start_component_id": "ChatInput-aaaaa", "stop_component_id": "Prompt-bbbbb"});
+    let accepted: RunAccepted =
+        serde_json::from_value(world.post(RUNS, &body).await.json()).unwrap();
+    let tenant = world.store.tenant(world.admin.tenant);
+    let request = tenant.run(accepted.id.parse().unwrap()).await.unwrap().request;
+    let ends = (&request["start_component_id"], &request["stop_component_id"]);
+    assert_eq!(ends, (&json!("ChatInput-aaaaa"), &json!("Prompt-bbbbb")));
+    let body = json!({"flow": "echo", "stop_component_id": "Prompt"});
+    let refused = world.post(RUNS, &body).await;
+    insta::assert_snapshot!(refused.text(), @r#"422 {"error":{"code":"body_invalid","message":"the body is invalid: stop_component_id: the flow has no node \"Prompt\"","action":"correct the request"}}"#);
+}
+
+#[tokio::test]
 async fn a_failed_run_says_why() {
     let world = World::new().await;
     world.echo_flow().await;

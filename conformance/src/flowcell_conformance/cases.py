@@ -32,6 +32,14 @@ class Deviation:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Where a run starts and stops."""
+
+    start: str | None = None
+    stop: str | None = None
+
+
+@dataclass(frozen=True)
 class Case:
     """One request, asked with the stream on and off unless `streams` says otherwise."""
 
@@ -52,6 +60,13 @@ class Case:
     """Events of different names come in no fixed order, since Langflow sends them from several
     threads: only the order among events of one name is compared."""
     deviations: tuple[Deviation, ...] = ()
+    route: Literal["run", "webhook"] = "run"
+    part: Part | None = None
+    """Which part of the flow to build; then only the nodes that were built are compared, since
+    Langflow answers such requests on routes of its editor."""
+    in_background: int = 0
+    """Messages that the run stores after its answer, in the flow's own session: they are waited for
+    and compared. Earlier ones of that session are deleted first."""
 
     def content(self, body: Json, session: str) -> bytes:
         """The bytes to send for a body of this case."""
@@ -333,6 +348,7 @@ CASES: tuple[Case, ...] = (
         "multi_agent",
         _agents("Say hello", "Agent-maf-1", "Agent-maf-2", "Agent-maf-3"),
         uses_model=True,
+        interleaved=True,
         messages=True,
     ),
     Case("plain", "seo", _agents("unused", "Agent-seovA"), uses_model=True, interleaved=True, messages=True),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import httpx
 
+from .api_cases import API_CASES
 from .cases import CASES
 from .compare import Question, Verdict, judge
 from .durable import DurableRuns
@@ -72,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 
 def questions(only: Sequence[str] | None, *, with_model: bool) -> list[Question]:
     """The cases to ask, each with its stream settings."""
-    wanted = [Question(case, stream) for case in CASES for stream in case.streams]
+    wanted = [Question(case, stream) for case in (*CASES, *API_CASES) for stream in case.streams]
     if only:
         wanted = [question for question in wanted if any(fnmatchcase(question.title, p) for p in only)]
     return [question for question in wanted if with_model or not question.case.uses_model]

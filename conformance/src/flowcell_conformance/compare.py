@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, cast
 
 from .normalise import Json, Normaliser
+from .parts import built_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,12 +62,17 @@ def observe(
         "unknown-name": UNKNOWN_NAME,
         "unknown-id": UNKNOWN_ID,
     }[case.address]
+    if case.part is not None:
+        return {"built": cast("Json", built_part(target, flow, case.part))}
+    if case.in_background:
+        target.forget_messages(flow.id)
     reply = target.run(
         address,
         case.raw if case.raw is not None else case.content(case.body, session),
         stream=question.stream,
         headers=case.headers,
         key={"right": None, "wrong": WRONG_KEY, "none": ""}[case.key],
+        route=case.route,
     )
     names = {
         flow.id: "flow",
@@ -82,6 +88,8 @@ def observe(
     seen = normalised_reply(reply, normaliser)
     if case.messages:
         seen["messages"] = normaliser.value(target.messages(session))
+    if case.in_background:
+        seen["messages"] = normaliser.value(target.finished_messages(flow.id, case.in_background))
     if case.uses_model and model is not None:
         seen["model_requests"] = normaliser.value(cast("Json", model.recorded()))
     return seen

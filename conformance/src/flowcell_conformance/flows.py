@@ -28,6 +28,13 @@ VARIABLES = (
     ("CONFORMANCE_TOKEN", "tok-9f1c7e-canary-5b3a", "Credential"),
 )
 
+DEFAULTS = (
+    # The later one by name counts for the field that both name.
+    ("CONFORMANCE_A", "from a", "Generic", ("Conformance First", "Conformance Second")),
+    ("CONFORMANCE_B", "from b", "Generic", ("Conformance Second",)),
+)
+"""Variables that fill fields of these display names by themselves."""
+
 
 def _fingerprint() -> str:
     """Changes when the exporter, a component or the Langflow version does."""

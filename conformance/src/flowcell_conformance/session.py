@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .compare import Question, observe
-from .flows import VARIABLES, load_flow
+from .flows import DEFAULTS, VARIABLES, load_flow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,8 @@ class Session:
         self._flows: dict[str, FlowRef] = {}
         for name, value, kind in VARIABLES:
             target.set_variable(name, value, kind)
+        for name, value, kind, fields in DEFAULTS:
+            target.set_variable(name, value, kind, fields)
         if model is not None:
             # In this order: Langflow tries a provider's key out when it is stored.
             target.set_variable("OPENAI_BASE_URL", model.base_url, "Generic")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, cast
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from .langflow_server import Credentials
@@ -84,6 +84,13 @@ class Target:
     def call(
         self, method: str, path: str, *, body: Json = None, params: Mapping[str, str] | None = None
     ) -> Json:
+        """The JSON that `send` is answered with."""
+        reply = self.send(method, path, body=body, params=params)
+        return cast("Json", reply.json()) if reply.content else None
+
+    def send(
+        self, method: str, path: str, *, body: Json = None, params: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         """One authorised JSON request that must succeed."""
         reply = self.http.request(
             method, path, json=body, params=params, headers=self._key, follow_redirects=True
@@ -91,7 +98,7 @@ class Target:
         if reply.is_error:
             message = f"{self.name}: {method} {path}: {reply.status_code} {reply.text[:2000]}"
             raise RuntimeError(message)
-        return cast("Json", reply.json()) if reply.content else None
+        return reply
 
     def upload_flow(self, exported: dict[str, Json]) -> FlowRef:
         """Store an export; the server chooses the id, and another name if this one is taken."""
@@ -102,13 +109,13 @@ class Target:
         """Remove a flow and what belongs to it."""
         self.call("DELETE", f"/api/v1/flows/{flow.id}")
 
-    def set_variable(self, name: str, value: str, kind: str) -> None:
+    def set_variable(self, name: str, value: str, kind: str, default_fields: Sequence[str] = ()) -> None:
         """Create a variable (`Generic` or `Credential`), or replace the one of that name."""
         listed = cast("list[dict[str, str]]", self.call("GET", "/api/v1/variables/"))
         for variable in listed:
             if variable["name"] == name:
                 self.call("DELETE", f"/api/v1/variables/{variable['id']}")
-        body: Json = {"name": name, "value": value, "type": kind, "default_fields": []}
+        body: Json = {"name": name, "value": value, "type": kind, "default_fields": [*default_fields]}
         self.call("POST", "/api/v1/variables/", body=body)
 
     def messages(self, session_id: str) -> Json:
@@ -117,7 +124,24 @@ class Target:
             "GET", "/api/v1/monitor/messages", params={"session_id": session_id, "order_by": "timestamp"}
         )
 
-    def run(
+    def forget_messages(self, session_id: str) -> None:
+        """Delete the stored chat messages of a session."""
+        self.call("DELETE", f"/api/v1/monitor/messages/session/{session_id}")
+
+    def finished_messages(self, session_id: str, count: int) -> Json:
+        """The messages of a session, as soon as there are so many and none is being written."""
+        until = time.monotonic() + ANSWER_SECONDS
+        while True:
+            stored = cast("list[dict[str, Json]]", self.messages(session_id))
+            states = [cast("dict[str, Json]", message["properties"])["state"] for message in stored]
+            if len(stored) >= count and all(state == "complete" for state in states):
+                return cast("Json", stored)
+            if time.monotonic() > until:
+                message = f"{self.name}: {len(stored)} of {count} messages were stored: {stored}"
+                raise TimeoutError(message)
+            time.sleep(0.2)
+
+    def run(  # noqa: PLR0913
         self,
         flow: str,
         content: bytes,
@@ -125,6 +149,7 @@ class Target:
         stream: bool | None,
         headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        route: str = "run",
     ) -> Reply:
         """Run a flow by id or name. `key` replaces the user's key; an empty one sends none."""
         sent = {"content-type": "application/json"} | (self._key if key is None else {})
@@ -133,7 +158,11 @@ class Target:
         started = time.monotonic()
         params = {} if stream is None else {"stream": "true" if stream else "false"}
         with self.http.stream(
-            "POST", f"/api/v1/run/{flow}", params=params, content=content, headers=sent | dict(headers or {})
+            "POST",
+            f"/api/v1/{route}/{flow}",
+            params=params,
+            content=content,
+            headers=sent | dict(headers or {}),
         ) as response:
             if response.headers.get("content-type", "").startswith("text/event-stream"):
                 return _read_stream(response, started)

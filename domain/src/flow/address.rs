@@ -33,6 +33,12 @@ pub(crate) enum Place {
 pub(crate) struct GroupField {
     pub(crate) name: String,
     pub(crate) kind: String,
+    /// Its name on the canvas; the field inside keeps one of its own.
+    pub(crate) display_name: Option<String>,
+    /// Whether the canvas shows it.
+    pub(crate) is_shown: bool,
+    /// Whether the author lets callers set it.
+    pub(crate) is_api_editable: bool,
     /// Whether it stands for something that runs as code.
     pub(crate) is_protected: bool,
     /// The node and field that take its value.
@@ -68,9 +74,17 @@ fn group_field(group: &Value, (name, field): (&String, &Value)) -> Option<GroupF
     Some(GroupField {
         name: name.clone(),
         kind: json::text(field, "type").unwrap_or_default().to_owned(),
+        display_name: json::text(field, "display_name").map(str::to_owned),
+        is_shown: field.get("show") != Some(&Value::Bool(false)),
+        is_api_editable: is_api_editable(map),
         is_protected: leads_to_code(component, map),
         target: target(component, field),
     })
+}
+
+/// Whether the author marked the field as one that callers may set.
+pub(crate) fn is_api_editable(field: &Map<String, Value>) -> bool {
+    field.get("api_editable") == Some(&Value::Bool(true))
 }
 
 /// The node and field inside that take the value. One level only: the value of an outer group

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use super::{Applied, ConflictInput, Error, apply, check_input};
+use super::{Applied, ConflictInput, Error, Policy, apply, check, check_input};
 use crate::flow::Graph;
 use crate::flow::fixture::{Draft, node};
 use crate::input::InputType;
@@ -134,4 +134,43 @@ fn input_and_tweak_conflict() {
     assert_eq!(conflict(json!({"input_value": "x"}), InputType::Chat), Ok(()));
     assert_eq!(check_input(chat().as_object().unwrap(), false, InputType::Chat), Ok(()));
     insta::assert_snapshot!(ConflictInput::Chat.detail(), @"If you pass an input_value to the chat input, you cannot pass a tweak with the same name.");
+}
+
+/// What the policy says of tweaks of a flow that declares one field, or none.
+fn judged(policy: Policy, declares: bool, tweaks: Value) -> String {
+    let open = json!({"type": "str", "value": "", "api_editable": declares});
+    let group = Draft::new().node(node("In-1", "In").field("text", "str")).group(
+        "Group-1",
+        json!({
+            "open_In-1": {"type": "str", "value": "", "api_editable": declares, "proxy": {"id": "In-1", "field": "text"}},
+            "shut_In-1": {"type": "str", "value": "", "proxy": {"id": "In-1", "field": "text"}},
+        }),
+        json!([]),
+    );
+    let agent = node("Agent-1", "Agent").raw_field("open", open).field("shut", "str");
+    let graph = Draft::new().node(agent.field("stream", "bool")).node(group).graph();
+    match check(&graph, tweaks.as_object().unwrap(), policy) {
+        Ok(()) => "accepted".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn only_declared_fields_may_be_set_where_any_is() {
+    let open = || json!({"Agent-1": {"open": "x"}, "Group-1": {"open_In-1": "x"}});
+    let shut = || json!({"shut": "x", "Group-1": {"shut_In-1": "x"}, "nobody": {"shut": 1}});
+    assert_eq!(judged(Policy::Declared, true, open()), "accepted");
+    assert_eq!(judged(Policy::Declared, false, shut()), "accepted");
+    assert_eq!(judged(Policy::Permissive, true, shut()), "accepted");
+    insta::assert_snapshot!(judged(Policy::Declared, true, shut()), @"refused tweaks of shut, shut_In-1: This flow declares which fields the API may set. Only fields marked editable via API accept a tweak.");
+    let both = json!({"shut": "x", "code": "x"});
+    insta::assert_snapshot!(judged(Policy::Declared, true, both), @"refused tweaks of code, shut: The field is protected and keeps the value set by the flow author. This flow declares which fields the API may set. Only fields marked editable via API accept a tweak.");
+}
+
+#[test]
+fn no_field_may_be_set_where_none_is_accepted() {
+    let of = |tweaks| judged(Policy::Off, true, tweaks);
+    insta::assert_snapshot!(of(json!({"open": 1, "code": 1, "stream": true})), @"refused tweaks of code, open, stream: This deployment does not accept tweaks.");
+    assert_eq!(of(json!({})), "accepted");
+    assert_eq!(of(json!({"nothing": 1, "nobody": {"open": 1}})), "accepted");
 }

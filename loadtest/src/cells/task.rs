@@ -60,6 +60,7 @@ pub(super) fn echo(seconds: f64) -> Result<Task> {
         parameters: BTreeMap::new(),
         variables: BTreeMap::new(),
         request_variables: BTreeMap::new(),
+        upstream_usage: None,
         context: BTreeMap::new(),
         egress: None,
         limits: FrameLimits {

@@ -8,6 +8,8 @@ use domain::plan::Driver;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::usage::UsageByNode;
+
 /// The one task of a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
@@ -42,6 +44,10 @@ pub struct Task {
     /// Those that the caller gave for this run; they go before. Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub request_variables: BTreeMap<String, String>,
+    /// Tokens that were spent before: a neighbour's own, and those of nodes that the graph does not
+    /// show, each laid on one neighbour. Absent where nothing in the cell shows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_usage: Option<UsageByNode>,
     /// The run's shared context.
     pub context: BTreeMap<String, Value>,
     /// How the cell reaches the network, when it may.

@@ -97,7 +97,7 @@ class Cell:
         if unknown:
             msg = f"the task names nodes that its graph does not have: {', '.join(sorted(unknown))}"
             raise InputError(msg)
-        hydrate(graph, inputs, set(self._members))
+        hydrate(graph, inputs, set(self._members), task.get("upstream_usage"))
         self._set_parameters(graph)
         return graph
 

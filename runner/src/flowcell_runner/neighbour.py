@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lfx.graph.schema import ResultData
 from lfx.graph.vertex.exceptions import NoComponentInstanceError
 from lfx.schema.message import Message
+from lfx.schema.properties import Usage
 
 from flowcell_runner.codec import usage_of
 
@@ -67,16 +68,33 @@ def _name_in_messages(outputs: dict[str, Any], vertex_id: str) -> str | None:
     return None
 
 
-def hydrate(graph: Graph, inputs: dict[str, dict[str, Any]], members: set[str]) -> None:
-    """Mark finished neighbours as built; predecessors without a value did not take part in the run."""
+def hydrate(
+    graph: Graph,
+    inputs: dict[str, dict[str, Any]],
+    members: set[str],
+    spent: dict[str, dict[str, int]] | None = None,
+) -> None:
+    """Mark finished neighbours as built; predecessors without a value did not take part in the run.
+
+    `spent` is what each neighbour stands for in the sum that an output shows: its own tokens and
+    those of nodes that this graph does not have.
+    """
     for vertex_id, outputs in inputs.items():
         vertex = graph.get_vertex(vertex_id)
         vertex.built = True
         vertex.results = outputs
         vertex.custom_component = Neighbour(vertex, outputs)
-        usage = next((usage for value in outputs.values() if (usage := usage_of(value))), None)
+        usage = _usage_in(outputs) if spent is None else _usage(spent.get(vertex_id))
         vertex.result = ResultData(component_id=vertex_id, token_usage=usage)
     for edge in graph.edges:
         if edge.target_id in members and edge.source_id not in members and edge.source_id not in inputs:
             # lfx then gives the input its default, as for any branch that was not taken.
             graph.conditionally_excluded_vertices.add(edge.source_id)
+
+
+def _usage(tokens: dict[str, int] | None) -> Usage | None:
+    return Usage(**tokens) if tokens else None
+
+
+def _usage_in(outputs: dict[str, Any]) -> Usage | None:
+    return next((usage for value in outputs.values() if (usage := usage_of(value))), None)

@@ -289,11 +289,12 @@ def _row_of(message: Message, flow_id: str | UUID | None, run_id: str | UUID | N
 def _changes_of(message: Message) -> dict[str, Any]:
     changes = message.model_dump(exclude_unset=True, exclude_none=True)
     row = {name: changes[name] for name in _COLUMNS if name in changes and name not in {"flow_id", "run_id"}}
-    # Whole objects: without their empty fields they would read differently in the next event.
+    # Whole: without its empty fields it would read differently in the next event.
     if "properties" in row:
         row["properties"] = message.properties.model_dump(mode="json")
+    # As Langflow stores them: loose blocks lose their empty fields, and those in groups keep them.
     if "content_blocks" in row:
-        row["content_blocks"] = _blocks_of(message)
+        row["content_blocks"] = without_paths(jsonable_encoder(row["content_blocks"]))
     if not isinstance(row.get("text", ""), str):
         row["text"] = ""
     if "timestamp" in row:

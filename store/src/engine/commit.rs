@@ -199,6 +199,7 @@ fn result_row(
     given: super::TaskResult,
 ) -> (result::ActiveModel, Option<NewPayload>) {
     let text = json::to_text(&given.result);
+    let usage = given.result.usage_by_node();
     let (inline, payload) = if text.len() <= INLINE_BYTES_MAX {
         (Some(text), None)
     } else {
@@ -210,6 +211,7 @@ fn result_row(
         tenant: Set(tenant.uuid()),
         inline: Set(inline),
         payload: Set(payload.as_ref().map(|payload| payload.sha256.clone())),
+        usage: Set((!usage.is_empty()).then(|| json::to_text(&usage))),
         created: Set(transition.now.millis()),
     };
     (row, payload)

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::id::{RunId, TenantId};
-use proto::frame::CellResult;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use proto::frame::{CellResult, UsageByNode};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::Engine;
 use super::load::number;
@@ -24,6 +24,25 @@ impl Engine {
         tasks: &[u32],
     ) -> Result<BTreeMap<u32, CellResult>, Error> {
         read(&self.store, run, tasks).await
+    }
+
+    /// What the nodes of these tasks of a run spent; tasks that spent nothing are left out.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn usage(&self, run: RunId, tasks: &[u32]) -> Result<Vec<UsageByNode>, Error> {
+        let spent: Vec<String> = result::Entity::find()
+            .select_only()
+            .column(result::Column::Usage)
+            .filter(result::Column::Run.eq(run.uuid()))
+            .filter(result::Column::Task.is_in(tasks.iter().map(|task| i64::from(*task))))
+            .filter(result::Column::Usage.is_not_null())
+            .order_by_asc(result::Column::Task)
+            .into_tuple()
+            .all(self.store.read())
+            .await
+            .doing("reading usage")?;
+        spent.iter().map(|text| json::from_text("usage of a result", text)).collect()
     }
 }
 

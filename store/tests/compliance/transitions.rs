@@ -1,11 +1,14 @@
 //! Transitions: all or nothing, one winner, nothing twice.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::failure::{Failure, FailureKind};
 use domain::id::RunId;
 use domain::run::{Command, Outcome, Refused, RunState, TaskState, decide};
+use proto::frame::{NodeResult, TokenUsage, UsageByNode};
 use proto::message::Figures;
+use serde_json::json;
 use store::{AttemptFigures, BatchOutcome, Error, OutboxMessage, Transition};
 use uuid::Uuid;
 
@@ -21,6 +24,7 @@ on_both! {
     a_failing_commit_leaves_nothing,
     a_batch_decides_about_each_run,
     large_results_come_back_whole,
+    what_nodes_spent_is_kept_beside_their_result,
     many_tasks_change_in_one_transition,
 }
 
@@ -234,6 +238,33 @@ async fn a_batch_decides_about_each_run(f: &Fixture) {
     assert_eq!(f.load(stale).await.run.state, RunState::Cancelled);
     assert_eq!(f.store.engine().attempts_of(worker(1)).await.unwrap().len(), 1);
     assert_eq!(f.store.engine().commit_batch(vec![]).await.unwrap(), []);
+}
+
+async fn what_nodes_spent_is_kept_beside_their_result(f: &Fixture) {
+    let run = f.owner("a").await.submit().await;
+    let (w, engine) = (worker(1), f.store.engine());
+    f.step(run, Command::Start { skip: vec![] }, T0).await;
+    for task in 0..2u32 {
+        f.step(run, claim(task, w), T0).await;
+        let record = f.load(run).await;
+        let decision = decide(&record.run, &finish(task, w), T0).unwrap();
+        let mut change = transition(&record, &decision, T0);
+        let mut given = result(task, 100);
+        let spent =
+            if task == 1 { json!({"input_tokens": 3, "output_tokens": 4}) } else { json!(null) };
+        let node = NodeResult {
+            outputs: BTreeMap::new(),
+            result: json!({"token_usage": spent}),
+            valid: true,
+        };
+        given.result.nodes.insert("N".to_owned(), node);
+        change.results = vec![given];
+        engine.commit(change).await.unwrap();
+    }
+    let spent = TokenUsage { input_tokens: 3, output_tokens: 4 };
+    let of_node = UsageByNode::from([("N".to_owned(), spent)]);
+    assert_eq!(engine.usage(run, &[0, 1, 2]).await.unwrap(), [of_node]);
+    assert_eq!(engine.usage(run, &[0]).await.unwrap(), []);
 }
 
 async fn large_results_come_back_whole(f: &Fixture) {

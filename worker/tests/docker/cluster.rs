@@ -229,6 +229,7 @@ impl Cluster {
             parameters: BTreeMap::new(),
             variables: [("CANARY".to_owned(), CANARY.to_owned())].into(),
             request_variables: BTreeMap::new(),
+            upstream_usage: None,
             context: BTreeMap::new(),
             egress: None,
             limits: FrameLimits {

@@ -120,6 +120,7 @@ impl Plan {
             parameters: BTreeMap::new(),
             variables: BTreeMap::new(),
             request_variables: BTreeMap::new(),
+            upstream_usage: None,
             context: BTreeMap::new(),
             egress: None,
             limits: FrameLimits {

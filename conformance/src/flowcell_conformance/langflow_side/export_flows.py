@@ -15,6 +15,7 @@ from typing import Any
 COMPONENTS = Path(__file__).resolve().parent / "components"
 sys.path.insert(0, str(COMPONENTS))
 
+import api_flows
 import langflow
 from ask_model import AskModel
 from boom import Boom
@@ -433,7 +434,7 @@ def mark_tool_mode(exported: dict[str, Any], node_id: str) -> None:
 def main() -> None:
     output = Path(sys.argv[1])
     output.mkdir(parents=True, exist_ok=True)
-    for name, build in FLOWS.items():
+    for name, build in (FLOWS | api_flows.FLOWS).items():
         graph = build()
         graph.prepare()
         exported = graph.dump(
@@ -441,6 +442,9 @@ def main() -> None:
         )
         if name in {"live_tool", "agent"}:
             mark_tool_mode(exported, "Upper-uuuuu")
+        if name in api_flows.TOOLS:
+            mark_tool_mode(exported, api_flows.TOOLS[name])
+        api_flows.finish(name, exported)
         for field in VARIABLE_FIELDS.get(name, ()):
             name_a_variable(exported, *field)
         (output / f"{name}.json").write_text(json.dumps(exported, indent=1, default=str))

@@ -8,6 +8,8 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod requests;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,6 +51,8 @@ struct Cluster {
     drain: Drain,
     offers: Consumer,
     worker: WorkerEpoch,
+    /// What requests say beside their input.
+    more: Value,
     _database: Database,
     _events: tempfile::TempDir,
 }
@@ -68,7 +72,8 @@ impl Cluster {
         let offers = bus.consumer(&Queue::Tasks { pool: "default".into() }).await.unwrap();
         let worker = WorkerEpoch(Uuid::new_v4());
         let tenant = store.tenant(first.tenant);
-        Self { store, bus, tenant, drain, offers, worker, _database: database, _events: events }
+        let (more, _database, _events) = (json!({}), database, events);
+        Self { store, bus, tenant, drain, offers, worker, more, _database, _events }
     }
 
     /// Accepts a run of a graph as the API does.
@@ -91,7 +96,10 @@ impl Cluster {
         let version = self.tenant.put_version(flow.header.id, &data, &stored).await.unwrap();
         let run = RunId(Uuid::now_v7());
         let variables = self.tenant.seal_for_run(run, &given).await.unwrap();
-        let request = json!({"input_value": "hello", "session_id": "s1", "variables": variables});
+        let mut request =
+            json!({"input_value": "hello", "session_id": "s1", "variables": variables});
+        let more = self.more.as_object().unwrap().clone();
+        request.as_object_mut().unwrap().extend(more);
         let tasks = plan
             .cells
             .iter()
@@ -158,10 +166,15 @@ impl Cluster {
     }
 
     async fn done(&self, assignment: &Assignment) -> SchedulerReply {
+        self.done_with(assignment, json!({"results": {}})).await
+    }
+
+    /// Gives this `ResultData`.
+    async fn done_with(&self, assignment: &Assignment, result: Value) -> SchedulerReply {
         let text = format!("made by {}", assignment.task.cell);
         let node = NodeResult {
             outputs: BTreeMap::from([("message".to_owned(), json!(text))]),
-            result: json!({"results": {}}),
+            result,
             valid: true,
         };
         let nodes = BTreeMap::from([(assignment.task.cell.clone(), node)]);
