@@ -19,6 +19,7 @@ mod m20261101_000003_runs;
 mod m20261102_000004_egress;
 mod m20261122_000004_limits;
 mod m20261122_000006_usage;
+mod m20261122_000007_frozen;
 
 use sea_orm_migration::prelude::*;
 
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261102_000004_egress::Migration),
             Box::new(m20261122_000004_limits::Migration),
             Box::new(m20261122_000006_usage::Migration),
+            Box::new(m20261122_000007_frozen::Migration),
         ]
     }
 }

@@ -8,12 +8,12 @@ use domain::run::{Command, Event, Outcome, decide};
 use proto::frame::CellResult;
 use proto::message::{AttemptRef, Figures, ReportOutcome};
 use serde_json::{Map, Value};
-use store::{RunRecord, now};
+use store::{FrozenKey, RunRecord, now};
 
 use crate::assignment::{self, Prepared};
-use crate::branches;
 use crate::engine::{Engine, Intention, Step};
 use crate::error::Error;
+use crate::{branches, frozen};
 
 /// A container has its task.
 pub(crate) struct Began {
@@ -76,10 +76,32 @@ impl Intention for Claim {
 
 /// The end of an attempt.
 pub(crate) struct Report {
-    pub(crate) attempt: AttemptRef,
-    pub(crate) worker: WorkerEpoch,
-    pub(crate) outcome: ReportOutcome,
-    pub(crate) figures: Figures,
+    attempt: AttemptRef,
+    worker: WorkerEpoch,
+    outcome: ReportOutcome,
+    figures: Figures,
+    /// Under what the result is kept, where its component is frozen.
+    frozen: Mutex<Option<FrozenKey>>,
+}
+
+impl Report {
+    pub(crate) fn of(
+        attempt: AttemptRef,
+        worker: WorkerEpoch,
+        outcome: ReportOutcome,
+        figures: Figures,
+    ) -> Self {
+        Self { attempt, worker, outcome, figures, frozen: Mutex::new(None) }
+    }
+
+    /// The result of a frozen component, after the step was committed.
+    pub(crate) fn frozen(self) -> Option<(FrozenKey, CellResult)> {
+        let key = self.frozen.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        match self.outcome {
+            ReportOutcome::Done { result } => Some((key, result)),
+            ReportOutcome::Failed { .. } => None,
+        }
+    }
 }
 
 impl Intention for Report {
@@ -92,11 +114,11 @@ impl Intention for Report {
             ReportOutcome::Failed { failure } => failed(failure.clone()),
             ReportOutcome::Done { result } => match digest(engine, record, task, result).await? {
                 Err(failure) => failed(failure),
-                Ok(Digested { skip, operations, context }) => Step {
-                    operations,
-                    context,
-                    ..Step::from(finish(Outcome::Done { skip })).with_result(task, result.clone())
-                },
+                Ok(Digested { skip, operations, context, frozen }) => {
+                    *self.frozen.lock().unwrap_or_else(PoisonError::into_inner) = frozen;
+                    let step = Step::from(finish(Outcome::Done { skip }));
+                    Step { operations, context, ..step.with_result(task, result.clone()) }
+                }
             },
         };
         let container = self.figures.container.clone();
@@ -109,6 +131,7 @@ struct Digested {
     skip: Vec<u32>,
     operations: Option<Value>,
     context: Option<Value>,
+    frozen: Option<FrozenKey>,
 }
 
 async fn digest(
@@ -147,5 +170,6 @@ async fn digest(
         context.extend(result.context.clone());
         Value::Object(context)
     });
-    Ok(Ok(Digested { skip, operations, context }))
+    let frozen = frozen::key_of(engine, record, &version, task).await?;
+    Ok(Ok(Digested { skip, operations, context, frozen }))
 }

@@ -18,6 +18,7 @@ mod engine;
 mod error;
 mod events;
 mod flow;
+mod frozen;
 mod intake;
 mod outgoing;
 mod requests;

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::attempts::{Began, Claim, Report};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::{calls, sweep};
+use crate::{calls, frozen, sweep};
 
 /// The server of worker requests.
 pub(crate) struct Requests {
@@ -94,8 +94,9 @@ async fn handle(
             Ok(SchedulerReply::Accepted)
         }
         WorkerRequestBody::Report { attempt, outcome, figures } => {
-            let report = Report { attempt, worker, outcome: *outcome, figures };
+            let report = Report::of(attempt, worker, *outcome, figures);
             engine.transition(attempt.run, &report).await?;
+            frozen::keep(engine, report).await;
             Ok(SchedulerReply::Accepted)
         }
         WorkerRequestBody::Connections { attempt, log } => {
@@ -140,7 +141,15 @@ async fn claim(
     let claim = Claim::of(task, worker);
     engine.transition(run, &claim).await?;
     Ok(match claim.prepared() {
-        Some(Ok(assignment)) => SchedulerReply::Assigned { assignment },
+        Some(Ok(assignment)) => match frozen::recall(engine, &assignment).await? {
+            None => SchedulerReply::Assigned { assignment },
+            Some(outcome) => {
+                engine.transition(run, &frozen::report(&assignment, worker, outcome)).await?;
+                SchedulerReply::Refused {
+                    reason: "the component's frozen result is used".to_owned(),
+                }
+            }
+        },
         Some(Err(failure)) => SchedulerReply::Refused { reason: failure.message },
         None => SchedulerReply::Refused { reason: "the run is over".to_owned() },
     })

@@ -6,6 +6,7 @@ mod attempts;
 mod commit;
 mod connections;
 mod due;
+mod frozen;
 pub(crate) mod load;
 pub(crate) mod outbox;
 pub(crate) mod results;
@@ -13,6 +14,7 @@ mod transition;
 mod workers;
 
 pub use due::QUEUED_MAX;
+pub use frozen::{FROZEN_BYTES_MAX, FrozenKey};
 pub use load::RunRecord;
 pub use outbox::{OutboxMessage, Pruned};
 pub use transition::{AttemptFigures, BatchOutcome, TaskResult, Transition};

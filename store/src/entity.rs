@@ -274,6 +274,20 @@ entities! {
         created: i64,
     }
 
+    frozen_result = "frozen_results" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        flow: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        owner: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        node: String,
+        hash: String,
+        result: String,
+        created: i64,
+    }
+
     outbox = "outbox" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Uuid,

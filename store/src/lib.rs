@@ -32,8 +32,8 @@ pub use auth::{Auth, FirstStart, Principal};
 pub use clock::now;
 pub use connect::{Settings, Store};
 pub use engine::{
-    AttemptFigures, BatchOutcome, Engine, ExpiredAttempt, OutboxMessage, Pruned, QUEUED_MAX,
-    RunRecord, TaskResult, Transition, WorkerRow,
+    AttemptFigures, BatchOutcome, Engine, ExpiredAttempt, FROZEN_BYTES_MAX, FrozenKey,
+    OutboxMessage, Pruned, QUEUED_MAX, RunRecord, TaskResult, Transition, WorkerRow,
 };
 pub use error::Error;
 pub use operator::TenantInfo;

@@ -7,6 +7,14 @@ from .cases import Case, Part, ask
 _ANY = (None,)
 
 
+_TICKET = ask("one", output_type="debug")
+"""Always the same text: Langflow's frozen results do not look at it, ours do."""
+
+FROZEN_CASES: tuple[Case, ...] = (
+    Case("first", "frozen", _TICKET, streams=(False,)),
+    Case("second", "frozen", _TICKET, before=(_TICKET,)),
+)
+
 API_CASES: tuple[Case, ...] = (
     Case(
         "json",
@@ -55,4 +63,5 @@ API_CASES: tuple[Case, ...] = (
             "between-side": Part(start="Prompt-rrrrr", stop="ChatOutput-rrrrr"),
         }.items()
     ),
+    *FROZEN_CASES,
 )

@@ -34,6 +34,6 @@ mod tests {
         let lines: Vec<&str> = SUMS.lines().collect();
         assert!(lines.len() > 50 && lines.is_sorted());
         let is_sum = |line: &&str| line.len() == 64 && line.chars().all(|c| c.is_ascii_hexdigit());
-        assert!(lines.iter().all(|line| is_sum(&line)));
+        assert!(lines.iter().all(is_sum));
     }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use domain::id::RunId;
+use domain::limits::CellLimits;
 use domain::retry::RetryPolicy;
 use proto::event::RunEventKind;
 use proto::message::{SchedulerReply, WorkerRequestBody};
 use serde_json::json;
-use store::{NewVariable, Secret, VariableKind};
+use store::{NewRun, NewTask, NewVariable, Secret, VariableKind, now};
+use uuid::Uuid;
 
 use super::{Cluster, HOUR};
 
@@ -89,5 +92,70 @@ async fn a_run_builds_the_part_that_was_asked_for() {
     }
     let log = cluster.log(run).await;
     assert_eq!(log.last(), Some(&RunEventKind::RunCompleted));
+    cluster.end().await;
+}
+
+/// Another run of the same flow, with what `more` says now.
+async fn repeat(cluster: &Cluster, run: RunId) -> RunId {
+    let first = cluster.store.engine().load(run).await.unwrap().unwrap();
+    let id = RunId(Uuid::now_v7());
+    let mut request = json!({"input_value": "hello", "session_id": "s1"});
+    request.as_object_mut().unwrap().extend(cluster.more.as_object().unwrap().clone());
+    let tasks = first.cells.iter().zip(&first.run.tasks);
+    let new = NewRun {
+        id,
+        flow: first.flow,
+        version: first.flow_version,
+        tasks: tasks
+            .map(|(cell, task)| NewTask { cell: cell.clone(), depends_on: task.depends_on.clone() })
+            .collect(),
+        request,
+        session_id: "s1".into(),
+        deadline: now() + HOUR,
+        retry: RetryPolicy::default(),
+        limits: CellLimits::default(),
+        isolation: "component".into(),
+        idempotency_key: None,
+        submitted_by: None,
+        now: now(),
+    };
+    cluster.tenant.submit(new).await.unwrap();
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_components_result_is_used_again_for_the_same() {
+    let mut cluster = Cluster::new().await;
+    let mut data = testkit::flows::graph(&[("Alpha-a", &[]), ("ChatOutput-b", &["Alpha-a"])]);
+    data["nodes"][0]["data"]["node"]["frozen"] = json!(true);
+    let first = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    for cell in ["Alpha-a", "ChatOutput-b"] {
+        let taken = cluster.take().await;
+        assert_eq!(taken.task.cell, cell);
+        cluster.done(&taken).await;
+    }
+    cluster.log(first).await;
+
+    // No worker gets it, and what comes after gets what it gave then.
+    let second = repeat(&cluster, first).await;
+    let taken = cluster.take().await;
+    assert_eq!(taken.task.cell, "ChatOutput-b");
+    assert_eq!(taken.task.inputs["Alpha-a"]["message"], "made by Alpha-a");
+    cluster.done(&taken).await;
+    let done = |kind: &RunEventKind| matches!(kind, RunEventKind::TaskDone { .. });
+    assert_eq!(cluster.log(second).await.iter().filter(|kind| done(kind)).count(), 2);
+    let cells = ["Alpha-a".to_owned()];
+    let results = cluster.tenant.results(second, &cells).await.unwrap();
+    assert_eq!(results["Alpha-a"].nodes["Alpha-a"].result["used_frozen_result"], true);
+
+    // With another field it is not the same.
+    cluster.more = json!({"tweaks": {"Alpha-a": {"input_value": "other"}}});
+    let third = repeat(&cluster, first).await;
+    for cell in ["Alpha-a", "ChatOutput-b"] {
+        let taken = cluster.take().await;
+        assert_eq!(taken.task.cell, cell);
+        cluster.done(&taken).await;
+    }
+    cluster.log(third).await;
     cluster.end().await;
 }

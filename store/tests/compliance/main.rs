@@ -35,6 +35,7 @@ macro_rules! on_both {
 mod connections;
 mod fixture;
 mod flows;
+mod frozen;
 mod identity;
 mod intake;
 mod isolation;

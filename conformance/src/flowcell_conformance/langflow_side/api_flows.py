@@ -8,6 +8,7 @@ from lfx.components.flow_controls.human_input import HumanInput
 from lfx.components.input_output import ChatInput, ChatOutput, WebhookComponent
 from lfx.components.models_and_agents import PromptComponent
 from lfx.graph import Graph
+from ticket import Ticket
 from upper import Upper
 from use_tool import UseTool
 
@@ -74,6 +75,13 @@ def two_chains() -> Graph:
     return graph
 
 
+def frozen() -> Graph:
+    start = ChatInput(_id="ChatInput-aaaaa")
+    ticket = Ticket(_id="Ticket-bbbbb")
+    ticket.set(text=start.message_response)
+    return Graph(start, _output(ticket.run_it))
+
+
 FLOWS: dict[str, Callable[[], Graph]] = {
     "hook": hook,
     "defaulted": defaulted,
@@ -81,6 +89,7 @@ FLOWS: dict[str, Callable[[], Graph]] = {
     "lonely_human": lonely_human,
     "approval": approval,
     "two_chains": two_chains,
+    "frozen": frozen,
 }
 
 TOOLS: dict[str, str] = {"approval": "Upper-uuuuu"}
@@ -89,6 +98,8 @@ TOOLS: dict[str, str] = {"approval": "Upper-uuuuu"}
 
 def finish(name: str, exported: dict[str, Any]) -> None:
     """Add what lfx's own API does not say."""
+    if name == "frozen":
+        _node(exported, "Ticket-bbbbb")["frozen"] = True
     if name == "approval":
         actions = [{"id": "approve", "label": "Approve"}]
         _node(exported, "Upper-uuuuu")["template"]["tools_metadata"] = {
