@@ -12,7 +12,7 @@ pub(crate) fn whole_seconds(at: Timestamp) -> String {
     format(at, "%Y-%m-%dT%H:%M:%S+00:00")
 }
 
-/// `2026-11-21T23:02:31.259000Z`: Langflow's users.
+/// `2026-11-21T23:02:31.259000Z`: Langflow's users and files.
 pub(crate) fn micros(at: Timestamp) -> String {
     format(at, "%Y-%m-%dT%H:%M:%S%.6fZ")
 }
@@ -20,6 +20,16 @@ pub(crate) fn micros(at: Timestamp) -> String {
 /// `2026-11-21 23:02:31.259000 UTC`: Langflow's messages.
 pub(crate) fn message(at: Timestamp) -> String {
     format(at, "%Y-%m-%d %H:%M:%S%.6f UTC")
+}
+
+/// `2026-11-21_23-02-31`: before the name of a flow's file.
+pub(crate) fn in_file_name(at: Timestamp) -> String {
+    format(at, "%Y-%m-%d_%H-%M-%S")
+}
+
+/// `20261121_230231`: before the name of an archive.
+pub(crate) fn in_archive_name(at: Timestamp) -> String {
+    format(at, "%Y%m%d_%H%M%S")
 }
 
 /// The time that an RFC 3339 text names.
@@ -43,5 +53,7 @@ mod tests {
         assert_eq!(whole_seconds(at), "2026-11-21T23:02:31+00:00");
         assert_eq!(micros(at), "2026-11-21T23:02:31.259000Z");
         assert_eq!(message(at), "2026-11-21 23:02:31.259000 UTC");
+        assert_eq!(in_file_name(at), "2026-11-21_23-02-31");
+        assert_eq!(in_archive_name(at), "20261121_230231");
     }
 }

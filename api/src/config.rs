@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use domain::limits::{CellLimits, FLOW_BYTES_MAX, REQUEST_BYTES_MAX, over_default, over_most};
+use domain::limits::{
+    CellLimits, FLOW_BYTES_MAX, FileLimits, REQUEST_BYTES_MAX, over_default, over_most,
+};
 use domain::plan::Isolation;
 use domain::retry::RetryPolicy;
 use domain::tweaks::Policy;
@@ -23,6 +25,8 @@ pub struct Config {
     pub archive_bytes_max: usize,
     /// Most entries of an uploaded archive.
     pub archive_entries_max: usize,
+    /// How much of uploaded files may be stored.
+    pub files: FileLimits,
     /// Time after which a run that a caller waits for (`/api/v1/run`) is ended.
     pub sync_run_ms_max: u64,
     /// Deadline of a durable run that names none.
@@ -62,6 +66,7 @@ impl Default for Config {
             // A project archive of Langflow holds tens of flows of about a megabyte.
             archive_bytes_max: 4 * FLOW_BYTES_MAX,
             archive_entries_max: 1_000,
+            files: FileLimits::default(),
             sync_run_ms_max: 10 * 60 * 1_000,
             run_deadline_ms: 60 * 60 * 1_000,
             run_deadline_ms_max: 24 * 60 * 60 * 1_000,

@@ -98,6 +98,13 @@ pub(crate) enum Error {
     BodyUnreadable,
     #[error("the body is too large")]
     BodyTooLarge,
+    #[error("the file is larger than {bytes_max} bytes")]
+    FileTooLarge { bytes_max: u64 },
+    #[error("the {what} would be {bytes} bytes large; {bytes_max} are allowed")]
+    StorageFull { what: &'static str, bytes: u64, bytes_max: u64 },
+    /// Langflow's first file routes answer whatever their storage refuses with 500.
+    #[error("{0}")]
+    StorageRefused(String),
     #[error("{0}")]
     Refused(String),
     #[error("conflict: {0}")]
@@ -251,11 +258,15 @@ impl Error {
             | Self::Refused(_)
             | Self::TweakConflict(_)
             | Self::NeedsPerson => StatusCode::BAD_REQUEST,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge | Self::FileTooLarge { .. } | Self::StorageFull { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             // Langflow answers a taken name with 400.
             Self::Duplicate(_) if langflow => StatusCode::BAD_REQUEST,
             Self::Conflict(_) | Self::Duplicate(_) => StatusCode::CONFLICT,
-            Self::RunFailed { .. } | Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::RunFailed { .. } | Self::StorageRefused(_) | Self::Internal { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::RunTimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -1,5 +1,7 @@
 //! Reading requests: raw bodies, JSON, queries, ids in paths.
 
+use std::str::FromStr;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
@@ -32,7 +34,28 @@ impl Raw {
         parse(&self.0)
     }
 
-    /// The same, where only an object will do.
+    /// The ids that the body lists, for one of Langflow's routes.
+    pub(crate) fn ids<T: Id>(&self) -> Result<Vec<T>, Error> {
+        let value = self.value()?;
+        let not_a_list =
+            || Issue::body("list_type", [] as [Value; 0], "Input should be a valid list");
+        let (mut ids, mut issues) = (Vec::new(), Vec::new());
+        for (index, item) in value.as_array().ok_or_else(not_a_list)?.iter().enumerate() {
+            match item.as_str().map(str::parse) {
+                Some(Ok(id)) => ids.push(id),
+                Some(Err(error)) => {
+                    issues.push(Issue::body("uuid_parsing", [index], no_id::<T>(&error)));
+                }
+                None => {
+                    let message = "UUID input should be a string, bytes or UUID object";
+                    issues.push(Issue::body("uuid_type", [index], message));
+                }
+            }
+        }
+        if issues.is_empty() { Ok(ids) } else { Err(Error::Issues(issues)) }
+    }
+
+    /// The body of one of Langflow's routes, where only an object will do.
     pub(crate) fn object(&self) -> Result<Map<String, Value>, Error> {
         if self.0.is_empty() {
             return Err(Error::Issues(vec![Issue {
@@ -85,6 +108,13 @@ impl Params {
         last.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// A parameter that must be there.
+    pub(crate) fn required(&self, name: &str) -> Result<&str, Error> {
+        let last = self.0.iter().rev().find(|(key, _)| key == name);
+        last.map(|(_, value)| value.as_str())
+            .ok_or_else(|| query_issue("missing", name, "Field required"))
+    }
+
     /// A truth value as pydantic reads it.
     pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, Error> {
         let Some(text) = self.text(name) else { return Ok(default) };
@@ -108,21 +138,43 @@ impl Params {
     }
 
     /// An id.
-    pub(crate) fn id<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Error> {
-        let message = "Input should be a valid UUID";
-        let parse =
-            |text: &str| text.parse().map_err(|_| query_issue("uuid_parsing", name, message));
+    pub(crate) fn id<T: Id>(&self, name: &str) -> Result<Option<T>, Error> {
+        let parse = |text: &str| {
+            text.parse().map_err(|error| query_issue("uuid_parsing", name, &no_id::<T>(&error)))
+        };
         self.text(name).map(parse).transpose()
     }
 }
 
+/// A typed id.
+pub(crate) trait Id: FromStr<Err = uuid::Error> {}
+
+impl<T: FromStr<Err = uuid::Error>> Id for T {}
+
+/// What FastAPI says of a text that is no id. Its library is the one that is used here, of a version
+/// that counted characters from 1.
+fn no_id<T: Id>(error: &T::Err) -> String {
+    let said = error.to_string();
+    let counted = said
+        .strip_prefix("invalid character")
+        .and_then(|rest| rest.rsplit_once(' '))
+        .and_then(|(words, place)| Some((words, place.parse::<usize>().ok()?)));
+    match counted {
+        Some((words, place)) => {
+            let place = place.saturating_add(1);
+            format!("Input should be a valid UUID, invalid character{words} {place}")
+        }
+        None => format!("Input should be a valid UUID, {said}"),
+    }
+}
+
 /// An id in a path, with FastAPI's answer to what is none.
-pub(crate) fn path_id<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Error> {
-    text.parse().map_err(|_| {
+pub(crate) fn path_id<T: Id>(name: &str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|error| {
         Issue {
             kind: "uuid_parsing",
             place: vec!["path".into(), name.into()],
-            message: "Input should be a valid UUID".to_owned(),
+            message: no_id::<T>(&error),
             expected: None,
         }
         .into()

@@ -3,6 +3,7 @@
 pub(crate) mod api_keys;
 mod archive;
 mod content_blocks;
+pub(crate) mod files;
 mod flow_body;
 pub(crate) mod flows;
 pub(crate) mod login;

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::flowcell::{connections, egress, events, limits, me, plan, runs, ws};
 use crate::langflow::{
-    api_keys, flows, login, messages, meta, projects, run, upload, variables, webhook,
+    api_keys, files, flows, login, messages, meta, projects, run, upload, variables, webhook,
 };
 
 /// How large a body a route takes.
@@ -24,6 +24,8 @@ pub(crate) enum BodyMax {
     Request,
     /// [`Config::flow_bytes_max`].
     Flow,
+    /// A form around a file of [`Config::files`].
+    File,
 }
 
 /// One route.
@@ -38,6 +40,7 @@ pub(crate) struct Route {
 /// The table. A path that ends in `/` is also served without.
 pub(crate) fn table() -> Vec<Route> {
     let mut table = langflow();
+    table.extend(langflow_files());
     table.extend(flowcell());
     table
 }
@@ -79,6 +82,25 @@ fn langflow() -> Vec<Route> {
     ]
 }
 
+fn langflow_files() -> Vec<Route> {
+    use files::{v1, v2};
+    vec![
+        post("/api/v1/files/upload/{flow}", v1::upload).takes(BodyMax::File),
+        get("/api/v1/files/download/{flow}/{file}", v1::download),
+        get("/api/v1/files/images/{flow}/{file}", v1::image),
+        get("/api/v1/files/list/{flow}", v1::list),
+        delete("/api/v1/files/delete/{flow}/{file}", v1::delete),
+        post("/api/v2/files/", v2::upload).takes(BodyMax::File),
+        get("/api/v2/files/", v2::list),
+        delete("/api/v2/files/", v2::delete_all),
+        post("/api/v2/files/batch/", v2::download_batch),
+        delete("/api/v2/files/batch/", v2::delete_batch),
+        get("/api/v2/files/{id}", v2::download),
+        put("/api/v2/files/{id}", v2::rename),
+        delete("/api/v2/files/{id}", v2::delete),
+    ]
+}
+
 fn flowcell() -> Vec<Route> {
     vec![
         get("/api/flowcell/v1/me", me::get),
@@ -110,6 +132,7 @@ pub(crate) fn router(config: &Config) -> Router<App> {
             BodyMax::Form => 16 * 1024,
             BodyMax::Request => config.request_bytes_max,
             BodyMax::Flow => config.flow_bytes_max,
+            BodyMax::File => files::body_bytes_max(&config.files),
         };
         let handler = route.handler.layer(DefaultBodyLimit::max(bytes_max));
         if let Some(short) = route.path.strip_suffix('/').filter(|path| !path.ends_with('}')) {

@@ -6,6 +6,7 @@ mod auth;
 mod crud;
 mod egress;
 mod events;
+mod files;
 mod limits;
 mod run;
 mod runs;

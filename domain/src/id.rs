@@ -67,6 +67,8 @@ typed_id! {
     MessageId,
     /// A named, sealed value of a tenant.
     VariableId,
+    /// An uploaded file.
+    FileId,
     /// One start of one worker process; a restarted worker has another epoch.
     WorkerEpoch,
 }

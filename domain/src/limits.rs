@@ -43,6 +43,23 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// After this long an unclaimed task is offered again: its message may be lost.
 pub const REDISPATCH: Duration = Duration::from_secs(15);
 
+/// How much of uploaded files may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileLimits {
+    /// Bytes of one file. Twice as much is held in memory while it is uploaded, and all of it in a
+    /// cell's `/tmp` while a component reads it.
+    pub file_bytes_max: u64,
+    /// Bytes of all files of a tenant.
+    pub tenant_bytes_max: u64,
+}
+
+impl Default for FileLimits {
+    fn default() -> Self {
+        Self { file_bytes_max: 64 * 1024 * 1024, tenant_bytes_max: 4 * 1024 * 1024 * 1024 }
+    }
+}
+
 /// [`CellLimits::open_files`] unless something else is set.
 const OPEN_FILES: u32 = 4_096;
 /// [`CellLimits::cpu_ms`] unless something else is set.

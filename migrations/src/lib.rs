@@ -18,6 +18,7 @@ mod m20261101_000002_flows;
 mod m20261101_000003_runs;
 mod m20261102_000004_egress;
 mod m20261122_000004_limits;
+mod m20261122_000005_files;
 mod m20261122_000006_usage;
 mod m20261122_000007_frozen;
 
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000003_runs::Migration),
             Box::new(m20261102_000004_egress::Migration),
             Box::new(m20261122_000004_limits::Migration),
+            Box::new(m20261122_000005_files::Migration),
             Box::new(m20261122_000006_usage::Migration),
             Box::new(m20261122_000007_frozen::Migration),
         ]

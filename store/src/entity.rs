@@ -171,6 +171,31 @@ entities! {
         updated: i64,
     }
 
+    file = "files" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        namespace: Uuid,
+        flow: Option<Uuid>,
+        path_name: String,
+        name: String,
+        listed: bool,
+        content: Uuid,
+        length: i64,
+        created: i64,
+        updated: i64,
+    }
+
+    file_chunk = "file_chunks" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        file: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        content: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        position: i64,
+        bytes: Vec<u8>,
+    }
+
     payload = "payloads" {
         #[sea_orm(primary_key, auto_increment = false)]
         tenant: Uuid,

@@ -35,6 +35,16 @@ pub enum Error {
         /// What is wrong with it, as the end of the sentence.
         why: &'static str,
     },
+    /// Something would be larger than it may be.
+    #[error("the {what} would be {bytes} bytes large; {bytes_max} are allowed")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// How large it would be.
+        bytes: u64,
+        /// How large it may be.
+        bytes_max: u64,
+    },
     /// A sealed value does not open: another key-encryption key, or bytes that were tampered with.
     #[error("the variable {name} cannot be decrypted with this key-encryption key")]
     Undecryptable {

@@ -43,6 +43,7 @@ pub use tenant::Tenant;
 pub use tenant::api_keys::{ApiKey, CreatedKey, NewApiKey};
 pub use tenant::connections::AttemptConnections;
 pub use tenant::egress::{EgressEntry, NewEgressRule};
+pub use tenant::files::{File, FileOwner, NewFile};
 pub use tenant::flows::{Flow, FlowFilter, FlowHeader, FlowPatch, NewFlow};
 pub use tenant::messages::{Message, MessageFilter, MessagePatch, NewMessage};
 pub use tenant::projects::{NewProject, Project, ProjectPatch, STARTER_PROJECT};

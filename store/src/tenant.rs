@@ -4,6 +4,8 @@
 pub(crate) mod api_keys;
 pub(crate) mod connections;
 pub(crate) mod egress;
+mod file_content;
+pub(crate) mod files;
 mod flow_names;
 mod flow_view;
 pub(crate) mod flows;

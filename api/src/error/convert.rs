@@ -16,6 +16,12 @@ impl From<store::Error> for Error {
             store::Error::VersionConflict => Self::Conflict(error.to_string()),
             store::Error::Duplicate { field } => Self::Duplicate(field),
             store::Error::Invalid { .. } => Self::BodyInvalid(error.to_string()),
+            store::Error::TooLarge { what: "file", bytes_max, .. } => {
+                Self::FileTooLarge { bytes_max: *bytes_max }
+            }
+            store::Error::TooLarge { what, bytes, bytes_max } => {
+                Self::StorageFull { what, bytes: *bytes, bytes_max: *bytes_max }
+            }
             // The name is the tenant's own; what to do about it is the operator's.
             store::Error::Undecryptable { .. } => internal("opening a variable", &error),
             _ if error.is_transient() => Self::Unavailable(chain(&error)),

@@ -44,6 +44,13 @@ fn code_and_action(error: &Error) -> (&'static str, &'static str) {
         Error::BodyTooLarge => {
             ("body_too_large", "send less, or have the limit raised in the configuration")
         }
+        Error::FileTooLarge { .. } => {
+            ("file_too_large", "split the file, or have api.files.file_bytes_max raised")
+        }
+        Error::StorageFull { .. } => {
+            ("storage_full", "delete files, or have api.files.tenant_bytes_max raised")
+        }
+        Error::StorageRefused(_) => ("storage_refused", "list the files of the flow"),
         Error::Conflict(_) => ("conflict", "look at what is stored, then decide"),
         Error::Duplicate(_) => ("duplicate", "choose another one"),
         Error::TweakConflict(_) => ("tweak_conflict", "leave out one of the two"),
@@ -87,6 +94,9 @@ fn message(error: &Error, reference: Option<Uuid>) -> String {
         | Error::BodyInvalid(_)
         | Error::BodyUnreadable
         | Error::BodyTooLarge
+        | Error::FileTooLarge { .. }
+        | Error::StorageFull { .. }
+        | Error::StorageRefused(_)
         | Error::Refused(_)
         | Error::Duplicate(_)
         | Error::NeedsPerson => error.to_string(),

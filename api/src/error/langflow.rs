@@ -18,6 +18,11 @@ pub(super) fn body(error: &Error, reference: Option<Uuid>) -> Value {
             let text = "Too many requests. Please try again later.";
             return json!({"detail": text, "retry_after": retry_after_s.to_string()});
         }
+        Error::StorageFull { .. } => {
+            // Langflow has no such limit, so there are no words of its to keep to.
+            let ours = flowcell::detail(error, None);
+            return json!({"detail": format!("{}: {}", ours.message, ours.action), "error": ours});
+        }
         Error::FlowInvalid { problems } => {
             // Our clients read the list, Langflow's the sentence.
             let ours = flowcell::detail(error, None);
@@ -59,7 +64,14 @@ fn text(error: &Error, reference: Option<Uuid>) -> String {
             let first = letters.next().into_iter().flat_map(char::to_uppercase);
             format!("{}{} not found", first.collect::<String>(), letters.as_str())
         }
-        Error::BodyInvalid(text) | Error::Refused(text) | Error::Conflict(text) => text.clone(),
+        Error::FileTooLarge { bytes_max } => {
+            let megabytes = bytes_max / 1024 / 1024;
+            format!("File size is larger than the maximum file size {megabytes}MB.")
+        }
+        Error::StorageRefused(text)
+        | Error::BodyInvalid(text)
+        | Error::Refused(text)
+        | Error::Conflict(text) => text.clone(),
         Error::BodyUnreadable => "There was an error parsing the body".to_owned(),
         Error::Duplicate("variable name") => "Variable name already exists".to_owned(),
         Error::Duplicate("endpoint name") => "Endpoint name must be unique".to_owned(),

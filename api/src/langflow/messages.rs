@@ -11,7 +11,7 @@ use super::content_blocks;
 use crate::app::App;
 use crate::auth::Principal;
 use crate::clock;
-use crate::error::{Error, Issue};
+use crate::error::Error;
 use crate::extract::{Params, Raw};
 use crate::python;
 
@@ -63,16 +63,7 @@ pub(crate) async fn delete(
     principal: Principal,
     body: Raw,
 ) -> Result<StatusCode, Error> {
-    let wrong = |index: usize| {
-        Error::from(Issue::body("uuid_parsing", [index], "Input should be a valid UUID"))
-    };
-    let value = body.value()?;
-    let list = value.as_array();
-    let not_a_list = || Issue::body("list_type", [] as [Value; 0], "Input should be a valid list");
-    let mut ids: Vec<MessageId> = Vec::new();
-    for (index, id) in list.ok_or_else(not_a_list)?.iter().enumerate() {
-        ids.push(id.as_str().and_then(|id| id.parse().ok()).ok_or_else(|| wrong(index))?);
-    }
+    let ids: Vec<MessageId> = body.ids()?;
     // An empty list means nothing, never everything.
     if !ids.is_empty() {
         let filter = MessageFilter { ids: Some(ids), ..MessageFilter::default() };

@@ -44,7 +44,7 @@ async fn a_flow_from_birth_to_death() {
     insta::assert_snapshot!(deleted.text(), @r#"200 {"message":"Flow deleted successfully"}"#);
     insta::assert_snapshot!(world.get(&path).await.text(), @r#"404 {"detail":"Flow not found"}"#);
     let wrong = world.get("/api/v1/flows/nope").await;
-    insta::assert_snapshot!(wrong.text(), @r#"422 {"detail":[{"type":"uuid_parsing","loc":["path","flow_id"],"msg":"Input should be a valid UUID"}]}"#);
+    insta::assert_snapshot!(wrong.text(), @r#"422 {"detail":[{"type":"uuid_parsing","loc":["path","flow_id"],"msg":"Input should be a valid UUID, invalid character: found `n` at 1"}]}"#);
 }
 
 #[tokio::test]

@@ -9,12 +9,13 @@ use proto::connection::ConnectionLog;
 use proto::message::{AttemptRef, EgressRule};
 use serde_json::json;
 use store::{
-    Error, FlowFilter, FlowPatch, MessageFilter, MessagePatch, NewApiKey, NewEgressRule, NewFlow,
-    NewMessage, NewProject, NewUser, NewVariable, Page, ProjectPatch, RunFilter, STARTER_PROJECT,
-    Secret, Tenant, VariableKind, VariablePatch,
+    Error, File, FileOwner, FlowFilter, FlowPatch, MessageFilter, MessagePatch, NewApiKey,
+    NewEgressRule, NewFlow, NewMessage, NewProject, NewUser, NewVariable, Page, ProjectPatch,
+    RunFilter, STARTER_PROJECT, Secret, Tenant, VariableKind, VariablePatch,
 };
 use uuid::Uuid;
 
+use crate::files;
 use crate::fixture::{Fixture, Owner, T0, claim, finish, graph, result, transition, worker};
 
 on_both! { a_foreign_tenant_sees_nothing }
@@ -29,6 +30,7 @@ struct Rows {
     message: MessageId,
     rule: Uuid,
     run: RunId,
+    file: File,
 }
 
 /// What a method gave to the stranger.
@@ -80,6 +82,8 @@ async fn rows(f: &Fixture) -> Rows {
     let variable = tenant.create_variable(new_variable()).await.unwrap().id;
     let message = tenant.store_message(new_message(&owner)).await.unwrap().id;
     let rule = tenant.create_egress_rule(new_rule(&owner)).await.unwrap().id;
+    let file = files::new(FileOwner::User(user), "secret", vec![1; 10]);
+    let file = tenant.create_file(file, files::LIMITS).await.unwrap();
     let limits = TenantLimits { limits: new_limits(), maximum: new_limits() };
     tenant.set_limits(&limits).await.unwrap();
     tenant.set_flow_limits(owner.flow, &new_limits()).await.unwrap();
@@ -97,7 +101,7 @@ async fn rows(f: &Fixture) -> Rows {
     let attempt = AttemptRef { run, task: 0, attempt: 1 };
     let log = ConnectionLog { revision: 1, ..ConnectionLog::default() };
     f.store.engine().record_connections(worker(1), attempt, &log).await.unwrap();
-    Rows { owner, project, user, key, variable, message, rule, run }
+    Rows { owner, project, user, key, variable, message, rule, run, file }
 }
 
 fn new_key(user: UserId) -> NewApiKey {
@@ -150,6 +154,7 @@ async fn a_foreign_tenant_sees_nothing(f: &Fixture) {
         let mut table = flows_table(tenant, &rows).await;
         table.extend(runs_table(tenant, &rows).await);
         table.extend(people_table(tenant, &rows).await);
+        table.extend(files_table(tenant, &rows).await);
         if exists {
             table.extend(making_table(tenant, &rows).await);
         }
@@ -270,6 +275,24 @@ async fn people_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
     ]
 }
 
+async fn files_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
+    let (File { owner, id, path_name, .. }, limits) = (&rows.file, files::LIMITS);
+    let of_flow = FileOwner::Flow(rows.owner.flow);
+    vec![
+        ("create_file", t.create_file(files::new(*owner, "mine", vec![]), limits).await.look()),
+        ("create_file", t.create_file(files::new(of_flow, "mine", vec![]), limits).await.look()),
+        ("put_file", t.put_file(files::new(*owner, "secret", vec![]), limits).await.look()),
+        ("put_file", t.put_file(files::new(of_flow, "mine", vec![]), limits).await.look()),
+        ("files", list(t.files(*owner).await)),
+        ("files", list(t.files(of_flow).await)),
+        ("file", t.file(*owner, *id).await.look()),
+        ("find_file", t.find_file(*owner, path_name).await.look()),
+        ("read_file", t.read_file(&rows.file, 0).await.look()),
+        ("rename_file", t.rename_file(*owner, *id, "mine").await.look()),
+        ("delete_file", t.delete_file(*owner, *id).await.look()),
+    ]
+}
+
 /// What takes no id of the owner's: the stranger gets what an only tenant would get.
 async fn making_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
     let project =
@@ -312,7 +335,8 @@ async fn snapshot(rows: &Rows) -> String {
     let log = t.event_log(rows.run).await.unwrap();
     let log = (log, t.connections(rows.run).await.unwrap());
     let limits = (t.limits_for(rows.owner.flow).await.unwrap(), t.variables().await.unwrap());
-    format!("{seen:?} {people:?} {chat:?} {runs:?} {log:?} {limits:?}")
+    let files = (t.files(rows.file.owner).await.unwrap(), t.read_file(&rows.file, 0).await);
+    format!("{seen:?} {people:?} {chat:?} {runs:?} {log:?} {limits:?} {files:?}")
 }
 
 /// The public methods of `Tenant`, read from the source.

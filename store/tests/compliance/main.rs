@@ -33,6 +33,7 @@ macro_rules! on_both {
 }
 
 mod connections;
+mod files;
 mod fixture;
 mod flows;
 mod frozen;
