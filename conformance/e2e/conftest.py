@@ -23,7 +23,7 @@ from flowcell_conformance.cli import credentials_from_environment
 from flowcell_conformance.flowcell_server import FlowcellServer, Options
 from flowcell_conformance.langflow_server import LangflowServer
 from flowcell_conformance.model_server import ModelServer
-from flowcell_conformance.session import prepared
+from flowcell_conformance.session import Session, prepared
 from flowcell_conformance.target import Target
 
 if TYPE_CHECKING:
@@ -121,19 +121,38 @@ def make_flowcell(
 
 
 @pytest.fixture(scope="session")
-def reference(
+def recording() -> dict[str, Json] | None:
+    """Langflow's answers of an earlier day, if there are any."""
+    file = os.environ.get("LANGFLOW_RECORDING")
+    return cast("dict[str, Json]", json.loads(Path(file).read_text())) if file else None
+
+
+@pytest.fixture(scope="session")
+def langflow(
     model: ModelServer | None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[Question], Json]]:
-    """Answers a question as Langflow does."""
-    recording = os.environ.get("LANGFLOW_RECORDING")
-    if recording:
-        answers = cast("dict[str, Json]", json.loads(Path(recording).read_text()))
-        yield lambda question: answers[question.title]
-        return
+) -> Iterator[Callable[[], Session]]:
+    """The reference, started when it is first asked for."""
     with ExitStack() as stack:
-        credentials = credentials_from_environment("LANGFLOW")
-        if credentials is None:
-            home = tmp_path_factory.mktemp("langflow")
-            credentials = stack.enter_context(LangflowServer(home)).credentials
-        target = stack.enter_context(Target(credentials, name="langflow"))
-        yield stack.enter_context(prepared(target, model)).ask
+        sessions: list[Session] = []
+
+        def get() -> Session:
+            if not sessions:
+                credentials = credentials_from_environment("LANGFLOW")
+                if credentials is None:
+                    home = tmp_path_factory.mktemp("langflow")
+                    credentials = stack.enter_context(LangflowServer(home)).credentials
+                target = stack.enter_context(Target(credentials, name="langflow"))
+                sessions.append(stack.enter_context(prepared(target, model)))
+            return sessions[0]
+
+        yield get
+
+
+@pytest.fixture(scope="session")
+def reference(
+    recording: dict[str, Json] | None, langflow: Callable[[], Session]
+) -> Callable[[Question], Json]:
+    """Answers a question as Langflow does."""
+    if recording is not None:
+        return lambda question: recording[question.title]
+    return lambda question: langflow().ask(question)

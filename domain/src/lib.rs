@@ -5,6 +5,7 @@
 //! simulation and a replay.
 
 pub mod failure;
+pub mod files;
 pub mod id;
 pub mod limits;
 pub mod retry;

@@ -1,22 +1,18 @@
-//! Questions of a component: its chat messages and the variables it may read.
+//! Questions of a component: its chat messages, its files and the variables it may read.
 //!
 //! The answer depends on the attempt that asks, never on ids in the question: a component reaches
 //! its own tenant and flow and nothing else.
 
-use domain::id::{FlowId, MessageId};
-use domain::plan::needs;
-use proto::frame::ReplyError;
-use proto::run::RunRequest;
-use serde_json::{Map, Value, json};
-use store::{Message, MessageFilter, MessagePatch, NewMessage, RunRecord, Tenant, now};
+mod files;
+mod messages;
+mod variables;
 
-use crate::assignment::credentials;
+use proto::frame::ReplyError;
+use serde_json::Value;
+use store::RunRecord;
+
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::flow;
-
-/// Most messages in one answer.
-const MESSAGES_MAX: u64 = 10_000;
 
 type Answer = Result<Value, ReplyError>;
 
@@ -30,11 +26,14 @@ pub(crate) async fn answer(
 ) -> Result<Answer, Error> {
     let tenant = engine.store.tenant(record.tenant);
     match op {
-        "message.store" => store_message(&tenant, record, args).await,
-        "message.update" => update_message(&tenant, record, args).await,
-        "messages.get" => get_messages(&tenant, record, &args).await,
-        "messages.delete" => delete_messages(&tenant, record, &args).await,
-        "variable.get" => get_variable(engine, &tenant, record, task, &args).await,
+        "message.store" => messages::store(&tenant, record, args).await,
+        "message.update" => messages::update(&tenant, record, args).await,
+        "messages.get" => messages::get(&tenant, record, &args).await,
+        "messages.delete" => messages::delete(&tenant, record, &args).await,
+        "variable.get" => variables::get(engine, &tenant, record, task, &args).await,
+        "file.get" => files::get(&tenant, record, &args).await,
+        "file.list" => files::list(&tenant, record, &args).await,
+        "file.put" => files::put(engine, &tenant, record, args).await,
         _ => Ok(Err(error("invalid", format!("unknown call {op}")))),
     }
 }
@@ -50,163 +49,15 @@ fn told<T>(outcome: Result<T, store::Error>) -> Result<Result<T, ReplyError>, Er
         Err(failed @ store::Error::NotFound { .. }) => {
             Ok(Err(error("not_found", failed.to_string())))
         }
-        Err(failed @ (store::Error::Duplicate { .. } | store::Error::Invalid { .. })) => {
-            Ok(Err(error("invalid", failed.to_string())))
-        }
+        Err(
+            failed @ (store::Error::Duplicate { .. }
+            | store::Error::Invalid { .. }
+            | store::Error::TooLarge { .. }),
+        ) => Ok(Err(error("invalid", failed.to_string()))),
         Err(failed) => Err(failed.into()),
     }
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str)
-}
-
-fn message_of(args: Value) -> Result<Map<String, Value>, ReplyError> {
-    match args {
-        Value::Object(mut args) => match args.remove("message") {
-            Some(Value::Object(message)) => Ok(message),
-            _ => Err(error("invalid", "the call has no message")),
-        },
-        _ => Err(error("invalid", "the call has no arguments")),
-    }
-}
-
-fn id_of(message: &Map<String, Value>) -> Option<MessageId> {
-    message.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok())
-}
-
-async fn store_message(tenant: &Tenant, record: &RunRecord, args: Value) -> Result<Answer, Error> {
-    let message = match message_of(args) {
-        Ok(message) => message,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    let data = Value::Object(message.clone());
-    let new = NewMessage {
-        id: id_of(&message),
-        flow: record.flow,
-        session_id: text(&data, "session_id").unwrap_or(&record.session_id).to_owned(),
-        run: Some(record.run.id),
-        sender: text(&data, "sender").unwrap_or_default().to_owned(),
-        sender_name: text(&data, "sender_name").unwrap_or_default().to_owned(),
-        timestamp: now(),
-        data,
-    };
-    Ok(told(tenant.store_message(new).await)?.map(dump))
-}
-
-async fn update_message(tenant: &Tenant, record: &RunRecord, args: Value) -> Result<Answer, Error> {
-    let message = match message_of(args) {
-        Ok(message) => message,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    let Some(id) = id_of(&message) else {
-        return Ok(Err(error("invalid", "the message has no id")));
-    };
-    let only = MessageFilter { flow: Some(record.flow), ids: Some(vec![id]), ..Default::default() };
-    if tenant.messages(&only).await?.is_empty() {
-        return Ok(Err(error("not_found", format!("message {id} not found"))));
-    }
-    let field = |key: &str| message.get(key).and_then(Value::as_str).map(str::to_owned);
-    let patch = MessagePatch {
-        session_id: field("session_id"),
-        sender: field("sender"),
-        sender_name: field("sender_name"),
-        data: message,
-    };
-    Ok(told(tenant.update_message(id, patch).await)?.map(dump))
-}
-
-async fn get_messages(tenant: &Tenant, record: &RunRecord, args: &Value) -> Result<Answer, Error> {
-    let owned = |key: &str| text(args, key).filter(|text| !text.is_empty()).map(str::to_owned);
-    // Another flow's history is readable inside a tenant, as in Langflow.
-    let flow = text(args, "flow_id").and_then(|id| id.parse::<FlowId>().ok());
-    let session_id = owned("session_id");
-    let filter = MessageFilter {
-        flow: if session_id.is_some() { flow } else { flow.or(Some(record.flow)) },
-        session_id,
-        sender: owned("sender"),
-        sender_name: owned("sender_name"),
-        newest_first: text(args, "order").is_some_and(|order| order.eq_ignore_ascii_case("desc")),
-        limit: args.get("limit").and_then(Value::as_u64).or(Some(MESSAGES_MAX)),
-        ..MessageFilter::default()
-    };
-    let context = owned("context_id");
-    let wanted = |message: &Message| {
-        context.as_deref().is_none_or(|wanted| text(&message.data, "context_id") == Some(wanted))
-    };
-    Ok(told(tenant.messages(&filter).await)?.map(|messages| {
-        let messages: Vec<Value> = messages.into_iter().filter(wanted).map(dump).collect();
-        json!({ "messages": messages })
-    }))
-}
-
-async fn delete_messages(
-    tenant: &Tenant,
-    record: &RunRecord,
-    args: &Value,
-) -> Result<Answer, Error> {
-    let session_id = text(args, "session_id").map(str::to_owned);
-    let id = text(args, "id").and_then(|id| id.parse::<MessageId>().ok());
-    if session_id.is_none() && id.is_none() {
-        return Ok(Err(error("invalid", "name a session or a message to delete")));
-    }
-    let filter = MessageFilter {
-        flow: Some(record.flow),
-        session_id,
-        ids: id.map(|id| vec![id]),
-        ..MessageFilter::default()
-    };
-    let deleted = told(tenant.delete_messages(&filter).await)?;
-    Ok(deleted.map(|deleted| json!({ "deleted": deleted })))
-}
-
-/// A variable whose name the cell's export did not show: only names that the whole flow's fields
-/// and chosen models need are answered.
-async fn get_variable(
-    engine: &Engine,
-    tenant: &Tenant,
-    record: &RunRecord,
-    task: u32,
-    args: &Value,
-) -> Result<Answer, Error> {
-    let Some(name) = text(args, "name").map(str::to_owned) else {
-        return Ok(Err(error("invalid", "the call names no variable")));
-    };
-    let version = engine.catalog.version(record.flow_version).await?;
-    let request: RunRequest = serde_json::from_value(record.request.clone())?;
-    let Ok(graph) = flow::of_run(tenant, &version.graph, &request).await? else {
-        return Ok(Err(error("refused", "the run's tweaks cannot be applied")));
-    };
-    let allowed = version.plan(record)?.cell(task).is_some_and(|cell| {
-        let needs = needs(&graph, cell);
-        let mut providers = needs.providers.iter().flat_map(|provider| &provider.variables);
-        needs.variables.contains(&name) || providers.any(|variable| *variable == name)
-    });
-    if !allowed {
-        let message = format!("variable {name} is not one that this component's fields name");
-        return Ok(Err(error("refused", message)));
-    }
-    match tenant.reveal(std::slice::from_ref(&name)).await {
-        Ok(secrets) => Ok(match secrets.get(&name) {
-            Some(secret) => {
-                let is_secret = credentials(tenant).await?.contains(&name);
-                Ok(json!({ "value": secret.expose(), "secret": is_secret }))
-            }
-            None => Err(error("not_found", format!("{name} variable not found."))),
-        }),
-        Err(failed @ store::Error::Undecryptable { .. }) => {
-            Ok(Err(error("refused", failed.to_string())))
-        }
-        Err(failed) => Err(failed.into()),
-    }
-}
-
-/// A stored message as Langflow dumps it, with the id and the flow that the store knows.
-fn dump(message: Message) -> Value {
-    let mut data = message.data;
-    if let Some(fields) = data.as_object_mut() {
-        fields.insert("id".to_owned(), Value::String(message.id.to_string()));
-        fields.insert("flow_id".to_owned(), Value::String(message.flow.to_string()));
-    }
-    data
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bus::Bus;
 use domain::id::RunId;
+use domain::limits::FileLimits;
 use domain::run::{Command, Decision, Effect, Run, decide};
 use domain::selection::to_run;
 use domain::time::Timestamp;
@@ -30,6 +31,7 @@ pub(crate) struct Engine {
     pub(crate) catalog: Catalog,
     pub(crate) pool: String,
     pub(crate) runner_image: String,
+    pub(crate) files: FileLimits,
 }
 
 /// A command with what is written along with it.
@@ -110,6 +112,7 @@ impl Engine {
             bus,
             pool: config.pool.clone(),
             runner_image: config.runner_image.clone(),
+            files: config.files,
         }
     }
 

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Bus;
+use domain::limits::FileLimits;
 use serde::Deserialize;
 use service::drain::Drain;
 use store::Store;
@@ -52,6 +53,8 @@ pub struct Config {
     /// How long the event log of an ended run stays on the bus before it is archived, in
     /// milliseconds: long enough for those who follow it live.
     pub archive_after_ms: u64,
+    /// How much of files that components write may be stored.
+    pub files: FileLimits,
 }
 
 impl Default for Config {
@@ -62,6 +65,7 @@ impl Default for Config {
             requests_max: 256,
             sweep_ms: 500,
             archive_after_ms: 60_000,
+            files: FileLimits::default(),
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::egress::{Closed, Policy, Resolve};
 use crate::pool::{Lent, Pool};
 use crate::sandbox::{FrameReader, Job, Sandbox, SlotSpec};
 use crate::upstream::Upstream;
-use calls::Calls;
+use calls::{Calls, Desk, Nameable};
 use events::Events;
 use mask::Secrets;
 use meter::{Keep, Meter, notice};
@@ -140,6 +140,7 @@ impl Cell<'_> {
         record: &Record,
     ) -> Option<Ended> {
         let container = lent.container.clone();
+        let files = Nameable::of(&assignment.task);
         let job = self.job(assignment);
         let mut figures = Figures { container: Some(container.clone()), ..Figures::default() };
         let spent = Spent::begin(lent.cgroup.clone());
@@ -151,12 +152,13 @@ impl Cell<'_> {
         record.follow(running.ledger);
         let begun = Instant::now();
         figures.pick_up_ms = millis(begun.saturating_duration_since(claimed));
-        let calls = Calls::open(
-            self.shop.upstream.clone(),
-            self.attempt,
-            self.secrets.clone(),
-            running.replies,
-        );
+        let desk = Desk {
+            upstream: self.shop.upstream.clone(),
+            attempt: self.attempt,
+            secrets: self.secrets.clone(),
+            files,
+        };
+        let calls = Calls::open(desk, running.replies);
         let mut meter = Meter::new(self.limits.clone());
         let mut events = Events::open(self.shop.upstream.clone(), self.attempt);
         let close = {

@@ -8,7 +8,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::failure::Failure;
+use domain::failure::{Failure, FailureKind};
 use domain::id::RunId;
 use domain::run::RunState;
 use serde_json::json;
@@ -175,7 +175,7 @@ pub(super) enum Outcome {
     Failed {
         message: String,
     },
-    /// Before anything ran: a component's class could not be made.
+    /// Before anything ran: a component's class could not be made, or its input may not be read.
     NotBuilt {
         message: String,
     },
@@ -191,9 +191,11 @@ pub(super) fn outcome(header: &RunHeader) -> Outcome {
         }
         RunState::Failed | RunState::Queued | RunState::Running => {
             let unknown = "the run failed";
+            let is_input = |failure: &Failure| failure.kind == FailureKind::InputInvalid;
+            let is_input = header.failure.as_ref().is_some_and(is_input);
             let words = |failure: &Failure| failure.message.clone();
             let words = header.failure.as_ref().map_or_else(|| unknown.to_owned(), words);
-            if words.starts_with("Error creating class") {
+            if is_input || words.starts_with("Error creating class") {
                 return Outcome::NotBuilt { message: words };
             }
             if words.starts_with("Error running graph: ") {

@@ -54,6 +54,8 @@ class Case:
     before: tuple[Json, ...] = ()
     """Bodies run first, in order, without a stream; their answers are not compared."""
     uses_model: bool = False
+    uses_files: bool = False
+    """Whether the body names files, in the words of `places.py`."""
     messages: bool = False
     """Whether the stored messages of the session are compared too."""
     interleaved: bool = False
@@ -103,6 +105,67 @@ FOUND_LATER = (
 
 LONG = "All work and no play makes Jack a dull boy. " * 500
 UNICODE = 'Zoë 🦀 日本語 \u202eעברית\u202c "quoted" \\ back\nnew\tline \u0000 end'
+
+
+def _read(*paths: str, **more: Json) -> dict[str, Json]:
+    """With these files in the File component."""
+    listed: list[Json] = list(paths)
+    return ask("unused", tweaks={"File-bbbbb": {"path": listed}}, **more)
+
+
+def _show(*paths: str, text: str = "What is this?") -> dict[str, Json]:
+    """A chat with these files, sent to the model."""
+    listed: list[Json] = list(paths)
+    return ask(text, tweaks={MODEL_NODE: {"model": MODEL_CHOICE}, "Chat Input": {"files": listed}})
+
+
+def _file_cases() -> list[Case]:
+    """Uploaded files in components."""
+
+    def case(name: str, flow: str, body: Json, *, model: bool = False, before: tuple[Json, ...] = ()) -> Case:
+        return Case(name, flow, body, before=before, uses_files=True, uses_model=model, messages=True)
+
+    def save(**fields: Json) -> dict[str, Json]:
+        return ask("some text", tweaks={"SaveToFile-bbbbb": fields})
+
+    return [
+        case("text", "read_file", _read("$USER/notes.txt")),
+        case("csv", "read_file", _read("$USER/table.csv")),
+        case("json", "read_file", _read("$USER/data.json")),
+        case("two", "read_file", _read("$USER/notes.txt", "$USER/table.csv")),
+        case("debug", "read_file", _read("$USER/notes.txt", output_type="debug")),
+        case("none", "read_file", ask("unused")),
+        case("missing", "read_file", _read("$USER/gone.txt")),
+        case("foreign", "read_file", _read("$STRANGER/notes.txt")),
+        case("foreign-absolute", "read_file", _read("$STORAGE/$STRANGER/notes.txt")),
+        case("upwards", "read_file", _read("$USER/../$STRANGER/notes.txt")),
+        case("outside", "read_file", _read("/etc/passwd")),
+        # One file of a kind: a folder has no order.
+        case(
+            "folder",
+            "read_folder",
+            ask("x", tweaks={"Directory-bbbbb": {"path": "$STORAGE/$USER", "types": ["csv"]}}),
+        ),
+        case("upwards", "read_folder", ask("x", tweaks={"Directory-bbbbb": {"path": "$STORAGE/.."}})),
+        case("foreign", "read_folder", ask("x", tweaks={"Directory-bbbbb": {"path": "$STORAGE/$STRANGER"}})),
+        case("picture", "model", _show("$FLOW_PICTURE"), model=True),
+        case("picture-of-user", "model", _show("$USER/picture.png"), model=True),
+        case("two-files", "model", _show("$FLOW_PICTURE", "$USER/notes.txt"), model=True),
+        case("no-picture", "model", _show("$USER/no picture.png"), model=True),
+        case("missing-picture", "model", _show("$FLOW/gone.png"), model=True),
+        case("foreign-picture", "model", _show("$STRANGER/picture.png"), model=True),
+        case("picture", "echo_files", ask("hi", tweaks={"ChatInput-aaaaa": {"files": ["$FLOW_PICTURE"]}})),
+        case("text", "write_file", save(local_format="txt")),
+        case("json", "write_file", save(file_name="other", local_format="json")),
+        case("upwards", "write_file", save(file_name="../out", local_format="txt")),
+        case(
+            "append",
+            "write_file",
+            save(file_name="log", local_format="txt", append_mode=True),
+            before=(save(file_name="log", local_format="txt", append_mode=True),),
+        ),
+    ]
+
 
 CASES: tuple[Case, ...] = (
     # echo: inputs
@@ -360,4 +423,5 @@ CASES: tuple[Case, ...] = (
         interleaved=True,
         messages=True,
     ),
+    *_file_cases(),
 )

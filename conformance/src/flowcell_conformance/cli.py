@@ -19,11 +19,12 @@ from .api_cases import API_CASES
 from .cases import CASES
 from .compare import Question, Verdict, judge
 from .durable import DurableRuns
+from .file_routes import ROUTES, converse
 from .flows import exported_flows
 from .langflow_server import Credentials, LangflowServer
 from .model_server import ModelServer
 from .report import Table
-from .session import prepared
+from .session import Session, prepared
 from .target import Target
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ def questions(only: Sequence[str] | None, *, with_model: bool) -> list[Question]
 def credentials_from_environment(prefix: str) -> Credentials | None:
     """`<prefix>_URL` and `<prefix>_API_KEY`, if both are set."""
     url, key = os.environ.get(f"{prefix}_URL"), os.environ.get(f"{prefix}_API_KEY")
-    return Credentials(url.rstrip("/"), key) if url and key else None
+    if not url or not key:
+        return None
+    storage = os.environ.get(f"{prefix}_STORAGE")
+    return Credentials(url.rstrip("/"), key, storage) if storage else Credentials(url.rstrip("/"), key)
 
 
 class Bench:
@@ -104,8 +108,12 @@ class Bench:
 
     def server(self, credentials: Credentials, name: str) -> Asker:
         """A server with everything the cases need."""
+        return self.session(credentials, name).ask
+
+    def session(self, credentials: Credentials, name: str) -> Session:
+        """The same, for more than questions."""
         target = self._stack.enter_context(Target(credentials, name=name))
-        return self._stack.enter_context(prepared(target, self.model)).ask
+        return self._stack.enter_context(prepared(target, self.model))
 
     def open_egress(self, flowcell: Credentials) -> None:
         """Flowcell lets no flow connect anywhere unless told."""
@@ -114,12 +122,16 @@ class Bench:
             runs.allow_egress(*self.model.host_and_port)
             runs.close()
 
-    def reference(self) -> Asker:
+    def reference_session(self) -> Session:
         """The Langflow that the environment names, or a new one."""
         found = credentials_from_environment("LANGFLOW")
         if found is None:
             found = self._stack.enter_context(LangflowServer(self._work / "langflow")).credentials
-        return self.server(found, "langflow")
+        return self.session(found, "langflow")
+
+    def reference(self) -> Asker:
+        """The same, for questions."""
+        return self.reference_session().ask
 
     def recording(self, file: Path) -> Asker:
         """Answers of an earlier day."""
@@ -181,8 +193,9 @@ def record(arguments: argparse.Namespace) -> int:
     """Write all answers of the reference."""
     with ExitStack() as stack:
         bench = Bench(arguments, stack)
-        ask = bench.reference()
-        answers = {question.title: ask(question) for question in bench.questions}
+        session = bench.reference_session()
+        answers = {question.title: cast("Json", session.ask(question)) for question in bench.questions}
+        answers[ROUTES] = cast("Json", converse(session.target, session.flow("echo")))
     arguments.file.write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
     print(f"{len(answers)} answers in {arguments.file}")
     return 0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .cases import Case
     from .model_server import ModelServer
+    from .places import Places
     from .target import FlowRef, Reply, Target
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
@@ -47,13 +48,18 @@ class Question:
 
 
 def observe(
-    target: Target, flow: FlowRef, question: Question, model: ModelServer | None = None
+    target: Target,
+    flow: FlowRef,
+    question: Question,
+    model: ModelServer | None = None,
+    places: Places | None = None,
 ) -> dict[str, Json]:
     """Everything comparable of one answer, normalised."""
     case = question.case
     session = f"conformance-{uuid.uuid4().hex[:12]}"
+    fill = places.fill if places is not None else str
     for body in case.before:
-        target.run(flow.endpoint_name, case.content(body, session), stream=False)
+        target.run(flow.endpoint_name, fill(case.content(body, session).decode()).encode(), stream=False)
     if case.uses_model and model is not None:
         model.forget()
     address = {
@@ -68,7 +74,7 @@ def observe(
         target.forget_messages(flow.id)
     reply = target.run(
         address,
-        case.raw if case.raw is not None else case.content(case.body, session),
+        case.raw if case.raw is not None else fill(case.content(case.body, session).decode()).encode(),
         stream=question.stream,
         headers=case.headers,
         key={"right": None, "wrong": WRONG_KEY, "none": ""}[case.key],
@@ -82,6 +88,8 @@ def observe(
     }
     if model is not None:
         names[model.address] = "model-server"
+    if places is not None:
+        names |= places.names()
     normaliser = Normaliser(names)
     if case.interleaved:
         reply = replace(reply, events=sorted(reply.events, key=lambda event: event.name))

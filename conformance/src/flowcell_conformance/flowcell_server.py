@@ -69,6 +69,9 @@ images = [{{ image = {json.dumps(RUNNER_IMAGE)}, size = {options.pool} }}]
 [worker.limits]
 {options.limits.toml()}
 
+[scheduler]
+runner_image = {json.dumps(RUNNER_IMAGE)}
+
 [api.cell]
 {options.limits.toml()}
 """

@@ -38,6 +38,8 @@ class Credentials:
 
     url: str
     api_key: str
+    storage: str = "/tmp/.lfx"  # noqa: S108 - where Flowcell's containers have them
+    """The folder of uploaded files, as components see it."""
 
 
 def ensure_installed() -> Path:
@@ -84,6 +86,7 @@ def clean_environment(home: Path, python: Path) -> dict[str, str]:
         "DO_NOT_TRACK": "true",
         "LANGFLOW_DO_NOT_TRACK": "true",
         "LANGFLOW_CONFIG_DIR": str(home / "config"),
+        "LANGFLOW_DIRECTORY_COMPONENT_ALLOWED_ROOTS": str(home / "config"),
     }
 
 
@@ -133,7 +136,8 @@ class LangflowServer:
         )
         try:
             self._process.wait_ready(self._healthy, seconds=READY_SECONDS)
-            self.credentials = Credentials(self.url, create_api_key(self.url, SUPERUSER, password))
+            key = create_api_key(self.url, SUPERUSER, password)
+            self.credentials = Credentials(self.url, key, str((home / "config").resolve()))
         except BaseException:
             self.stop()
             raise

@@ -24,6 +24,9 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     # Only moments that carry a zone: a flow's own data may hold plain dates.
     ("time-utc", re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? UTC\b")),
     ("time-iso", re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z\b|[+-]\d\d:\d\d\b)")),
+    # In the names of files.
+    ("file-time", re.compile(r"\b\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(?=_)")),
+    ("file-time", re.compile(r"\b\d{8}_\d{6}(?=_langflow)")),
     # Agents tell their model which day it is; a recording is older.
     ("today", re.compile(r"(?<=Today's date: )\d{4}-\d\d-\d\d")),
     ("address", re.compile(r"(?<=\bat )0x[0-9a-f]+\b")),

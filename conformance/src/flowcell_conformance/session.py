@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from .compare import Question, observe
 from .flows import DEFAULTS, VARIABLES, load_flow
+from .places import places_of, put_user_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .model_server import ModelServer
     from .normalise import Json
+    from .places import Places
     from .target import FlowRef, Target
 
 
@@ -23,6 +25,7 @@ class Session:
         self.target = target
         self._model = model
         self._flows: dict[str, FlowRef] = {}
+        self._places: dict[str, Places] = {}
         for name, value, kind in VARIABLES:
             target.set_variable(name, value, kind)
         for name, value, kind, fields in DEFAULTS:
@@ -40,13 +43,26 @@ class Session:
 
     def ask(self, question: Question) -> dict[str, Json]:
         """The normalised answer to one question."""
-        return observe(self.target, self.flow(question.case.flow), question, self._model)
+        flow = self.flow(question.case.flow)
+        places = self._places_of(question.case.flow) if question.case.uses_files else None
+        return observe(self.target, flow, question, self._model, places)
+
+    def _places_of(self, name: str) -> Places:
+        """Where the files of a flow and of the user are, uploaded before each case."""
+        # Each time: a case may have written files of its own.
+        put_user_files(self.target)
+        if name not in self._places:
+            self._places[name] = places_of(self.target, self.flow(name))
+        return self._places[name]
 
     def forget(self) -> None:
         """Remove the flows again."""
         for flow in self._flows.values():
             self.target.delete_flow(flow)
         self._flows.clear()
+        if self._places:
+            self.target.call("DELETE", "/api/v2/files/")
+        self._places.clear()
 
 
 @contextmanager

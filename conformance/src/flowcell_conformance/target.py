@@ -63,6 +63,7 @@ class Target:
         """`transport` takes the place of the network in the harness's own tests."""
         self.name = name
         self.url = credentials.url
+        self.storage = credentials.storage
         self._key = {"x-api-key": credentials.api_key}
         # The machine's proxy settings are not for a server on loopback.
         self.http = httpx.Client(
@@ -99,6 +100,23 @@ class Target:
             message = f"{self.name}: {method} {path}: {reply.status_code} {reply.text[:2000]}"
             raise RuntimeError(message)
         return reply
+
+    def request(
+        self, method: str, path: str, *, file: tuple[str, bytes] | None = None, body: Json = None
+    ) -> httpx.Response:
+        """One authorised request, whatever the answer."""
+        files = {"file": file} if file is not None else None
+        return self.http.request(
+            method, path, files=files, json=body, headers=self._key, follow_redirects=True
+        )
+
+    def upload(self, path: str, name: str, content: bytes) -> Json:
+        """Send a file in a form; must succeed."""
+        reply = self.request("POST", path, file=(name, content))
+        if reply.is_error:
+            message = f"{self.name}: POST {path}: {reply.status_code} {reply.text[:2000]}"
+            raise RuntimeError(message)
+        return cast("Json", reply.json())
 
     def upload_flow(self, exported: dict[str, Json]) -> FlowRef:
         """Store an export; the server chooses the id, and another name if this one is taken."""

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from lfx.graph.graph.base import Graph
 from lfx.graph.vertex.base import VertexStates
 from lfx.template.field.base import UNDEFINED
+from lfx.utils.file_path_security import LocalFileAccessError
 
 from flowcell_runner import services
 from flowcell_runner.branches import Decisions
 from flowcell_runner.codec import CodecError, Encoder, decode, decode_shared, drain
 from flowcell_runner.errors import InputError
 from flowcell_runner.events import CellEvents, to_api_json
+from flowcell_runner.files import Files, appended_to
 from flowcell_runner.frames import dump_json
 from flowcell_runner.loops import drive_graph
 from flowcell_runner.neighbour import hydrate
@@ -56,8 +58,12 @@ class Cell:
 
     async def run(self) -> dict[str, Any]:
         """Build the members and return the result frame's payload."""
-        services.bind(self._link, _field(self._task, "variables", dict))
-        graph = self._cut_out()
+        await self._open_services()
+        try:
+            graph = self._cut_out()
+        except LocalFileAccessError as error:
+            # Langflow says so before anything runs: no component has failed.
+            raise InputError(str(error)) from error
         before = await _encode_context(graph.context)
         decisions = Decisions(graph)
         never_reached: list[str] = []
@@ -67,6 +73,14 @@ class Cell:
             await self._build_in_order(graph)
         self.node = None
         return await self._collect(graph, decisions.settle(never_reached), before)
+
+    async def _open_services(self) -> None:
+        task, variables = self._task, _field(self._task, "variables", dict)
+        user = str(task["user_id"])
+        files = Files(self._link, frozenset({user, str(task["flow_id"])}))
+        services.bind(self._link, variables, files)
+        named = [task.get(name) for name in ("graph", "parameters", "inputs", "context", _REQUEST_VARIABLES)]
+        await files.place([*named, variables, appended_to(task.get("graph"), user)])
 
     def _cut_out(self) -> Graph:
         task = self._task

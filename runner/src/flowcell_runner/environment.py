@@ -16,6 +16,8 @@ _SETTINGS = {
     "LANGFLOW_LOG_LEVEL": "CRITICAL",
     "LANGFLOW_PRETTY_LOGS": "false",
     "LANGFLOW_CONFIG_DIR": "/tmp/.lfx",  # noqa: S108 - the container's only writable place
+    # Uploaded files lie there; whose they are is checked as well.
+    "LANGFLOW_DIRECTORY_COMPONENT_ALLOWED_ROOTS": "/tmp/.lfx",  # noqa: S108
     "LANGFLOW_DO_NOT_TRACK": "true",
     "LANGFLOW_VERTEX_BUILDS_STORAGE_ENABLED": "false",
     "LANGFLOW_TRANSACTIONS_STORAGE_ENABLED": "false",

@@ -27,12 +27,14 @@ from lfx.services.tracing.service import TracingService
 from lfx.services.variable.exceptions import VariableNotFoundError
 from lfx.services.variable.service import VariableService
 
+from flowcell_runner import files as cell_files
 from flowcell_runner.errors import without_paths
 from flowcell_runner.link import CallError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from flowcell_runner.files import Files
     from flowcell_runner.link import Link
 
 
@@ -126,12 +128,14 @@ def install() -> None:
     manager.register_service_class(ServiceType.TRACING_SERVICE, CellTracing)
     manager.services[ServiceType.VARIABLE_SERVICE] = _variables
     manager.services[ServiceType.DATABASE_SERVICE] = CellDatabase()
+    cell_files.install(manager)
 
 
-def bind(link: Link, variables: dict[str, str]) -> None:
+def bind(link: Link, variables: dict[str, str], files: Files) -> None:
     """Connect the services to the worker, for the one cell of this process."""
     _variables.bind(variables, link)
-    store = MessageStore(link)
+    cell_files.bind(files)
+    store = MessageStore(link, files)
     for name in ("astore_message", "aupdate_messages", "aget_messages", "adelete_messages", "delete_message"):
         setattr(stubs, name, getattr(store, name))
     stubs.aadd_messages = store.aadd_messages
@@ -165,8 +169,9 @@ _TIMESTAMP = "%Y-%m-%d %H:%M:%S.%f %Z"
 class MessageStore:
     """Langflow's message functions, over calls. The worker scopes everything to the run's flow and owner."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, files: Files) -> None:
         self._link = link
+        self._files = files
 
     async def astore_message(
         self,
@@ -236,6 +241,8 @@ class MessageStore:
             "limit": limit,
         }
         answer = await self._link.call("messages.get", {name: value for name, value in wanted.items() if value})
+        # A message looks at its files as soon as it is made.
+        await self._files.place([row.get("files") for row in answer["messages"]])
         return [await _from_row(row) for row in answer["messages"]]
 
     async def delete_message(self, id_: str) -> None:

@@ -19,7 +19,7 @@ use bus::{Bus, Consumer, Queue, Service};
 use domain::failure::{Failure, FailureKind};
 use domain::flow::Graph;
 use domain::id::{FlowId, RunId, WorkerEpoch};
-use domain::limits::CellLimits;
+use domain::limits::{CellLimits, FileLimits};
 use domain::plan::Plan;
 use domain::retry::RetryPolicy;
 use domain::run::RunState;
@@ -36,8 +36,8 @@ use serde_json::{Value, json};
 use service::drain::Drain;
 use store::seal::KeyEncryptionKey;
 use store::{
-    NewEgressRule, NewFlow, NewMessage, NewRun, NewTask, NewVariable, OutboxMessage, Secret, Store,
-    Tenant, Transition, VariableKind, now,
+    FileOwner, NewEgressRule, NewFile, NewFlow, NewMessage, NewRun, NewTask, NewVariable,
+    OutboxMessage, Secret, Store, Tenant, Transition, VariableKind, now,
 };
 use testkit::database::Database;
 use uuid::Uuid;
@@ -432,6 +432,69 @@ async fn calls_reach_the_own_flow_and_only_while_the_attempt_is_held() {
     let late = cluster.ask(call("messages.get", json!({}))).await;
     assert!(matches!(late, SchedulerReply::Refused { .. }), "{late:?}");
     assert_eq!(cluster.state(run).await, RunState::Completed);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_those_of_the_runs_own_flow_and_user() {
+    let mut cluster = Cluster::new().await;
+    let data = testkit::flows::graph(&[("ChatInput-a", &[])]);
+    cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    let held = cluster.take().await;
+    let limits = FileLimits::default();
+    let file = |owner, name: &str, bytes: &[u8]| NewFile {
+        owner,
+        path_name: name.to_owned(),
+        name: name.to_owned(),
+        listed: true,
+        bytes: bytes.to_vec(),
+    };
+    let mine = FileOwner::Flow(held.task.flow_id);
+    let two_pieces = vec![7; 1_500_000];
+    cluster.tenant.create_file(file(mine, "mine.bin", &two_pieces), limits).await.unwrap();
+    // The same tenant's other flow, its user (whom this run is not of), and another tenant.
+    let other = cluster.tenant.create_flow(new_flow()).await.unwrap().header.id;
+    let user = cluster.tenant.users().await.unwrap()[0].id;
+    let stranger = cluster.store.tenant(cluster.store.create_tenant("stranger").await.unwrap());
+    let theirs = stranger.create_flow(new_flow()).await.unwrap().header.id;
+    cluster.tenant.create_file(file(FileOwner::Flow(other), "a", b"x"), limits).await.unwrap();
+    cluster.tenant.create_file(file(FileOwner::User(user), "a", b"x"), limits).await.unwrap();
+    stranger.create_file(file(FileOwner::Flow(theirs), "a", b"x"), limits).await.unwrap();
+
+    let call = async |op: &str, args: Value| {
+        let (attempt, op) = (held.attempt, op.to_owned());
+        match cluster.ask(WorkerRequestBody::Call { attempt, op, args }).await {
+            SchedulerReply::Call { ok: Some(ok), error: None } => Ok(ok),
+            SchedulerReply::Call { error: Some(error), .. } => Err(error.kind),
+            other => panic!("{other:?}"),
+        }
+    };
+    let path = |owner: Uuid, name: &str| json!({"path": format!("{owner}/{name}")});
+    let flow = held.task.flow_id.uuid();
+    let last = json!({"path": format!("{flow}/mine.bin"), "piece": 1});
+    assert_eq!(call("file.get", path(flow, "mine.bin")).await.unwrap()["more"], true);
+    let last = call("file.get", last).await.unwrap();
+    assert_eq!(
+        (&last["more"], last["data"].as_str().map(str::len)),
+        (&json!(false), Some(601_900))
+    );
+    assert_eq!(call("file.list", json!({"owner": flow})).await.unwrap()["names"][0], "mine.bin");
+    assert_eq!(call("file.get", path(flow, "gone")).await.unwrap_err(), "not_found");
+    for owner in [other.uuid(), user.uuid(), theirs.uuid(), Uuid::nil()] {
+        assert_eq!(call("file.get", path(owner, "a")).await.unwrap_err(), "refused");
+        assert_eq!(call("file.list", json!({"owner": owner})).await.unwrap_err(), "refused");
+        let put = json!({"path": format!("{owner}/a"), "data": "eA=="});
+        assert_eq!(call("file.put", put).await.unwrap_err(), "refused");
+    }
+    for wrong in ["..", "a/../b", "../a", ""] {
+        assert_eq!(call("file.get", path(flow, wrong)).await.unwrap_err(), "invalid");
+        assert_eq!(call("file.put", path(flow, wrong)).await.unwrap_err(), "invalid");
+    }
+    let put = json!({"path": format!("{flow}/out.txt"), "data": "eA=="});
+    call("file.put", put.clone()).await.unwrap();
+    call("file.put", put).await.unwrap();
+    assert_eq!(cluster.tenant.files(mine).await.unwrap().len(), 2, "a second attempt adds nothing");
+    cluster.done(&held).await;
     cluster.end().await;
 }
 

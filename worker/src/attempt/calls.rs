@@ -1,5 +1,7 @@
 //! Questions of a component, passed on to the schedulers and answered in any order.
 
+mod named;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(super) use self::named::Nameable;
 use super::mask::Secrets;
 use crate::backoff::Backoff;
 use crate::sandbox::FrameWriter;
@@ -29,14 +32,8 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn open(
-        upstream: Upstream,
-        attempt: AttemptRef,
-        secrets: Arc<Secrets>,
-        replies: FrameWriter,
-    ) -> Self {
+    pub(super) fn open(desk: Desk, replies: FrameWriter) -> Self {
         let (sender, receiver) = mpsc::channel(1);
-        let desk = Desk { upstream, attempt, secrets };
         Self { sender, _task: AbortOnDropHandle::new(tokio::spawn(serve(desk, receiver, replies))) }
     }
 
@@ -47,10 +44,12 @@ impl Calls {
     }
 }
 
-struct Desk {
-    upstream: Upstream,
-    attempt: AttemptRef,
-    secrets: Arc<Secrets>,
+/// Who answers.
+pub(super) struct Desk {
+    pub(super) upstream: Upstream,
+    pub(super) attempt: AttemptRef,
+    pub(super) secrets: Arc<Secrets>,
+    pub(super) files: Nameable,
 }
 
 async fn serve(desk: Desk, mut receiver: mpsc::Receiver<CallBody>, mut replies: FrameWriter) {
@@ -80,10 +79,12 @@ impl Desk {
     }
 
     async fn ask(&self, call: CallBody) -> Result<Value, ReplyError> {
-        let is_variable = call.op == "variable.get";
+        self.files.check(&call)?;
+        let op = call.op;
+        let is_variable = op == "variable.get";
         let request = self.upstream.encoded(WorkerRequestBody::Call {
             attempt: self.attempt,
-            op: call.op,
+            op: op.clone(),
             args: self.secrets.mask().value(call.args),
         });
         let request = request.map_err(|_| error("invalid", "the call cannot be encoded"))?;
@@ -104,6 +105,7 @@ impl Desk {
                     {
                         self.secrets.learn(secret);
                     }
+                    self.files.learn(&op, &ok);
                     return Ok(ok);
                 }
                 Ok(SchedulerReply::Call { error: Some(refusal), .. }) => return Err(refusal),

@@ -1,0 +1,53 @@
+//! Variables that a component asks for by name.
+
+use domain::plan::needs;
+use proto::run::RunRequest;
+use serde_json::{Value, json};
+use store::{RunRecord, Tenant};
+
+use super::{Answer, error, text};
+use crate::assignment::credentials;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::flow;
+
+/// A variable whose name the cell's export did not show: only names that the whole flow's fields
+/// and chosen models need are answered.
+pub(super) async fn get(
+    engine: &Engine,
+    tenant: &Tenant,
+    record: &RunRecord,
+    task: u32,
+    args: &Value,
+) -> Result<Answer, Error> {
+    let Some(name) = text(args, "name").map(str::to_owned) else {
+        return Ok(Err(error("invalid", "the call names no variable")));
+    };
+    let version = engine.catalog.version(record.flow_version).await?;
+    let request: RunRequest = serde_json::from_value(record.request.clone())?;
+    let Ok(graph) = flow::of_run(tenant, &version.graph, &request).await? else {
+        return Ok(Err(error("refused", "the run's tweaks cannot be applied")));
+    };
+    let allowed = version.plan(record)?.cell(task).is_some_and(|cell| {
+        let needs = needs(&graph, cell);
+        let mut providers = needs.providers.iter().flat_map(|provider| &provider.variables);
+        needs.variables.contains(&name) || providers.any(|variable| *variable == name)
+    });
+    if !allowed {
+        let message = format!("variable {name} is not one that this component's fields name");
+        return Ok(Err(error("refused", message)));
+    }
+    match tenant.reveal(std::slice::from_ref(&name)).await {
+        Ok(secrets) => Ok(match secrets.get(&name) {
+            Some(secret) => {
+                let is_secret = credentials(tenant).await?.contains(&name);
+                Ok(json!({ "value": secret.expose(), "secret": is_secret }))
+            }
+            None => Err(error("not_found", format!("{name} variable not found."))),
+        }),
+        Err(failed @ store::Error::Undecryptable { .. }) => {
+            Ok(Err(error("refused", failed.to_string())))
+        }
+        Err(failed) => Err(failed.into()),
+    }
+}
