@@ -1,5 +1,7 @@
 //! The command line: every subcommand and flag, with examples.
 
+mod files;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,6 +10,8 @@ use clap_complete::Shell;
 use domain::id::WorkerEpoch;
 use domain::plan::Isolation;
 use worker::reaper::Job;
+
+pub(crate) use self::files::FilesCommand;
 
 /// Runs Langflow flows as a cluster: every component in a throwaway container.
 #[derive(Debug, Parser)]
@@ -52,6 +56,9 @@ pub(crate) enum Command {
     /// Import and list flows.
     #[command(subcommand)]
     Flow(FlowCommand),
+    /// Upload, list, download and delete the files that flows read.
+    #[command(subcommand)]
+    Files(FilesCommand),
     /// Run a flow and watch it.
     #[command(after_help = "Examples:
   flowcell run echo --input hello

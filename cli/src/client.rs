@@ -100,6 +100,17 @@ impl Client {
         self.json(self.request(Method::GET, path)).await
     }
 
+    /// Uploads a file for flows to read; returns what was stored.
+    pub(crate) async fn upload_file(&self, file: &Path, append: bool) -> Result<Value> {
+        let bytes = std::fs::read(file);
+        let bytes = bytes.with_context(|| format!("cannot read {}", file.display()))?;
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+        let part = reqwest::multipart::Part::bytes(bytes).file_name(name.unwrap_or_default());
+        let form = reqwest::multipart::Form::new().part("file", part);
+        let path = format!("/api/v2/files/?append={append}");
+        self.json(self.request(Method::POST, &path).multipart(form)).await
+    }
+
     /// Uploads a flow file; returns the created flows.
     pub(crate) async fn upload(&self, name: &Path, bytes: Vec<u8>) -> Result<Vec<Value>> {
         let file_name = name.file_name().map_or("flow.json".into(), |name| name.to_string_lossy());

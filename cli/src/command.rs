@@ -4,6 +4,7 @@ pub(crate) mod client_env;
 pub(crate) mod doctor;
 pub(crate) mod egress;
 pub(crate) mod explain;
+pub(crate) mod files;
 pub(crate) mod flow;
 pub(crate) mod init;
 pub(crate) mod limits;
@@ -31,6 +32,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Migrate(arguments) => serve::migrate(arguments).await,
         Command::Init(arguments) => init::execute(&arguments),
         Command::Flow(command) => flow::execute(command).await,
+        Command::Files(command) => files::execute(command).await,
         Command::Run(arguments) => run::execute(arguments).await,
         Command::Explain(arguments) => explain::execute(arguments).await,
         Command::Var(command) => var::execute(command).await,
