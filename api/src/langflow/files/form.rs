@@ -2,11 +2,15 @@
 
 use axum::extract::multipart::Field;
 use axum::extract::{FromRequest, Multipart, Request};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use domain::limits::FileLimits;
 
 use crate::error::{Error, Issue};
+
+/// How much of a refused body is read to keep its connection.
+const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 
 /// A file as it came.
 pub(super) struct Upload {
@@ -24,6 +28,10 @@ impl Upload {
             StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             _ => Error::BodyUnreadable,
         };
+        if !is_form(request.headers()) {
+            drain(request).await;
+            return Err(missing());
+        }
         let form = Multipart::from_request(request, &()).await;
         let mut form = form.map_err(|_| missing())?;
         while let Some(field) = form.next_field().await.map_err(|error| read(error.status()))? {
@@ -42,4 +50,16 @@ impl Upload {
         }
         Err(missing())
     }
+}
+
+/// Whether the headers announce a form.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.contains("multipart/form-data") && kind.contains("boundary=")
+}
+
+/// Reads what nobody wants: the connection of a request whose body was left unread is closed, and
+/// a client that keeps it for the next request finds it broken.
+pub(super) async fn drain(request: Request) {
+    let _ = axum::body::to_bytes(request.into_body(), DRAINED_BYTES_MAX).await;
 }

@@ -3,13 +3,12 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use domain::id::FlowId;
 use serde_json::{Value, json};
 use store::{File, FileOwner, NewFile, Tenant};
 
-use super::form::Upload;
+use super::form::{self, Upload};
 use super::{names, send};
 use crate::app::App;
 use crate::auth::Principal;
@@ -24,7 +23,11 @@ pub(crate) async fn upload(
     Path(flow): Path<String>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Error> {
-    check_is_form(request.headers())?;
+    if !form::is_form(request.headers()) {
+        form::drain(request).await;
+        let text = "Content-Type header must be 'multipart/form-data' with a boundary parameter.";
+        return Err(Error::BodyInvalid(text.to_owned()));
+    }
     let tenant = app.tenant(&principal);
     let upload = Upload::of(request, &app.config.files).await;
     let flow = found(&tenant, &flow).await?;
@@ -107,15 +110,6 @@ pub(crate) async fn delete(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn check_is_form(headers: &HeaderMap) -> Result<(), Error> {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if kind.contains("multipart/form-data") && kind.contains("boundary=") {
-        return Ok(());
-    }
-    let text = "Content-Type header must be 'multipart/form-data' with a boundary parameter.";
-    Err(Error::BodyInvalid(text.to_owned()))
 }
 
 async fn found(tenant: &Tenant, flow: &str) -> Result<FlowId, Error> {

@@ -29,8 +29,10 @@ pub(crate) async fn upload(
     params: Params,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Error> {
+    // The body is read first in any case, or the connection would be closed.
+    let upload = Upload::of(request, &app.config.files).await;
     let (appends, ephemeral) = (params.flag("append", false)?, params.flag("ephemeral", false)?);
-    let upload = Upload::of(request, &app.config.files).await?;
+    let upload = upload?;
     if upload.name.is_empty() {
         return Err(Error::Refused("No file provided".to_owned()));
     }
