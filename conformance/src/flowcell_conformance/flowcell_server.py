@@ -51,6 +51,7 @@ class Options:
     slots: int = 3
     pool: int = 3
     limits: Limits = Limits()
+    isolation: str = "component"
 
 
 def configuration(worker: str, options: Options) -> str:
@@ -68,6 +69,9 @@ images = [{{ image = {json.dumps(RUNNER_IMAGE)}, size = {options.pool} }}]
 
 [worker.limits]
 {options.limits.toml()}
+
+[api]
+isolation = {json.dumps(options.isolation)}
 
 [api.cell]
 {options.limits.toml()}

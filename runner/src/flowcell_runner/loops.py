@@ -62,7 +62,7 @@ async def drive_graph(graph: Graph, members: list[str], events: EventManager, at
 
 
 def _pass_by(graph: Graph, vertex_id: str) -> VertexBuildResult:
-    """A neighbour's turn: it has run already, or will run elsewhere."""
+    """Let a neighbour's turn go by: it has run already, or will run elsewhere."""
     vertex = graph.get_vertex(vertex_id)
     # One that took no part in the run stays unbuilt, so that lfx gives its takers their defaults.
     vertex.built = vertex_id not in graph.conditionally_excluded_vertices
