@@ -1,0 +1,15 @@
+"""What is asked of both servers, one module per family of flows."""
+
+from . import agents, basics, constructs, models, processing, requests, routing, starters, web
+
+CASES = (
+    *basics.CASES,
+    *requests.CASES,
+    *routing.CASES,
+    *constructs.CASES,
+    *processing.CASES,
+    *models.CASES,
+    *agents.CASES,
+    *web.CASES,
+    *starters.CASES,
+)
