@@ -23,7 +23,7 @@ from .cases import CASES
 from .compare import Question, Servers, Verdict, judge
 from .compatibility import document
 from .durable import DurableRuns
-from .flowcell_server import FlowcellServer
+from .flowcell_server import MEBIBYTE, FlowcellServer, Limits, Options
 from .flows import exported_flows, node_count
 from .langflow_server import Credentials, LangflowServer
 from .model_server import ModelServer
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     Asker = Callable[[Question], Json]
 
+# A slow machine must not look like a difference.
+GENEROUS = Options(limits=Limits(memory_bytes=1024 * MEBIBYTE, wall_ms=170_000))
 EXIT_DIFFERENT = 1
 EXIT_USAGE = 64
 
@@ -132,7 +134,7 @@ class Bench:
         if binary is not None:
             # Sockets below it need a short path.
             home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fcc-", dir="/tmp")))
-            return self._stack.enter_context(FlowcellServer(binary.resolve(), home)).credentials
+            return self._stack.enter_context(FlowcellServer(binary.resolve(), home, options=GENEROUS)).credentials
         found = credentials_from_environment("FLOWCELL")
         if found is None:
             message = "FLOWCELL_URL and FLOWCELL_API_KEY must be set (or use --flowcell or --self)"
