@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     Asker = Callable[[Question], Json]
 
 # A slow machine must not look like a difference.
-GENEROUS = Options(limits=Limits(memory_bytes=1024 * MEBIBYTE, wall_ms=170_000))
+GENEROUS = Options(
+    limits=Limits(memory_bytes=1024 * MEBIBYTE, wall_ms=170_000, output_bytes_max=64 * MEBIBYTE)
+)
 EXIT_DIFFERENT = 1
 EXIT_USAGE = 64
 
@@ -134,7 +136,9 @@ class Bench:
         if binary is not None:
             # Sockets below it need a short path.
             home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fcc-", dir="/tmp")))
-            return self._stack.enter_context(FlowcellServer(binary.resolve(), home, options=GENEROUS)).credentials
+            return self._stack.enter_context(
+                FlowcellServer(binary.resolve(), home, options=GENEROUS)
+            ).credentials
         found = credentials_from_environment("FLOWCELL")
         if found is None:
             message = "FLOWCELL_URL and FLOWCELL_API_KEY must be set (or use --flowcell or --self)"

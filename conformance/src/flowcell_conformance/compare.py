@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -113,8 +112,12 @@ def _tools_sorted(requests: list[Json]) -> Json:
     for request in cast("list[dict[str, dict[str, Json]]]", requests):
         tools = request["body"].get("tools")
         if isinstance(tools, list):
-            tools.sort(key=json.dumps)
+            tools.sort(key=_tool_name)
     return requests
+
+
+def _tool_name(tool: Json) -> str:
+    return cast("dict[str, dict[str, str]]", tool)["function"]["name"]
 
 
 def _ask(target: Target, flow: FlowRef, question: Question, stands: Mapping[str, str]) -> Reply:

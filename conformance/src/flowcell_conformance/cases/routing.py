@@ -9,10 +9,15 @@ from ..case import Case, Deviation, ask, with_model
 if TYPE_CHECKING:
     from ..normalise import Json
 
+ALL_STOPPED = "a merge of which every branch is stopped is run with nothing"
 NO_ORDER = (
     Deviation(
         "*", "Langflow's own answer changes with its process: which output reaches the field is chance"
     ),
+)
+
+NOT_BUILT = (
+    Deviation("*", "Langflow fails: the merge waits for the stopped branch. Here the live branch goes on"),
 )
 
 
@@ -59,12 +64,14 @@ CASES: tuple[Case, ...] = (
     Case("yes", "retry_until", ask("yes")),
     Case("no", "retry_until", ask("no")),
     *_ways("data_router", "yes it is", "it is not"),
-    *_ways("merge_data_router", "yes it is", "it is not"),
+    *_ways("merge_data_router", "yes it is", "it is not", deviations=NOT_BUILT),
     *(
         Case(text.split()[0], flow, with_model(text, "SmartRouter-bbbbb"), uses_model=True, messages=True)
         for flow in ("smart_router", "merge_smart_router")
         for text in ("great work", "awful work", "neither work")
     ),
     *_ways("splitter", "left", "right", "both", "none"),
-    *_ways("merge_splitter", "left", "right", "both", "none"),
+    *_ways("merge_splitter", "left", "right", deviations=NOT_BUILT),
+    *_ways("merge_splitter", "none"),
+    Case("both", "merge_splitter", ask("both"), open=ALL_STOPPED),
 )

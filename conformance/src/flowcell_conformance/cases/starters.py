@@ -80,6 +80,7 @@ CASES: tuple[Case, ...] = (
             "Agent-ZH2Rd": CHOSEN,
             "SaveToFile-VVVVb": {"storage_location": [{"name": "Local"}]},
         },
+        reason=NO_FILES,
     ),
     _starter("component_generator", "use the url tool", "Agent-I0nts", reason=NO_KNOWLEDGE),
     _tweaked(

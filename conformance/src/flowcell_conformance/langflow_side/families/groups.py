@@ -15,6 +15,7 @@ def fold(exported: Exported, group: str, members: set[str]) -> Exported:
     inside = [node for node in data["nodes"] if node["id"] in members]
     edges = [edge for edge in data["edges"] if {edge["source"], edge["target"]} <= members]
     crossing = [edge for edge in data["edges"] if len({edge["source"], edge["target"]} & members) == 1]
+    kept = [edge for edge in data["edges"] if not {edge["source"], edge["target"]} & members]
     for edge in crossing:
         _point_at_group(edge, group, members)
     node = {
@@ -37,7 +38,6 @@ def fold(exported: Exported, group: str, members: set[str]) -> Exported:
             "data": {"id": group, "type": "GroupNode", "node": node},
         }
     ]
-    kept = [edge for edge in data["edges"] if not {edge["source"], edge["target"]} & members]
     data["edges"] = kept + crossing
     return exported
 
