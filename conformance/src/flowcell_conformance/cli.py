@@ -181,28 +181,31 @@ def compare(arguments: argparse.Namespace) -> int:
         flowcell = None if arguments.self else bench.under_test()
         if flowcell is not None:
             right = bench.flowcell(flowcell)
-        found = told(bench.questions, judged(bench.questions, left, right), arguments)
+        found: list[Verdict] = []
         if arguments.results:
-            keep(arguments.results, found, DurableRuns(flowcell) if flowcell else None)
+            # Also when it is interrupted: an hour's answers are worth keeping.
+            stack.callback(keep, arguments.results, found, DurableRuns(flowcell) if flowcell else None)
+        told(bench.questions, judged(bench.questions, left, right), arguments, found)
     return EXIT_DIFFERENT if any(not one.equal for one in found) else 0
 
 
 def told(
-    asked: Sequence[Question], verdicts: Iterator[Verdict], arguments: argparse.Namespace
-) -> list[Verdict]:
-    """Print the verdicts as they come, or all of them as JSON at the end."""
+    asked: Sequence[Question],
+    verdicts: Iterator[Verdict],
+    arguments: argparse.Namespace,
+    found: list[Verdict],
+) -> None:
+    """Collect the verdicts, and print them as they come, or as JSON at the end."""
+    table = Table([question.title for question in asked], every_difference=arguments.all_differences)
+    for one in verdicts:
+        found.append(one)
+        if not arguments.json:
+            table.show(one)
     if arguments.json:
-        found = list(verdicts)
         json.dump([one.as_json() for one in found], sys.stdout, indent=1, ensure_ascii=False)
         print()
-        return found
-    table = Table([question.title for question in asked], every_difference=arguments.all_differences)
-    found = []
-    for one in verdicts:
-        table.show(one)
-        found.append(one)
-    table.end()
-    return found
+    else:
+        table.end()
 
 
 def keep(file: Path, found: Sequence[Verdict], runs: DurableRuns | None) -> None:
