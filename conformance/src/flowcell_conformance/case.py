@@ -60,7 +60,7 @@ class Case:
     """Whether the stored messages of the session are compared too."""
     interleaved: bool = False
     """Events of different names come in no fixed order, since Langflow sends them from several
-    threads: only the order among events of one name is compared."""
+    threads: only the order among events of one name is compared. Requests to the model are sorted."""
     uses_web: bool = False
     """Whether the requests that reached the scripted web are compared too."""
     files: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -101,19 +102,24 @@ def observe(
     if case.in_background:
         seen["messages"] = normaliser.value(target.finished_messages(flow.id, case.in_background))
     if case.uses_model and servers.model is not None:
-        seen["model_requests"] = normaliser.value(_tools_sorted(servers.model.recorded()))
+        requests = _tools_sorted(servers.model.recorded())
+        seen["model_requests"] = normaliser.value(requests if not case.interleaved else _sorted(requests))
     if case.uses_web and servers.web is not None:
         seen["web_requests"] = normaliser.value(servers.web.recorded())
     return seen
 
 
-def _tools_sorted(requests: list[Json]) -> Json:
+def _tools_sorted(requests: list[Json]) -> list[Json]:
     """Langflow keeps edges in a set, so an agent's tools come in another order in every process."""
     for request in cast("list[dict[str, dict[str, Json]]]", requests):
         tools = request["body"].get("tools")
         if isinstance(tools, list):
             tools.sort(key=_tool_name)
     return requests
+
+
+def _sorted(requests: list[Json]) -> list[Json]:
+    return sorted(requests, key=lambda request: json.dumps(request, sort_keys=True))
 
 
 def _tool_name(tool: Json) -> str:

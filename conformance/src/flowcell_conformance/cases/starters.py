@@ -82,7 +82,7 @@ CASES: tuple[Case, ...] = (
         },
         reason=NO_FILES,
     ),
-    _starter("component_generator", "use the url tool", "Agent-I0nts", reason=NO_KNOWLEDGE),
+    _starter("component_generator", "use the url tool", "Agent-I0nts"),
     _tweaked(
         "deep_research",
         "What is a flow cell?",
@@ -118,7 +118,7 @@ CASES: tuple[Case, ...] = (
         {"AAITranscriber-ms": {"api_key": "not-a-key"}, "Agent-summary": CHOSEN},
         reason=NO_KNOWLEDGE,
     ),
-    _starter("memory_chatbot", "Say hello", "Agent-AlLub", reason=NO_KNOWLEDGE),
+    _starter("memory_chatbot", "Say hello", "Agent-AlLub"),
     _tweaked(
         "portfolio",
         "unused",
@@ -126,7 +126,7 @@ CASES: tuple[Case, ...] = (
         files=("report.txt",),
         reason=NO_FILES,
     ),
-    _tweaked("price_deals", SEARCH, {"Agent-4ux6k": JSON_ANSWER}, reason=NO_KNOWLEDGE),
+    _tweaked("price_deals", SEARCH, {"Agent-4ux6k": JSON_ANSWER}),
     _starter("translation_loop", "flow cells", "LanguageModelComponent-ps5yd"),
     _starter("saas_pricing", "use the sql tool", "Agent-Zm0pK"),
     _starter("sequential_agents", SEARCH, "Agent-EQcU8", "Agent-X1iAT", "Agent-b7nmW"),
