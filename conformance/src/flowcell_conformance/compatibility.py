@@ -44,7 +44,8 @@ class Row:
 def document(results: Results, versions: Mapping[str, str]) -> str:
     """The whole page."""
     rows = [_row(results, flow, outcomes) for flow, outcomes in results.flows().items()]
-    first = {case.flow for case in starters.CASES}
+    # Basic Prompting was the first of them, and is asked with the basics.
+    first = {case.flow for case in starters.CASES} | {"model"}
     projects = [row for row in rows if row.flow in first]
     others = [row for row in rows if row.flow not in first]
     return "\n".join(
@@ -56,6 +57,7 @@ def document(results: Results, versions: Mapping[str, str]) -> str:
             "the model and the web. Do not edit.",
             "",
             *(f"* {name}: {version}" for name, version in versions.items()),
+            f"* asked: {_modes(results)}",
             "",
             "**equal**: nothing a client can see differs. **equal with substitute**: the same, with a",
             "scripted server in the place of an outside service, on both sides. **listed difference**:",
@@ -66,6 +68,11 @@ def document(results: Results, versions: Mapping[str, str]) -> str:
             *_section("Flows of the suite", others),
         ]
     )
+
+
+def _modes(results: Results) -> str:
+    """How the answers were asked for: `plain`, `stream`, or both."""
+    return ", ".join(sorted({title.rsplit("/", 1)[-1] for title in results.outcomes}))
 
 
 def _section(title: str, rows: list[Row]) -> list[str]:
