@@ -20,11 +20,13 @@ import pytest
 
 from flowcell_conformance.bench import Flowcell
 from flowcell_conformance.cli import credentials_from_environment
+from flowcell_conformance.compare import Servers
 from flowcell_conformance.flowcell_server import FlowcellServer, Options
 from flowcell_conformance.langflow_server import LangflowServer
 from flowcell_conformance.model_server import ModelServer
 from flowcell_conformance.session import Session, prepared
 from flowcell_conformance.target import Target
+from flowcell_conformance.web_server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,23 +73,32 @@ def flowcell_binary() -> Path:
 
 
 @pytest.fixture(scope="session")
-def model() -> Iterator[ModelServer | None]:
-    binary = _binary("FLOWCELL_MODEL_SERVER")
-    if binary is None:
-        yield None
-        return
-    with short_directory() as home, ModelServer(binary, home) as server:
+def web() -> Iterator[WebServer]:
+    with short_directory() as home, WebServer(home) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def _start_flowcell(
-    flowcell_binary: Path, model: ModelServer | None
-) -> Callable[[ExitStack, Options], Flowcell]:
+def model(web: WebServer) -> Iterator[ModelServer | None]:
+    binary = _binary("FLOWCELL_MODEL_SERVER")
+    if binary is None:
+        yield None
+        return
+    with short_directory() as home, ModelServer(binary, home, web=web.url) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def servers(model: ModelServer | None, web: WebServer) -> Servers:
+    return Servers(model, web)
+
+
+@pytest.fixture(scope="session")
+def _start_flowcell(flowcell_binary: Path, servers: Servers) -> Callable[[ExitStack, Options], Flowcell]:
     def start(stack: ExitStack, options: Options) -> Flowcell:
         home = stack.enter_context(short_directory())
         server = stack.enter_context(FlowcellServer(flowcell_binary, home, options=options))
-        flowcell = Flowcell(server, model)
+        flowcell = Flowcell(server, servers)
         stack.callback(flowcell.disconnect)
         return flowcell
 
@@ -128,9 +139,7 @@ def recording() -> dict[str, Json] | None:
 
 
 @pytest.fixture(scope="session")
-def langflow(
-    model: ModelServer | None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], Session]]:
+def langflow(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Session]]:
     """The reference, started when it is first asked for."""
     with ExitStack() as stack:
         sessions: list[Session] = []
@@ -142,7 +151,7 @@ def langflow(
                     home = tmp_path_factory.mktemp("langflow")
                     credentials = stack.enter_context(LangflowServer(home)).credentials
                 target = stack.enter_context(Target(credentials, name="langflow"))
-                sessions.append(stack.enter_context(prepared(target, model)))
+                sessions.append(stack.enter_context(prepared(target, servers)))
             return sessions[0]
 
         yield get

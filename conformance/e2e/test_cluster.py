@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowcell_conformance.cluster import Cluster
+from flowcell_conformance.compare import Servers
 from flowcell_conformance.durable import DurableRuns
 from flowcell_conformance.process import wait_until
 from flowcell_conformance.session import Session
@@ -43,7 +44,7 @@ class Bench:
         self.cluster = cluster
         self.target = Target(cluster.credentials, name="cluster")
         self.runs = DurableRuns(cluster.credentials)
-        self.session = Session(self.target, None)
+        self.session = Session(self.target, Servers(None))
 
     def close(self) -> None:
         self.runs.close()

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowcell_conformance.cli import questions
-from flowcell_conformance.compare import Question, judge
+from flowcell_conformance.cli import questions, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowcell_conformance.bench import Flowcell
+    from flowcell_conformance.compare import Question
     from flowcell_conformance.model_server import ModelServer
     from flowcell_conformance.normalise import Json
 
@@ -74,6 +74,24 @@ CORE = (
     "human/plain/*",
     "lonely_human/plain/plain",
     "two_chains/part-between-side/*",
+    "merge_if_else/yes/plain",
+    "three_ways/two/plain",
+    "merge_splitter/none/plain",
+    "smart_router/great/plain",
+    "two_answers/plain/plain",
+    "two_outputs_two_readers/plain/plain",
+    "deep_groups/plain/plain",
+    "shared_context/plain/plain",
+    "history/second/plain",
+    "many_types/plain/plain",
+    "big_text/*/plain",
+    "rich_message/plain/plain",
+    "old_1_0/plain/plain",
+    "convert_round/json/plain",
+    "structured_output/plain/plain",
+    "api_request/json/plain",
+    "tls/plain/plain",
+    "simple_agent/plain/plain",
 )
 ALL = questions(None if os.environ.get("FLOWCELL_CONFORMANCE") == "all" else CORE, with_model=True)
 
@@ -87,10 +105,12 @@ def test_flowcell_answers_as_langflow_does(
 ) -> None:
     if question.case.uses_model and model is None:
         pytest.skip("FLOWCELL_MODEL_SERVER is not set")
-    verdict = judge(question, reference(question), flowcell.session.ask(question))
+    found = verdict(question, reference, flowcell.session.ask)
+    if question.case.open and not found.equal:
+        pytest.xfail(question.case.open)
     shown = [
         f"{difference.path}\n  langflow: {json.dumps(difference.left, ensure_ascii=False)[:500]}"
         f"\n  flowcell: {json.dumps(difference.right, ensure_ascii=False)[:500]}"
-        for difference in verdict.differences[:10]
+        for difference in found.differences[:10]
     ]
-    assert verdict.equal, "\n".join([f"{len(verdict.differences)} differences", *shown])
+    assert found.equal, "\n".join([found.error or f"{len(found.differences)} differences", *shown])

@@ -4,9 +4,11 @@ import json
 import re
 from collections import Counter
 
-from flowcell_conformance.cases import CASES, SESSION
+from flowcell_conformance.case import SESSION
+from flowcell_conformance.cases import CASES
 from flowcell_conformance.cli import questions
 from flowcell_conformance.flows import EXPORTER, MISBEHAVING
+from flowcell_conformance.paths import PROJECT
 
 
 def test_titles_are_unique() -> None:
@@ -15,8 +17,8 @@ def test_titles_are_unique() -> None:
 
 
 def test_every_flow_of_a_case_is_exported() -> None:
-    exporter = (EXPORTER / "export_flows.py").read_text()
-    exported = set(re.findall(r'^    "(\w+)": ', exporter, re.MULTILINE)) | {"model"}
+    families = [file.read_text() for file in (EXPORTER / "families").glob("*.py")]
+    exported = {name for text in families for name in re.findall(r'\W"(\w+)": ', text)}
     assert {case.flow for case in CASES} <= exported
     assert set(MISBEHAVING) <= exported
 
@@ -27,9 +29,22 @@ def test_no_case_asks_langflow_to_run_what_would_end_it() -> None:
 
 def test_a_session_is_put_into_the_body() -> None:
     case = next(case for case in CASES if case.name == "unicode")
-    body = json.loads(case.content(case.body, "s-1"))
+    body = json.loads(case.content(case.body, {SESSION: "s-1"}))
     assert body["session_id"] == "s-1"
-    assert SESSION not in case.content(case.body, "s-1").decode()
+    assert SESSION not in case.content(case.body, {SESSION: "s-1"}).decode()
+
+
+def test_every_open_difference_is_explained() -> None:
+    listed = (PROJECT / "DIFFERENCES.md").read_text()
+    reasons = {case.open for case in CASES if case.open}
+    assert [reason for reason in sorted(reasons) if f"**{reason}**" not in listed] == []
+
+
+def test_every_starter_project_is_asked() -> None:
+    names = (EXPORTER / "families" / "starters.py").read_text()
+    flows = set(re.findall(r'^    "(\w+)": "', names, re.MULTILINE))
+    assert len(flows) == 27
+    assert flows <= {case.flow for case in CASES}
 
 
 def test_cases_are_chosen_by_pattern() -> None:

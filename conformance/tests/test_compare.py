@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 import httpx
 import pytest
 
-from flowcell_conformance.cases import Case, Deviation, ask
-from flowcell_conformance.compare import Question, differences, judge, observe
+from flowcell_conformance.case import Case, Deviation, ask
+from flowcell_conformance.compare import Question, Servers, differences, judge, observe
 from flowcell_conformance.langflow_server import Credentials
 from flowcell_conformance.target import FlowRef, Target
 
@@ -63,7 +63,7 @@ class FakeServer:
         return httpx.Response(200, headers={"content-type": STREAM}, content=self._alter(frames))
 
     def observe(self, case: Case = ECHO) -> dict[str, Json]:
-        return observe(self.target, self.flow, Question(case, self._stream))
+        return observe(self.target, self.flow, Question(case, self._stream), Servers(None))
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -138,7 +138,7 @@ def test_a_body_that_is_not_json_is_compared_as_text() -> None:
         return httpx.Response(502, text=f"bad gateway to {request.url.host}")
 
     target = Target(Credentials("http://gateway", "k"), name="fake", transport=httpx.MockTransport(refuse))
-    seen = observe(target, FlowRef("i", "n"), Question(ECHO, False))
+    seen = observe(target, FlowRef("i", "n"), Question(ECHO, False), Servers(None))
     assert seen == {
         "status": 502,
         "content_type": "text/plain; charset=utf-8",

@@ -75,6 +75,19 @@ def test_a_chain_of_cells_gives_what_langflow_gives(echo_outcomes):
     assert first.ready["lfx"] == "1.13.0"
 
 
+def test_a_whole_flow_in_one_cell_gives_what_its_cells_give(echo_outcomes):
+    flow = flows.echo()
+    members = [item["id"] for item in flow["nodes"]]
+    parameters = {"ChatInput-aaaaa": {"input_value": "Bob"}}
+    whole = run_cell(task(flow, *members, parameters=parameters, driver="graph"))
+    assert whole.event_names == [name for outcome in echo_outcomes[:3] for name in outcome.event_names]
+    assert whole.result["operations"] == []
+    for outcome in echo_outcomes[:3]:
+        for node_id, alone in outcome.result["nodes"].items():
+            together = whole.result["nodes"][node_id]["result"]
+            assert json.dumps(_shape(together)) == json.dumps(_shape(alone["result"]))
+
+
 def _shape(value):
     """The value without what differs between any two runs."""
     if isinstance(value, dict):

@@ -65,6 +65,31 @@ async fn a_run_may_start_and_stop_at_nodes_that_exist() {
 }
 
 #[tokio::test]
+async fn a_run_may_say_how_much_of_it_shares_a_container() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let _player = captured().play(&world);
+    let body =
+        json!({"flow": "echo", "input_value": "Bob", "session_id": "s1", "isolation": "run"});
+    let accepted: RunAccepted =
+        serde_json::from_value(world.post(RUNS, &body).await.json()).unwrap();
+    let view = finish(&world, &accepted.id).await;
+    assert_eq!((view.state.as_str(), view.tasks.len()), ("completed", 1));
+    assert_eq!(view.result.unwrap(), serde_json::from_str::<Value>(ECHO).unwrap());
+
+    let wrong = world.post(RUNS, &json!({"flow": "echo", "isolation": "none"})).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let plan = world.get("/api/flowcell/v1/flows/echo/plan?isolation=run").await.json();
+    assert_eq!(
+        (&plan["isolation"], plan["cells"].as_array().map(Vec::len)),
+        (&json!("run"), Some(1))
+    );
+    assert_eq!(plan["cells"][0]["why"], json!(["isolation is run"]));
+    let plan = world.get("/api/flowcell/v1/flows/echo/plan").await.json();
+    assert_eq!(plan["isolation"], "component");
+}
+
+#[tokio::test]
 async fn a_failed_run_says_why() {
     let world = World::new().await;
     world.echo_flow().await;

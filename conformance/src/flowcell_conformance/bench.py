@@ -9,21 +9,28 @@ from .session import Session
 from .target import Target
 
 if TYPE_CHECKING:
+    from .compare import Servers
     from .flowcell_server import FlowcellServer
-    from .model_server import ModelServer
     from .normalise import Json
+
+
+def open_egress(runs: DurableRuns, servers: Servers) -> None:
+    """Let flows reach the scripted servers: Flowcell lets no flow connect anywhere unless told."""
+    if servers.model is not None:
+        runs.allow_egress(*servers.model.host_and_port)
+    for host, port in servers.web.hosts_and_ports if servers.web else ():
+        runs.allow_egress(host, port)
 
 
 class Flowcell:
     """A server, clients for both of its APIs, and the harness's flows."""
 
-    def __init__(self, server: FlowcellServer, model: ModelServer | None) -> None:
+    def __init__(self, server: FlowcellServer, servers: Servers) -> None:
         self.server = server
         self.target = Target(server.credentials, name="flowcell")
         self.runs = DurableRuns(server.credentials)
-        if model is not None:
-            self.runs.allow_egress(*model.host_and_port)
-        self.session = Session(self.target, model)
+        open_egress(self.runs, servers)
+        self.session = Session(self.target, servers)
 
     def flow(self, name: str) -> str:
         """Endpoint name of a flow, uploaded when it is first asked for."""

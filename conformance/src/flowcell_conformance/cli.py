@@ -9,23 +9,30 @@ import shutil
 import sys
 import tempfile
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import httpx
 
-from .api_cases import API_CASES
+from . import results as kept
+from .bench import open_egress
 from .cases import CASES
-from .compare import Question, Verdict, judge
+from .compare import Question, Servers, Verdict, judge
+from .compatibility import document
 from .durable import DurableRuns
 from .file_routes import ROUTES, converse
-from .flows import exported_flows
+from .flowcell_server import MEBIBYTE, FlowcellServer, Limits, Options
+from .flows import exported_flows, node_count
 from .langflow_server import Credentials, LangflowServer
 from .model_server import ModelServer
+from .paths import LANGFLOW_VERSION
 from .report import Table
 from .session import Session, prepared
 from .target import Target
+from .web_server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +41,10 @@ if TYPE_CHECKING:
 
     Asker = Callable[[Question], Json]
 
+# A slow machine must not look like a difference.
+GENEROUS = Options(
+    limits=Limits(memory_bytes=1024 * MEBIBYTE, wall_ms=170_000, output_bytes_max=64 * MEBIBYTE)
+)
 EXIT_DIFFERENT = 1
 EXIT_USAGE = 64
 
@@ -51,12 +62,17 @@ def parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--self", action="store_true", help="compare the reference with itself")
     compare.add_argument(
+        "--flowcell", type=Path, help="start this binary, instead of asking the server of the environment"
+    )
+    compare.add_argument(
         "--recording", type=Path, help="take the reference's answers from a file that `record` wrote"
     )
+    compare.add_argument("--results", type=Path, help="add the verdicts to a file that `report` reads")
     compare.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     compare.add_argument("--all-differences", action="store_true", help="show more than the first per case")
-    record = commands.add_parser("record", help="write the reference's answers to a file")
+    record = commands.add_parser("record", help="add the reference's answers to a file")
     record.add_argument("file", type=Path)
+    record.add_argument("--missing", action="store_true", help="ask only what the file has no answer to")
     for command in (compare, record):
         command.add_argument(
             "--only", action="append", metavar="PATTERN", help="cases such as `echo/*` (repeatable)"
@@ -65,6 +81,9 @@ def parser() -> argparse.ArgumentParser:
             "--model-server", type=Path, help="path of flowcell-model; without it model cases are skipped"
         )
         command.add_argument("--work-dir", type=Path, help="keep the reference's files here")
+    report = commands.add_parser("report", help="write docs/COMPATIBILITY.md from results")
+    report.add_argument("results", type=Path)
+    report.add_argument("page", type=Path)
     export = commands.add_parser("export", help="write the flows to a directory")
     export.add_argument("directory", type=Path)
     list_cases = commands.add_parser("list", help="print the names of all cases")
@@ -74,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
 
 def questions(only: Sequence[str] | None, *, with_model: bool) -> list[Question]:
     """The cases to ask, each with its stream settings."""
-    wanted = [Question(case, stream) for case in (*CASES, *API_CASES) for stream in case.streams]
+    wanted = [Question(case, stream) for case in CASES for stream in case.streams]
     if only:
         wanted = [question for question in wanted if any(fnmatchcase(question.title, p) for p in only)]
     return [question for question in wanted if with_model or not question.case.uses_model]
@@ -100,7 +119,11 @@ class Bench:
             stack.enter_context(tempfile.TemporaryDirectory(prefix="flowcell-conformance-"))
         )
         binary: Path | None = arguments.model_server
-        self.model = stack.enter_context(ModelServer(binary, self._work / "model")) if binary else None
+        web = stack.enter_context(WebServer(self._work / "web"))
+        model = (
+            stack.enter_context(ModelServer(binary, self._work / "model", web=web.url)) if binary else None
+        )
+        self.servers = Servers(model, web)
         self.questions = questions(arguments.only, with_model=binary is not None)
         if not self.questions:
             message = "no case fits --only (model cases need --model-server)"
@@ -113,14 +136,29 @@ class Bench:
     def session(self, credentials: Credentials, name: str) -> Session:
         """The same, for more than questions."""
         target = self._stack.enter_context(Target(credentials, name=name))
-        return self._stack.enter_context(prepared(target, self.model))
+        return self._stack.enter_context(prepared(target, self.servers))
 
-    def open_egress(self, flowcell: Credentials) -> None:
-        """Flowcell lets no flow connect anywhere unless told."""
-        if self.model is not None:
-            runs = DurableRuns(flowcell)
-            runs.allow_egress(*self.model.host_and_port)
-            runs.close()
+    def under_test(self) -> Credentials:
+        """The Flowcell that the environment names, or a new one."""
+        binary: Path | None = self._arguments.flowcell
+        if binary is not None:
+            # Sockets below it need a short path.
+            home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fcc-", dir="/tmp")))
+            return self._stack.enter_context(
+                FlowcellServer(binary.resolve(), home, options=GENEROUS)
+            ).credentials
+        found = credentials_from_environment("FLOWCELL")
+        if found is None:
+            message = "FLOWCELL_URL and FLOWCELL_API_KEY must be set (or use --flowcell or --self)"
+            raise UsageError(message)
+        return found
+
+    def flowcell(self, credentials: Credentials) -> Asker:
+        """The server under test, allowed to reach the scripted ones."""
+        runs = DurableRuns(credentials)
+        open_egress(runs, self.servers)
+        runs.close()
+        return self.server(credentials, "flowcell")
 
     def reference_session(self) -> Session:
         """The Langflow that the environment names, or a new one."""
@@ -152,28 +190,56 @@ def compare(arguments: argparse.Namespace) -> int:
         bench = Bench(arguments, stack)
         left = bench.recording(arguments.recording) if arguments.recording else bench.reference()
         right = left
-        if not arguments.self:
-            flowcell = credentials_from_environment("FLOWCELL")
-            if flowcell is None:
-                message = "FLOWCELL_URL and FLOWCELL_API_KEY must be set (or use --self)"
-                raise UsageError(message)
-            bench.open_egress(flowcell)
-            right = bench.server(flowcell, "flowcell")
-        verdicts = judged(bench.questions, left, right)
-        if arguments.json:
-            found = list(verdicts)
-            json.dump([one.as_json() for one in found], sys.stdout, indent=1, ensure_ascii=False)
-            print()
-            return EXIT_DIFFERENT if any(not one.equal for one in found) else 0
-        table = Table(
-            [question.title for question in bench.questions], every_difference=arguments.all_differences
-        )
-        code = 0
-        for one in verdicts:
+        flowcell = None if arguments.self else bench.under_test()
+        if flowcell is not None:
+            right = bench.flowcell(flowcell)
+        found: list[Verdict] = []
+        if arguments.results:
+            # Also when it is interrupted: an hour's answers are worth keeping.
+            stack.callback(keep, arguments.results, found, DurableRuns(flowcell) if flowcell else None)
+        told(bench.questions, judged(bench.questions, left, right), arguments, found)
+    return EXIT_DIFFERENT if any(not one.equal for one in found) else 0
+
+
+def told(
+    asked: Sequence[Question],
+    verdicts: Iterator[Verdict],
+    arguments: argparse.Namespace,
+    found: list[Verdict],
+) -> None:
+    """Collect the verdicts, and print them as they come, or as JSON at the end."""
+    table = Table([question.title for question in asked], every_difference=arguments.all_differences)
+    for one in verdicts:
+        found.append(one)
+        if not arguments.json:
             table.show(one)
-            code = code if one.equal else EXIT_DIFFERENT
+    if arguments.json:
+        json.dump([one.as_json() for one in found], sys.stdout, indent=1, ensure_ascii=False)
+        print()
+    else:
         table.end()
-        return code
+
+
+def keep(file: Path, found: Sequence[Verdict], runs: DurableRuns | None) -> None:
+    """Add verdicts, and the sizes of their flows, to a file."""
+    results = kept.read(file)
+    for one in found:
+        results.outcomes[one.title] = kept.Outcome.of(one)
+    for flow in dict.fromkeys(one.title.split("/")[0] for one in found):
+        cells = None if runs is None else runs.cell_count(f"conformance-{flow.replace('_', '-')}")
+        results.shapes[flow] = kept.Shape(node_count(flow), cells)
+    kept.write(file, results)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the page."""
+    versions = {
+        "Langflow": LANGFLOW_VERSION,
+        "Flowcell": version("flowcell-conformance"),
+        "date": datetime.now(tz=UTC).date().isoformat(),
+    }
+    arguments.page.write_text(document(kept.read(arguments.results), versions))
+    return 0
 
 
 def judged(asked: Sequence[Question], left: Asker, right: Asker) -> Iterator[Verdict]:
@@ -186,19 +252,34 @@ def verdict(question: Question, left: Asker, right: Asker) -> Verdict:
     try:
         return judge(question, left(question), right(question))
     except (httpx.HTTPError, LookupError, RuntimeError) as error:
-        return Verdict(question.title, error=f"{type(error).__name__}: {error}")
+        return Verdict(question.title, error=f"{type(error).__name__}: {error}", open=question.case.open)
 
 
 def record(arguments: argparse.Namespace) -> int:
-    """Write all answers of the reference."""
+    """Add the reference's answers to a file; what could not be asked is named, and the rest is kept."""
+    file: Path = arguments.file
+    answers = cast("dict[str, Json]", json.loads(file.read_text())) if file.exists() else {}
+    failed = 0
     with ExitStack() as stack:
         bench = Bench(arguments, stack)
         session = bench.reference_session()
-        answers = {question.title: cast("Json", session.ask(question)) for question in bench.questions}
-        answers[ROUTES] = cast("Json", converse(session.target, session.flow("echo")))
-    arguments.file.write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
-    print(f"{len(answers)} answers in {arguments.file}")
-    return 0
+        stack.callback(_write, file, answers)
+        for question in bench.questions:
+            if arguments.missing and question.title in answers:
+                continue
+            try:
+                answers[question.title] = cast("Json", session.ask(question))
+            except (httpx.HTTPError, LookupError, RuntimeError) as error:
+                failed += 1
+                print(f"{question.title}: {type(error).__name__}: {error}", file=sys.stderr)
+        if not (arguments.missing and ROUTES in answers):
+            answers[ROUTES] = cast("Json", converse(session.target, session.flow("echo")))
+    print(f"{len(answers)} answers in {file}")
+    return EXIT_DIFFERENT if failed else 0
+
+
+def _write(file: Path, answers: dict[str, Json]) -> None:
+    file.write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -210,6 +291,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return compare(arguments)
             case "record":
                 return record(arguments)
+            case "report":
+                return report(arguments)
             case "export":
                 shutil.copytree(exported_flows(), arguments.directory, dirs_exist_ok=True)
             case _:

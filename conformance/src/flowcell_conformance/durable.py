@@ -124,6 +124,11 @@ class DurableRuns:
         )
         return Run(body["id"], body["state"], tasks, body.get("failure"), body.get("result"), body)
 
+    def cell_count(self, flow: str) -> int | None:
+        """How many cells the plan of a flow has; None when it cannot run."""
+        answer = self.http.get(f"/flows/{flow}/plan")
+        return None if answer.is_error else len(answer.json()["cells"])
+
     def cancel(self, run: str) -> httpx.Response:
         """Ask for its end."""
         return self.http.post(f"/runs/{run}/cancel")

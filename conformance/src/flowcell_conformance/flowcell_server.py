@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 READY_SECONDS = 60.0
 # `up` lets running cells finish for 30 s after SIGTERM.
 DRAIN_SECONDS = 60.0
+# A machine that runs Langflow beside it has little time left for imports.
+READY_MS_MAX = 300_000
 MEBIBYTE = 1024 * 1024
+# The variable that scripts/images builds under.
 RUNNER_IMAGE = os.environ.get("FLOWCELL_RUNNER_IMAGE", "flowcell/runner:lfx-1.13")
 
 
@@ -51,6 +54,7 @@ class Options:
     slots: int = 3
     pool: int = 3
     limits: Limits = Limits()
+    isolation: str = "component"
 
 
 def configuration(worker: str, options: Options) -> str:
@@ -64,13 +68,14 @@ name = {json.dumps(worker)}
 slots = {options.slots}
 
 [worker.pool]
+ready_ms_max = {READY_MS_MAX}
 images = [{{ image = {json.dumps(RUNNER_IMAGE)}, size = {options.pool} }}]
 
 [worker.limits]
 {options.limits.toml()}
 
-[scheduler]
-runner_image = {json.dumps(RUNNER_IMAGE)}
+[api]
+isolation = {json.dumps(options.isolation)}
 
 [api.cell]
 {options.limits.toml()}

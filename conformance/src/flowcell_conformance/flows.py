@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, cast
 
 from .langflow_server import clean_environment, ensure_installed
 from .paths import REQUIREMENTS_LOCK, cache_root
+from .substitutes import substituted
 
 if TYPE_CHECKING:
     from .normalise import Json
+    from .web_server import WebServer
 
 EXPORTER = Path(__file__).resolve().parent / "langflow_side"
 
-MISBEHAVING = ("spin", "hog", "shout", "fork_bomb", "vanish")
-"""Flows that would take Langflow itself down: run them on Flowcell only."""
+MISBEHAVING = ("spin", "hog", "shout", "fork_bomb", "vanish", "notify_listen")
+"""Flows that would take Langflow itself down, or never end in it: run them on Flowcell only."""
 
 VARIABLES = (
     ("CONFORMANCE_GREETING", "Good day", "Generic"),
@@ -54,7 +56,7 @@ def exported_flows() -> Path:
     with tempfile.TemporaryDirectory(dir=cache_root()) as scratch:
         made = Path(scratch) / "flows"
         result = subprocess.run(  # noqa: S603
-            [str(python), str(EXPORTER / "export_flows.py"), str(made)],
+            [str(python), str(EXPORTER / "export.py"), str(made)],
             env=clean_environment(Path(scratch), python),
             capture_output=True,
             text=True,
@@ -69,6 +71,13 @@ def exported_flows() -> Path:
     return directory
 
 
-def load_flow(name: str) -> dict[str, Json]:
-    """One export, as the body of an upload."""
-    return cast("dict[str, Json]", json.loads((exported_flows() / f"{name}.json").read_text()))
+def load_flow(name: str, web: WebServer | None = None) -> dict[str, Json]:
+    """One export, as the body of an upload, with the scripted servers in the place of others."""
+    exported = cast("dict[str, Json]", json.loads((exported_flows() / f"{name}.json").read_text()))
+    return substituted(name, exported, web)
+
+
+def node_count(name: str) -> int:
+    """How many components a flow has; notes are none."""
+    data = cast("dict[str, list[dict[str, Json]]]", load_flow(name)["data"])
+    return sum(node.get("type") != "noteNode" for node in data["nodes"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import httpx
 
+from .model_script import script_for
 from .process import Process
 
 if TYPE_CHECKING:
@@ -21,32 +22,15 @@ READY_SECONDS = 20.0
 # `127.0.0.1` in a provider's address to the container's gateway.
 ADDRESS = "127.0.0.2"
 
-SCRIPT: Json = {
-    "rules": [
-        {
-            "name": "fail",
-            "match": {"contains": "fail please"},
-            "fail": {"status": 400, "message": "scripted refusal", "type": "invalid_request_error"},
-        },
-        {"name": "tool-answer", "match": {"last_role": "tool"}, "text": "The tool has spoken."},
-        {
-            "name": "tool-call",
-            "match": {"contains": "use the tool"},
-            "tool_calls": [{"name": "to_upper", "arguments": {"text": "quiet words"}}],
-        },
-        {"name": "unicode", "match": {"contains": "日本語"}, "text": "Grüße 🦀 日本語 — done."},
-        {"name": "hello", "match": {}, "text": "Hello from the scripted model, word by word."},
-    ]
-}
-
 
 class ModelServer:
     """A running model server and its record of what was asked."""
 
-    def __init__(self, binary: Path, home: Path, *, token_ms: int = 0) -> None:
+    def __init__(self, binary: Path, home: Path, *, web: str = "", token_ms: int = 0) -> None:
+        """`web` is the address that the model asks the URL tool for."""
         home.mkdir(parents=True, exist_ok=True)
         script = home / "model-script.json"
-        script.write_text(json.dumps(SCRIPT))
+        script.write_text(json.dumps(script_for(web)))
         port_file = home / "model-port"
         port_file.unlink(missing_ok=True)
         self._process = Process(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from .target import ANSWER_SECONDS
 
 if TYPE_CHECKING:
-    from .cases import Part
+    from .case import Part
     from .normalise import Json
     from .target import FlowRef, Target
 

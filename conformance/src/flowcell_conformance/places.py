@@ -39,9 +39,9 @@ class Places:
     flow_picture: str
     storage: str
 
-    def fill(self, text: str) -> str:
-        """A body with this server's values in it."""
-        words = {
+    def stands(self) -> dict[str, str]:
+        """What stands for what in bodies."""
+        return {
             "$USER": self.user,
             "$STORAGE": self.storage,
             "$STRANGER": STRANGER,
@@ -49,9 +49,6 @@ class Places:
             "$FLOW_PICTURE": self.flow_picture,
             "$FLOW": self.flow,
         }
-        for word, value in words.items():
-            text = text.replace(word, value)
-        return text
 
     def names(self) -> dict[str, str]:
         """What the server's values are called in a comparison."""

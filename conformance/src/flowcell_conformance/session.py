@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .compare import Question, observe
+from .compare import Question, Servers, Words, observe
 from .flows import DEFAULTS, VARIABLES, load_flow
 from .places import places_of, put_user_files
+from .sample_files import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .model_server import ModelServer
     from .normalise import Json
     from .places import Places
     from .target import FlowRef, Target
@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 class Session:
     """One target with the flows that were needed so far."""
 
-    def __init__(self, target: Target, model: ModelServer | None) -> None:
+    def __init__(self, target: Target, servers: Servers) -> None:
         self.target = target
-        self._model = model
+        self._servers = servers
         self._flows: dict[str, FlowRef] = {}
         self._places: dict[str, Places] = {}
+        self._files: dict[str, str] = {}
         for name, value, kind in VARIABLES:
             target.set_variable(name, value, kind)
         for name, value, kind, fields in DEFAULTS:
             target.set_variable(name, value, kind, fields)
+        model = servers.model
         if model is not None:
             # In this order: Langflow tries a provider's key out when it is stored.
             target.set_variable("OPENAI_BASE_URL", model.base_url, "Generic")
@@ -38,22 +40,34 @@ class Session:
     def flow(self, name: str) -> FlowRef:
         """The flow on this server, uploaded when it is first asked for."""
         if name not in self._flows:
-            self._flows[name] = self.target.upload_flow(load_flow(name))
+            self._flows[name] = self.target.upload_flow(load_flow(name, self._servers.web))
         return self._flows[name]
 
     def ask(self, question: Question) -> dict[str, Json]:
         """The normalised answer to one question."""
-        flow = self.flow(question.case.flow)
-        places = self._places_of(question.case.flow) if question.case.uses_files else None
-        return observe(self.target, flow, question, self._model, places)
+        case = question.case
+        flow = self.flow(case.flow)
+        values = {f"$FILE:{name}": self.file(name) for name in case.files}
+        words = Words(values, {})
+        if case.uses_files:
+            places = self._places_of(case.flow)
+            words = Words(values | places.stands(), places.names())
+        return observe(self.target, flow, question, self._servers, words)
 
     def _places_of(self, name: str) -> Places:
         """Where the files of a flow and of the user are, uploaded before each case."""
         # Each time: a case may have written files of its own.
         put_user_files(self.target)
+        self._files.clear()
         if name not in self._places:
             self._places[name] = places_of(self.target, self.flow(name))
         return self._places[name]
+
+    def file(self, name: str) -> str:
+        """The path that this server gave to a sample file, uploaded when it is first asked for."""
+        if name not in self._files:
+            self._files[name] = self.target.upload_file(name, SAMPLES[name])
+        return self._files[name]
 
     def forget(self) -> None:
         """Remove the flows again."""
@@ -66,9 +80,9 @@ class Session:
 
 
 @contextmanager
-def prepared(target: Target, model: ModelServer | None) -> Iterator[Session]:
+def prepared(target: Target, servers: Servers) -> Iterator[Session]:
     """A session whose flows are removed at the end."""
-    session = Session(target, model)
+    session = Session(target, servers)
     try:
         yield session
     finally:

@@ -140,9 +140,7 @@ class Cell:
     def _at(self, node: str) -> None:
         self.node = node
 
-    async def _collect(
-        self, graph: Graph, operations: list[dict[str, Any]], before: dict[str, Any]
-    ) -> dict[str, Any]:
+    async def _collect(self, graph: Graph, operations: list[dict[str, Any]], before: dict[str, Any]) -> dict[str, Any]:
         nodes: dict[str, Any] = {}
         live: list[dict[str, str]] = []
         for member in self._members:

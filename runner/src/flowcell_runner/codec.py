@@ -68,6 +68,7 @@ class Elsewhere:
     __hash__ = None  # type: ignore[assignment]
 
     def __getattr__(self, _name: str) -> Any:
+        """Refuse every attribute."""
         self._refuse()
 
 

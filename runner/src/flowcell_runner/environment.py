@@ -38,6 +38,8 @@ _SETTINGS = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # The allocator inside pyarrow, which pandas imports, tidies up in a thread of its own otherwise.
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 _KEPT = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 

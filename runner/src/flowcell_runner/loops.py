@@ -49,7 +49,7 @@ async def drive_graph(graph: Graph, members: list[str], events: EventManager, at
     try:
         await graph.process(
             fallback_to_env_vars=False,
-            start_component_id=find_start_component_id(graph._is_input_vertices),  # noqa: SLF001
+            start_component_id=_start(graph, members),
             event_manager=events,
         )
     except Exception as error:
@@ -61,8 +61,15 @@ async def drive_graph(graph: Graph, members: list[str], events: EventManager, at
     return [member for member in members if member not in reached and _is_waiting(graph, member)]
 
 
+def _start(graph: Graph, members: list[str]) -> str | None:
+    """Return the input at which `/run` begins; a run that begins elsewhere may not have it among its members."""
+    inputs = graph._is_input_vertices  # noqa: SLF001
+    start: str | None = find_start_component_id([node for node in inputs if node in members])
+    return start or find_start_component_id(inputs)
+
+
 def _pass_by(graph: Graph, vertex_id: str) -> VertexBuildResult:
-    """A neighbour's turn: it has run already, or will run elsewhere."""
+    """Let a neighbour's turn go by: it has run already, or will run elsewhere."""
     vertex = graph.get_vertex(vertex_id)
     # One that took no part in the run stays unbuilt, so that lfx gives its takers their defaults.
     vertex.built = vertex_id not in graph.conditionally_excluded_vertices

@@ -20,7 +20,7 @@ use domain::failure::{Failure, FailureKind};
 use domain::flow::Graph;
 use domain::id::{FlowId, RunId, WorkerEpoch};
 use domain::limits::{CellLimits, FileLimits};
-use domain::plan::Plan;
+use domain::plan::{Driver, Plan};
 use domain::retry::RetryPolicy;
 use domain::run::RunState;
 use domain::time::Timestamp;
@@ -280,6 +280,39 @@ async fn a_chain_runs_to_its_end() {
         results["ChatOutput-c"].nodes["ChatOutput-c"].outputs["message"],
         "made by ChatOutput-c"
     );
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circle_is_one_cell_and_what_it_never_reached_keeps_the_rest_from_running() {
+    let mut cluster = Cluster::new().await;
+    let mut data = testkit::flows::graph(&[
+        ("ChatInput-a", &[]),
+        ("Grow-b", &["ChatInput-a", "Router-c"]),
+        ("Router-c", &["Grow-b"]),
+        ("ChatOutput-d", &["Router-c"]),
+    ]);
+    // The router leaves the circle by an output of its own.
+    let mut exit = data["nodes"][2]["data"]["node"]["outputs"][0].clone();
+    exit["name"] = json!("exit");
+    data["nodes"][2]["data"]["node"]["outputs"].as_array_mut().unwrap().push(exit);
+    data["edges"][3]["data"]["sourceHandle"]["name"] = json!("exit");
+    let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    let first = cluster.take().await;
+    assert!(first.task.driver.is_order());
+    cluster.done(&first).await;
+    let second = cluster.take().await;
+    assert_eq!((second.task.cell.as_str(), second.task.driver), ("Grow-b", Driver::Graph));
+    assert_eq!(second.task.members, ["Grow-b", "Router-c"]);
+    let stopped =
+        json!({"op": "mark_branch", "node": "Router-c", "output": null, "state": "INACTIVE"});
+    let result = CellResult { operations: vec![stopped], ..CellResult::default() };
+    let done = ReportOutcome::Done { result };
+    assert_eq!(cluster.report(second.attempt, done).await, SchedulerReply::Accepted);
+    let log = cluster.log(run).await;
+    let names: Vec<&str> = log.iter().map(RunEventKind::name).collect();
+    assert!(names.contains(&"task.skipped"), "{names:?}");
+    assert_eq!(cluster.state(run).await, RunState::Completed);
     cluster.end().await;
 }
 

@@ -15,6 +15,11 @@ const SIGNAL_EXIT: i64 = 128;
 /// The signal of a process at its `RLIMIT_CPU`, which the runner sets a little above `cpu_ms`.
 const SIGXCPU: i64 = 24;
 
+/// What helps when a package is missing.
+const ADD_A_PACKAGE: &str = "whoever runs the workers adds the distribution that has it to \
+                             `runner/pyproject.toml`, then runs `uv lock --project runner` and \
+                             `scripts/images`";
+
 /// A failure that the runner reported. Its word about a limit is taken where the kernel's cannot
 /// be had: user code could forge it, and would only rename its own failure.
 pub(super) fn reported(body: FailureBody, limits: &CellLimits, strain: Strain) -> Failure {
@@ -101,8 +106,13 @@ pub(super) fn over(kind: FailureKind) -> Failure {
     Failure::new(kind, message)
 }
 
-/// The sentence for a failure whose message is somebody else's, when a setting would move it.
+/// The sentence for a failure whose message is somebody else's, when a setting or a package of the
+/// runner image would move it.
 fn hint(kind: &FailureKind) -> Option<Box<str>> {
+    if let FailureKind::PackageMissing { package } = kind {
+        let sentence = format!("the runner image has no `{package}`: {ADD_A_PACKAGE}");
+        return Some(sentence.into_boxed_str());
+    }
     kind.setting().and_then(|_| sentence(kind)).map(String::into_boxed_str)
 }
 
@@ -211,6 +221,13 @@ mod tests {
             package: Some("torch".into()),
             traceback: None,
         }
+    }
+
+    #[test]
+    fn a_missing_package_says_how_to_add_it() {
+        let failure = reported(body("import"), &CellLimits::default(), SEEN);
+        let hint = failure.hint.unwrap_or_default();
+        assert!(hint.contains("`torch`") && hint.contains("runner/pyproject.toml"), "{hint}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-"""Joins whatever texts arrive: what stands behind the branches of a router, and at the end of a loop's body."""
+"""Joins whatever texts arrive: behind the branches of a router, and at the end of a loop's body."""
 
 from lfx.custom.custom_component.component import Component
 from lfx.io import HandleInput, Output

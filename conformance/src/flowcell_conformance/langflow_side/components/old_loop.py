@@ -9,7 +9,9 @@ from lfx.schema.dataframe import DataFrame
 class OldLoop(Component):
     display_name = "Loop"
     name = "OldLoop"
-    inputs = [HandleInput(name="data", display_name="Inputs", input_types=["DataFrame", "Data", "Table", "JSON"])]
+    inputs = [
+        HandleInput(name="data", display_name="Inputs", input_types=["DataFrame", "Data", "Table", "JSON"])
+    ]
     outputs = [
         Output(display_name="Item", name="item", method="item_output", allows_loop=True, group_outputs=True),
         Output(display_name="Done", name="done", method="done_output", group_outputs=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cases import Case, Part, ask
+from ..case import Case, Part, ask
 
 _ANY = (None,)
 
@@ -15,7 +15,7 @@ FROZEN_CASES: tuple[Case, ...] = (
     Case("second", "frozen", _TICKET, before=(_TICKET,)),
 )
 
-API_CASES: tuple[Case, ...] = (
+CASES: tuple[Case, ...] = (
     Case(
         "json",
         "hook",

@@ -1,22 +1,9 @@
-"""Makes the flows of the harness; run by Langflow's Python, never imported by the harness.
+"""The first flows: one per basic construct, and those that misbehave."""
 
-    python export_flows.py OUTPUT_DIR
-
-The graphs are built and dumped with lfx's own API, so the files are what an export is. The
-component files beside this script become the embedded code of their nodes, as they stand.
-"""
-
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-COMPONENTS = Path(__file__).resolve().parent / "components"
-sys.path.insert(0, str(COMPONENTS))
-
-import api_flows
-import langflow
 from ask_model import AskModel
 from boom import Boom
 from chatty import Chatty
@@ -30,16 +17,8 @@ from join_texts import JoinTexts
 from keep_lock import KeepLock
 from leak import Leak
 from legacy import Legacy
-from lfx.components.files_and_knowledge.directory import DirectoryComponent
-from lfx.components.files_and_knowledge.file import FileComponent
-from lfx.components.files_and_knowledge.save_file import SaveToFileComponent
 from lfx.components.flow_controls import ConditionalRouterComponent, LoopComponent
-from lfx.components.input_output import (
-    ChatInput,
-    ChatOutput,
-    TextInputComponent,
-    TextOutputComponent,
-)
+from lfx.components.input_output import ChatInput, TextInputComponent, TextOutputComponent
 from lfx.components.models_and_agents import AgentComponent, PromptComponent
 from lfx.custom.custom_component.component import Component
 from lfx.graph import Graph
@@ -58,17 +37,9 @@ from upper import Upper
 from use_tool import UseTool
 from vanish import Vanish
 
-STARTERS = Path(langflow.__file__).parent / "initial_setup" / "starter_projects"
+from .kit import as_tool, chat_input, chat_output, dumped, mark_tool_mode, name_a_variable, one_step
 
-
-def chat_input() -> ChatInput:
-    return ChatInput(_id="ChatInput-aaaaa")
-
-
-def chat_output(source: Callable[..., object], node: str = "ChatOutput-zzzzz") -> ChatOutput:
-    output = ChatOutput(_id=node)
-    output.set(input_value=source)
-    return output
+COMPONENTS = Path(__file__).resolve().parents[1] / "components"
 
 
 def echo() -> Graph:
@@ -118,18 +89,23 @@ def text() -> Graph:
     return Graph(start, end)
 
 
-def variable() -> Graph:
+def variable() -> dict[str, Any]:
     start = chat_input()
     greet = Greet(_id="Greet-bbbbb")
     greet.set(who=start.message_response, greeting="CONFORMANCE_GREETING", token="CONFORMANCE_TOKEN")
-    return Graph(start, chat_output(greet.greet))
+    exported = dumped(Graph(start, chat_output(greet.greet)))
+    name_a_variable(exported, "Greet-bbbbb", "greeting")
+    name_a_variable(exported, "Greet-bbbbb", "token")
+    return exported
 
 
-def leak() -> Graph:
+def leak() -> dict[str, Any]:
     start = chat_input()
     leaky = Leak(_id="Leak-bbbbb")
     leaky.set(text=start.message_response, token="CONFORMANCE_TOKEN")
-    return Graph(start, chat_output(leaky.leak))
+    exported = dumped(Graph(start, chat_output(leaky.leak)))
+    name_a_variable(exported, "Leak-bbbbb", "token")
+    return exported
 
 
 def live_model() -> Graph:
@@ -140,13 +116,12 @@ def live_model() -> Graph:
     return Graph(start, chat_output(ask.ask))
 
 
-def live_tool() -> Graph:
+def live_tool() -> dict[str, Any]:
     start = chat_input()
-    upper = Upper(_id="Upper-uuuuu")
-    upper._append_tool_to_outputs_map()
+    upper = as_tool(Upper(_id="Upper-uuuuu"))
     use = UseTool(_id="UseTool-bbbbb")
     use.set(tools=[upper.to_toolkit], text=start.message_response)
-    return Graph(start, chat_output(use.use))
+    return mark_tool_mode(dumped(Graph(start, chat_output(use.use))), "Upper-uuuuu")
 
 
 def table() -> Graph:
@@ -326,13 +301,12 @@ def chatty() -> Graph:
     return Graph(start, chat_output(join.build_prompt))
 
 
-def agent() -> Graph:
+def agent() -> dict[str, Any]:
     start = chat_input()
-    upper = Upper(_id="Upper-uuuuu")
-    upper._append_tool_to_outputs_map()
+    upper = as_tool(Upper(_id="Upper-uuuuu"))
     thinker = AgentComponent(_id="Agent-bbbbb")
     thinker.set(input_value=start.message_response, tools=[upper.to_toolkit])
-    return Graph(start, chat_output(thinker.message_response))
+    return mark_tool_mode(dumped(Graph(start, chat_output(thinker.message_response))), "Upper-uuuuu")
 
 
 def boom() -> Graph:
@@ -340,18 +314,6 @@ def boom() -> Graph:
     broken = Boom(_id="Boom-bbbbb")
     broken.set(input_value=start.message_response)
     return Graph(start, chat_output(broken.build_output))
-
-
-def one_step(kind: type[Component]) -> Callable[[], Graph]:
-    """ChatInput, one component with a `text` input and a `run_it` output method, ChatOutput."""
-
-    def build() -> Graph:
-        start = chat_input()
-        step = kind(_id=f"{kind.__name__}-bbbbb")
-        step.set(text=start.message_response)
-        return Graph(start, chat_output(step.run_it))
-
-    return build
 
 
 def bad_import() -> Graph:
@@ -365,35 +327,7 @@ def bad_import() -> Graph:
     return Graph(start, chat_output(step.run_it))
 
 
-def read_file() -> Graph:
-    start = FileComponent(_id="File-bbbbb")
-    return Graph(start, chat_output(start.load_files_message))
-
-
-def read_folder() -> Graph:
-    start = DirectoryComponent(_id="Directory-bbbbb")
-    words = DescribeTable(_id="DescribeTable-ddddd")
-    words.set(table=start.as_dataframe)
-    return Graph(start, chat_output(words.describe))
-
-
-def echo_files() -> Graph:
-    start = chat_input()
-    return Graph(start, chat_output(start.message_response))
-
-
-def write_file() -> Graph:
-    start = chat_input()
-    save = SaveToFileComponent(_id="SaveToFile-bbbbb")
-    save.set(input=start.message_response, file_name="out", storage_location=[{"name": "Local"}])
-    return Graph(start, chat_output(save.save_to_file))
-
-
-FLOWS: dict[str, Callable[[], Graph]] = {
-    "read_file": read_file,
-    "read_folder": read_folder,
-    "echo_files": echo_files,
-    "write_file": write_file,
+FLOWS: dict[str, Callable[[], Graph | dict[str, Any]]] = {
     "echo": echo,
     "tok": tok,
     "boom": boom,
@@ -430,59 +364,3 @@ FLOWS: dict[str, Callable[[], Graph]] = {
     "vanish": one_step(Vanish),
     "nap": one_step(Nap),
 }
-
-# Which fields of which nodes hold the name of a variable; setting a value in lfx's API clears that.
-VARIABLE_FIELDS = {
-    "variable": [("Greet-bbbbb", "greeting"), ("Greet-bbbbb", "token")],
-    "leak": [("Leak-bbbbb", "token")],
-}
-
-STARTER_FLOWS = {
-    "model": "Basic Prompting.json",
-    "simple_agent": "Simple Agent.json",
-    "multi_agent": "Multi Agent Flow.json",
-    "seo": "SEO Keyword Generator.json",
-    "twitter": "Twitter Thread Generator.json",
-}
-
-
-def node_of(exported: dict[str, Any], node_id: str) -> dict[str, Any]:
-    return next(node for node in exported["data"]["nodes"] if node["id"] == node_id)["data"]["node"]
-
-
-def name_a_variable(exported: dict[str, Any], node_id: str, field: str) -> None:
-    """Mark a field's value as the name of a variable, as the editor's globe button does."""
-    node_of(exported, node_id)["template"][field]["load_from_db"] = True
-
-
-def mark_tool_mode(exported: dict[str, Any], node_id: str) -> None:
-    """Leave a node the tool output alone, as the editor does when tool mode is switched on."""
-    node = node_of(exported, node_id)
-    node["tool_mode"] = True
-    node["outputs"] = [output for output in node["outputs"] if output["name"] == "component_as_tool"]
-
-
-def main() -> None:
-    output = Path(sys.argv[1])
-    output.mkdir(parents=True, exist_ok=True)
-    for name, build in (FLOWS | api_flows.FLOWS).items():
-        graph = build()
-        graph.prepare()
-        exported = graph.dump(
-            name=f"conformance {name}", endpoint_name=f"conformance-{name.replace('_', '-')}"
-        )
-        if name in {"live_tool", "agent"}:
-            mark_tool_mode(exported, "Upper-uuuuu")
-        if name in api_flows.TOOLS:
-            mark_tool_mode(exported, api_flows.TOOLS[name])
-        api_flows.finish(name, exported)
-        for field in VARIABLE_FIELDS.get(name, ()):
-            name_a_variable(exported, *field)
-        (output / f"{name}.json").write_text(json.dumps(exported, indent=1, default=str))
-    for name, file in STARTER_FLOWS.items():
-        exported = json.loads((STARTERS / file).read_text())
-        exported |= {"name": f"conformance {name}", "endpoint_name": f"conformance-{name.replace('_', '-')}"}
-        (output / f"{name}.json").write_text(json.dumps(exported, indent=1))
-
-
-main()

@@ -1,93 +1,19 @@
-"""What is asked of both servers: for each flow, inputs that have been or could be answered differently."""
+"""The first flows: inputs that have been or could be answered differently."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from ..case import MODEL_CHOICE, SESSION, Case, Deviation, ask, with_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from ..normalise import Json
 
-    from .normalise import Json
-
-SESSION = "$SESSION"
-"""Stands in a body for a session id that is new in every execution."""
-
-MODEL_NAME = "gpt-4o-mini"
 MODEL_NODE = "LanguageModelComponent-FLeYF"
-MODEL_CHOICE: Json = [{"name": MODEL_NAME, "provider": "OpenAI"}]
-
-Address = Literal["name", "id", "unknown-name", "unknown-id"]
-Key = Literal["right", "wrong", "none"]
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """A place where Flowcell answers otherwise on purpose; shown, but not counted as different."""
-
-    path: str
-    """Shell pattern of the places, for example `events[[]*].data.text`."""
-    reason: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """Where a run starts and stops."""
-
-    start: str | None = None
-    stop: str | None = None
-
-
-@dataclass(frozen=True)
-class Case:
-    """One request, asked with the stream on and off unless `streams` says otherwise."""
-
-    name: str
-    flow: str
-    body: Json = None
-    raw: bytes | None = None
-    streams: tuple[bool | None, ...] = (False, True)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    address: Address = "name"
-    key: Key = "right"
-    before: tuple[Json, ...] = ()
-    """Bodies run first, in order, without a stream; their answers are not compared."""
-    uses_model: bool = False
-    uses_files: bool = False
-    """Whether the body names files, in the words of `places.py`."""
-    messages: bool = False
-    """Whether the stored messages of the session are compared too."""
-    interleaved: bool = False
-    """Events of different names come in no fixed order, since Langflow sends them from several
-    threads: only the order among events of one name is compared."""
-    deviations: tuple[Deviation, ...] = ()
-    route: Literal["run", "webhook"] = "run"
-    part: Part | None = None
-    """Which part of the flow to build; then only the nodes that were built are compared, since
-    Langflow answers such requests on routes of its editor."""
-    in_background: int = 0
-    """Messages that the run stores after its answer, in the flow's own session: they are waited for
-    and compared. Earlier ones of that session are deleted first."""
-
-    def content(self, body: Json, session: str) -> bytes:
-        """The bytes to send for a body of this case."""
-        return json.dumps(body).replace(SESSION, session).encode()
-
-
-def ask(text: str, **more: Json) -> dict[str, Json]:
-    """The plain body of a chat, in a session of its own."""
-    return {"input_value": text, "session_id": SESSION, **more}
 
 
 def _model(text: str, **more: Json) -> dict[str, Json]:
     tweaks: Json = {MODEL_NODE: {"model": MODEL_CHOICE}}
-    return ask(text, tweaks=tweaks, **more)
-
-
-def _agents(text: str, *nodes: str, **more: Json) -> dict[str, Json]:
-    """With the model set on these nodes."""
-    tweaks: Json = {node: {"model": MODEL_CHOICE} for node in nodes}
     return ask(text, tweaks=tweaks, **more)
 
 
@@ -103,68 +29,9 @@ FOUND_LATER = (
     Deviation("event*", "Flowcell makes a component when its cell starts: earlier cells have spoken by then"),
 )
 
+
 LONG = "All work and no play makes Jack a dull boy. " * 500
 UNICODE = 'Zoë 🦀 日本語 \u202eעברית\u202c "quoted" \\ back\nnew\tline \u0000 end'
-
-
-def _read(*paths: str, **more: Json) -> dict[str, Json]:
-    """With these files in the File component."""
-    listed: list[Json] = list(paths)
-    return ask("unused", tweaks={"File-bbbbb": {"path": listed}}, **more)
-
-
-def _show(*paths: str, text: str = "What is this?") -> dict[str, Json]:
-    """A chat with these files, sent to the model."""
-    listed: list[Json] = list(paths)
-    return ask(text, tweaks={MODEL_NODE: {"model": MODEL_CHOICE}, "Chat Input": {"files": listed}})
-
-
-def _file_cases() -> list[Case]:
-    """Uploaded files in components."""
-
-    def case(name: str, flow: str, body: Json, *, model: bool = False, before: tuple[Json, ...] = ()) -> Case:
-        return Case(name, flow, body, before=before, uses_files=True, uses_model=model, messages=True)
-
-    def save(**fields: Json) -> dict[str, Json]:
-        return ask("some text", tweaks={"SaveToFile-bbbbb": fields})
-
-    return [
-        case("text", "read_file", _read("$USER/notes.txt")),
-        case("csv", "read_file", _read("$USER/table.csv")),
-        case("json", "read_file", _read("$USER/data.json")),
-        case("two", "read_file", _read("$USER/notes.txt", "$USER/table.csv")),
-        case("debug", "read_file", _read("$USER/notes.txt", output_type="debug")),
-        case("none", "read_file", ask("unused")),
-        case("missing", "read_file", _read("$USER/gone.txt")),
-        case("foreign", "read_file", _read("$STRANGER/notes.txt")),
-        case("foreign-absolute", "read_file", _read("$STORAGE/$STRANGER/notes.txt")),
-        case("upwards", "read_file", _read("$USER/../$STRANGER/notes.txt")),
-        case("outside", "read_file", _read("/etc/passwd")),
-        # One file of a kind: a folder has no order.
-        case(
-            "folder",
-            "read_folder",
-            ask("x", tweaks={"Directory-bbbbb": {"path": "$STORAGE/$USER", "types": ["csv"]}}),
-        ),
-        case("upwards", "read_folder", ask("x", tweaks={"Directory-bbbbb": {"path": "$STORAGE/.."}})),
-        case("foreign", "read_folder", ask("x", tweaks={"Directory-bbbbb": {"path": "$STORAGE/$STRANGER"}})),
-        case("picture", "model", _show("$FLOW_PICTURE"), model=True),
-        case("picture-of-user", "model", _show("$USER/picture.png"), model=True),
-        case("two-files", "model", _show("$FLOW_PICTURE", "$USER/notes.txt"), model=True),
-        case("no-picture", "model", _show("$USER/no picture.png"), model=True),
-        case("missing-picture", "model", _show("$FLOW/gone.png"), model=True),
-        case("foreign-picture", "model", _show("$STRANGER/picture.png"), model=True),
-        case("picture", "echo_files", ask("hi", tweaks={"ChatInput-aaaaa": {"files": ["$FLOW_PICTURE"]}})),
-        case("text", "write_file", save(local_format="txt")),
-        case("json", "write_file", save(file_name="other", local_format="json")),
-        case("upwards", "write_file", save(file_name="../out", local_format="txt")),
-        case(
-            "append",
-            "write_file",
-            save(file_name="log", local_format="txt", append_mode=True),
-            before=(save(file_name="log", local_format="txt", append_mode=True),),
-        ),
-    ]
 
 
 CASES: tuple[Case, ...] = (
@@ -363,7 +230,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "no-tool",
         "agent",
-        _agents("Say hello", "Agent-bbbbb"),
+        with_model("Say hello", "Agent-bbbbb"),
         uses_model=True,
         interleaved=True,
         messages=True,
@@ -371,7 +238,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "tool",
         "agent",
-        _agents("use the tool", "Agent-bbbbb"),
+        with_model("use the tool", "Agent-bbbbb"),
         uses_model=True,
         interleaved=True,
         messages=True,
@@ -379,14 +246,14 @@ CASES: tuple[Case, ...] = (
     Case(
         "history",
         "agent",
-        _agents("again", "Agent-bbbbb"),
-        before=(_agents("Say hello", "Agent-bbbbb"),),
+        with_model("again", "Agent-bbbbb"),
+        before=(with_model("Say hello", "Agent-bbbbb"),),
         uses_model=True,
     ),
     Case(
         "provider-fails",
         "agent",
-        _agents("fail please", "Agent-bbbbb"),
+        with_model("fail please", "Agent-bbbbb"),
         uses_model=True,
         interleaved=True,
         messages=True,
@@ -394,34 +261,8 @@ CASES: tuple[Case, ...] = (
     Case(
         "debug",
         "agent",
-        _agents("use the tool", "Agent-bbbbb", output_type="debug"),
+        with_model("use the tool", "Agent-bbbbb", output_type="debug"),
         uses_model=True,
         interleaved=True,
     ),
-    Case(
-        "plain",
-        "simple_agent",
-        _agents("Say hello", "Agent-EXpSZ"),
-        uses_model=True,
-        interleaved=True,
-        messages=True,
-    ),
-    Case(
-        "plain",
-        "multi_agent",
-        _agents("Say hello", "Agent-maf-1", "Agent-maf-2", "Agent-maf-3"),
-        uses_model=True,
-        interleaved=True,
-        messages=True,
-    ),
-    Case("plain", "seo", _agents("unused", "Agent-seovA"), uses_model=True, interleaved=True, messages=True),
-    Case(
-        "plain",
-        "twitter",
-        _agents("Say hello", "Agent-wh9WY"),
-        uses_model=True,
-        interleaved=True,
-        messages=True,
-    ),
-    *_file_cases(),
 )

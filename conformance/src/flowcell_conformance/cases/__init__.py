@@ -1,0 +1,16 @@
+"""What is asked of both servers, one module per family of flows."""
+
+from . import agents, basics, constructs, files, models, processing, requests, routing, starters, web
+
+CASES = (
+    *basics.CASES,
+    *requests.CASES,
+    *routing.CASES,
+    *constructs.CASES,
+    *files.CASES,
+    *processing.CASES,
+    *models.CASES,
+    *agents.CASES,
+    *web.CASES,
+    *starters.CASES,
+)

@@ -1,0 +1,35 @@
+"""Agents and their tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..case import Case, with_model
+
+if TYPE_CHECKING:
+    from ..normalise import Json
+
+
+def _agent(name: str, flow: str, text: str, *nodes: str, before: tuple[Json, ...] = ()) -> Case:
+    return Case(
+        name,
+        flow,
+        with_model(text, *(nodes or ("Agent-bbbbb",))),
+        before=before,
+        uses_model=True,
+        interleaved=True,
+        messages=True,
+    )
+
+
+CASES: tuple[Case, ...] = (
+    _agent("both", "agent_two_tools", "use both tools"),
+    _agent("one", "agent_two_tools", "use the tool"),
+    _agent("unknown-tool", "agent_two_tools", "use the calculator"),
+    _agent("plain", "agent_failing_tool", "use the failing tool"),
+    _agent("plain", "agent_calculator", "use the calculator"),
+    _agent("plain", "agent_bare", "Say hello"),
+    _agent("second", "agent_bare", "and again", before=(with_model("Say hello", "Agent-bbbbb"),)),
+    _agent("plain", "agent_of_agents", "ask the agent", "Agent-bbbbb", "Agent-ccccc"),
+    _agent("plain", "agents_share_a_tool", "use the tool", "Agent-aaaa1", "Agent-aaaa2"),
+)

@@ -1,0 +1,148 @@
+"""Langflow's 27 starter projects: each runs through, with what it needs from outside scripted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..case import MODEL_CHOICE, Case, ask, with_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..normalise import Json
+
+NO_FILES = "files cannot be uploaded yet"
+NO_KNOWLEDGE = "Knowledge and Memory Base need Langflow's own database"
+NO_VENDOR = "Astra DB's packages are not in Langflow's own installation either"
+
+SEARCH = "use the search tool"
+STRUCTURED: Json = {"model": [{"name": "gpt-4.1", "provider": "OpenAI"}]}
+JSON_ANSWER: Json = {"model": [{"name": "gpt-4o", "provider": "OpenAI"}]}
+CHOSEN: Json = {"model": MODEL_CHOICE}
+
+
+def _starter(flow: str, text: str, *nodes: str, reason: str | None = None) -> Case:
+    """An agent flow whose model nodes are these; events of agents come from threads."""
+    return _tweaked(flow, text, dict.fromkeys(nodes, CHOSEN), reason=reason)
+
+
+def _tweaked(
+    flow: str,
+    text: str,
+    tweaks: Mapping[str, Json],
+    *,
+    files: tuple[str, ...] = (),
+    reason: str | None = None,
+) -> Case:
+    return Case(
+        "plain",
+        flow,
+        ask(text, tweaks=dict(tweaks)),
+        uses_model=True,
+        uses_web=True,
+        interleaved=True,
+        messages=True,
+        files=files,
+        open=reason,
+    )
+
+
+CASES: tuple[Case, ...] = (
+    Case(
+        "no-tool",
+        "simple_agent",
+        with_model("Say hello", "Agent-EXpSZ"),
+        uses_model=True,
+        interleaved=True,
+        messages=True,
+    ),
+    _starter("simple_agent", SEARCH, "Agent-EXpSZ"),
+    Case(
+        "plain",
+        "multi_agent",
+        with_model("Say hello", "Agent-maf-1", "Agent-maf-2", "Agent-maf-3"),
+        uses_model=True,
+        messages=True,
+        interleaved=True,
+    ),
+    _starter("seo", "unused", "Agent-seovA"),
+    _starter("twitter", "Say hello", "Agent-wh9WY"),
+    _tweaked(
+        "blog_writer",
+        "$WEB/page/one",
+        {"Agent-9tNMJ": {"model": MODEL_CHOICE, "input_value": "use the url tool"}},
+    ),
+    _tweaked(
+        "content_aggregator",
+        "flowcell",
+        {
+            "BatchRun-ca": CHOSEN,
+            "Agent-ZH2Rd": CHOSEN,
+            "SaveToFile-VVVVb": {"storage_location": [{"name": "Local"}]},
+        },
+        reason=NO_FILES,
+    ),
+    _starter("component_generator", "use the url tool", "Agent-I0nts"),
+    _tweaked(
+        "deep_research",
+        "What is a flow cell?",
+        {
+            "Agent-plan": CHOSEN,
+            "Agent-mIgZ5": CHOSEN,
+            "Agent-synth": CHOSEN,
+            "Prompt-rQ5Up": {"template": "use the search tool {previous_response}"},
+        },
+    ),
+    _starter("document_qa", "What is it?", "Agent-docqa", reason=NO_KNOWLEDGE),
+    _tweaked(
+        "financial_report",
+        "unused",
+        {"File-NGW2N": {"path": ["$FILE:report.txt"]}, "Agent-6rJWA": JSON_ANSWER},
+        files=("report.txt",),
+        reason=NO_FILES,
+    ),
+    _starter("hybrid_search", "What is it?", "Agent-hsr", reason=NO_VENDOR),
+    _tweaked(
+        "image_sentiment",
+        "How does it look?",
+        {"ChatInput-7S2Wg": {"files": ["$FILE:pixel.png"]}, "LanguageModelComponent-KHx2J": CHOSEN},
+        files=("pixel.png",),
+        reason=NO_FILES,
+    ),
+    _starter("instagram", SEARCH, "Agent-caption", "Agent-MnLtf"),
+    Case("plain", "knowledge_retrieval", ask("What is it?"), messages=True, open=NO_KNOWLEDGE),
+    _tweaked("market_research", SEARCH, {"Agent-Hz2it": CHOSEN, "StructuredOutput-zfjb9": STRUCTURED}),
+    _tweaked(
+        "meeting_summary",
+        "Summarise",
+        {"AAITranscriber-ms": {"api_key": "not-a-key"}, "Agent-summary": CHOSEN},
+        reason=NO_KNOWLEDGE,
+    ),
+    _starter("memory_chatbot", "Say hello", "Agent-AlLub"),
+    _tweaked(
+        "portfolio",
+        "unused",
+        {"File-wvfA7": {"path": ["$FILE:report.txt"]}, "Agent-portfolio": CHOSEN},
+        files=("report.txt",),
+        reason=NO_FILES,
+    ),
+    _tweaked("price_deals", SEARCH, {"Agent-4ux6k": JSON_ANSWER}),
+    _starter("translation_loop", "flow cells", "LanguageModelComponent-ps5yd"),
+    _starter("saas_pricing", "use the sql tool", "Agent-Zm0pK"),
+    _starter("sequential_agents", SEARCH, "Agent-EQcU8", "Agent-X1iAT", "Agent-b7nmW"),
+    _starter("social_media", SEARCH, "Agent-Ngl5n"),
+    _tweaked(
+        "text_sentiment",
+        "unused",
+        {
+            "File-a3YoT": {"path": ["$FILE:report.txt"]},
+            "Agent-tsa-a": CHOSEN,
+            "Agent-tsa-b": CHOSEN,
+            "Agent-tsa-c": CHOSEN,
+        },
+        files=("report.txt",),
+        reason=NO_FILES,
+    ),
+    _starter("travel", SEARCH, "Agent-kwDEl", "Agent-v7SnN", "Agent-1ON2c"),
+    _starter("vector_store_rag", "What is it?", "Agent-F0Dv0", reason=NO_KNOWLEDGE),
+)
