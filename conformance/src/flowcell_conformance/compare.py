@@ -93,7 +93,11 @@ def observe(
     """Everything comparable of one answer, normalised."""
     case = question.case
     session = f"conformance-{uuid.uuid4().hex[:12]}"
-    stands = {SESSION: session, WEB: servers.web.url if servers.web else WEB, **(words.stands if words else {})}
+    stands = {
+        SESSION: session,
+        WEB: servers.web.url if servers.web else WEB,
+        **(words.stands if words else {}),
+    }
     for body in case.before:
         target.run(flow.endpoint_name, case.content(body, stands), stream=False)
     servers.forget()
