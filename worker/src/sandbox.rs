@@ -75,6 +75,8 @@ pub struct Running {
 pub struct Evidence {
     /// Exit code of its first process, when it has ended and the engine told.
     pub exit_code: Option<i64>,
+    /// Whether it has ended and nobody is left who could say how: its engine or its zygote is gone.
+    pub is_orphan: bool,
     /// Whether the kernel killed one of its processes for memory; `None` when unknown.
     pub out_of_memory: Option<bool>,
 }

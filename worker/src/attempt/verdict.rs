@@ -89,6 +89,10 @@ pub(super) fn silent(evidence: sandbox::Evidence, limits: &CellLimits, strain: S
     if forks_refused {
         return over(processes);
     }
+    if evidence.is_orphan {
+        let message = "the cell ended together with the engine or the process that had made it";
+        return Failure::new(FailureKind::WorkerLost, message);
+    }
     let exit_code = evidence.exit_code;
     let message = match exit_code {
         Some(code) if code == SIGNAL_EXIT + SIGXCPU => {
@@ -299,12 +303,15 @@ mod tests {
     fn a_silent_end_is_told_apart() {
         let limits = CellLimits::default();
         let of = |exit_code, out_of_memory, strain| {
-            silent(sandbox::Evidence { exit_code, out_of_memory }, &limits, strain)
+            let evidence = sandbox::Evidence { exit_code, is_orphan: false, out_of_memory };
+            silent(evidence, &limits, strain)
         };
         let early = of(Some(3), Some(false), SEEN);
         assert_eq!(early.kind, FailureKind::ExitedEarly { exit_code: Some(3) });
         let early = of(None, None, Strain::default());
         assert_eq!(early.kind, FailureKind::ExitedEarly { exit_code: None });
+        let orphan = sandbox::Evidence { is_orphan: true, ..sandbox::Evidence::default() };
+        assert_eq!(silent(orphan, &limits, SEEN).kind, FailureKind::WorkerLost);
         let memory = FailureKind::OutOfMemory { limit_bytes: limits.memory_bytes };
         assert_eq!(of(Some(137), Some(true), SEEN).kind, memory);
         let processor = FailureKind::CpuTime { limit_ms: limits.cpu_ms };

@@ -187,10 +187,9 @@ impl Sandbox for Containers {
         let oom_kills = slot.cgroup.as_ref().and_then(Cgroup::oom_kills);
         let mut end = slot.end.clone();
         let ended = timeout(EXIT_CODE_MAX, end.wait_for(Option::is_some)).await;
-        let exit_code = match ended {
-            Ok(Ok(end)) => end.and_then(|end| end.exit_code),
-            _ => None,
-        };
+        let ended = ended.ok().and_then(|end| end.ok().and_then(|end| *end));
+        let exit_code = ended.and_then(|end| end.exit_code);
+        let is_orphan = ended.is_some() && exit_code.is_none();
         let out_of_memory = match (oom_kills, exit_code) {
             (Some(kills), _) => Some(kills > 0),
             // Nobody else here sends SIGKILL to a container that was not told to end, and its
@@ -199,7 +198,7 @@ impl Sandbox for Containers {
             (None, Some(_)) => Some(false),
             (None, None) => None,
         };
-        Evidence { exit_code, out_of_memory }
+        Evidence { exit_code, is_orphan, out_of_memory }
     }
 
     fn memory_peak_bytes(&self, slot: &Slot) -> Option<u64> {
