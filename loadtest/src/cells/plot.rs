@@ -11,10 +11,12 @@ pub(super) fn picture(report: &Report) -> Result<String> {
     let quantiles = |pick: fn(&Row) -> &hdrhistogram::Histogram<u64>| {
         report.rows.iter().map(|row| (row.name.clone(), curve(pick(row)))).collect()
     };
-    let mut panels = vec![
-        Panel::new("one caller: ms at quantile", "%", quantiles(|row| &row.single), Vec::new()),
-        Panel::new("under load: ms at quantile", "%", quantiles(|row| &row.loaded), Vec::new()),
-    ];
+    let mut panels = Vec::new();
+    if report.rows.iter().any(|row| !row.rates.is_empty()) {
+        let (single, loaded) = (quantiles(|row| &row.single), quantiles(|row| &row.loaded));
+        panels.push(Panel::new("one caller: ms at quantile", "%", single, Vec::new()));
+        panels.push(Panel::new("under load: ms at quantile", "%", loaded, Vec::new()));
+    }
     if !report.churn.is_empty() {
         let line = |name: &str, pick: fn(&Minute) -> f64| {
             let points = report.churn.iter().map(|m| (f64::from(m.minute), pick(m))).collect();

@@ -84,7 +84,6 @@ pub(crate) const KNOWN: &[(&str, &str, &str)] = &[
     ("warm", "identity.supplementary_groups", "the engine lists the cell's own group here too"),
     ("zygote", "proc.executable_of_elsewhere", EXECUTABLE),
     ("native", "proc.executable_of_elsewhere", EXECUTABLE),
-    ("native", "proc.kernel_messages", "the mask: what opens is /dev/null"),
     ("native", "tricks.proc_is_proc", "the mask: an empty read-only directory of the image"),
 ];
 

@@ -164,8 +164,13 @@ def kernel_symbols() -> str | None:
 @probe("masked path /proc/kmsg")
 def kernel_messages() -> str | None:
     """The kernel's messages can be opened."""
-    os.close(os.open("/proc/kmsg", os.O_RDONLY | os.O_NONBLOCK))
-    return "/proc/kmsg is open"
+    descriptor = os.open("/proc/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        # The mask is a device that holds nothing.
+        is_mask = os.fstat(descriptor).st_rdev == os.stat("/dev/null").st_rdev
+        return None if is_mask else "/proc/kmsg is open"
+    finally:
+        os.close(descriptor)
 
 
 @probe("masked path /proc/keys")
