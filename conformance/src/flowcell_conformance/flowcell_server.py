@@ -37,7 +37,7 @@ class Limits:
     pids: int = 96
     cpu_millis: int = 1_000
     wall_ms: int = 20_000
-    output_bytes_max: int = 16 * MEBIBYTE
+    output_bytes_max: int = 32 * MEBIBYTE
     frames_max: int = 50_000
     log_bytes_max: int = MEBIBYTE
     tmpfs_bytes: int = 64 * MEBIBYTE
