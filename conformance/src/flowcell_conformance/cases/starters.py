@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ..normalise import Json
 
-NO_FILES = "files cannot be uploaded yet"
+NO_FILES = "starters with files have not been compared since files can be uploaded"
 NO_KNOWLEDGE = "Knowledge and Memory Base need Langflow's own database"
 NO_VENDOR = "Astra DB's packages are not in Langflow's own installation either"
 
