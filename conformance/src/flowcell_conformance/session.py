@@ -48,7 +48,7 @@ class Session:
         case = question.case
         flow = self.flow(case.flow)
         values = {f"$FILE:{name}": self.file(name) for name in case.files}
-        words = Words(values, {})
+        words = Words(values, {self.target.storage: "storage"} if case.files else {})
         if case.uses_files:
             places = self._places_of(case.flow)
             words = Words(values | places.stands(), places.names())

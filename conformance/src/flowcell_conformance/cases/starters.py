@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ..normalise import Json
 
-NO_FILES = "starters with files have not been compared since files can be uploaded"
+RECORD_ANEW = "the answer has to be recorded anew"
 NO_KNOWLEDGE = "Knowledge and Memory Base need Langflow's own database"
 NO_VENDOR = "Astra DB's packages are not in Langflow's own installation either"
 
@@ -80,7 +80,6 @@ CASES: tuple[Case, ...] = (
             "Agent-ZH2Rd": CHOSEN,
             "SaveToFile-VVVVb": {"storage_location": [{"name": "Local"}]},
         },
-        reason=NO_FILES,
     ),
     _starter("component_generator", "use the url tool", "Agent-I0nts"),
     _tweaked(
@@ -99,7 +98,6 @@ CASES: tuple[Case, ...] = (
         "unused",
         {"File-NGW2N": {"path": ["$FILE:report.txt"]}, "Agent-6rJWA": JSON_ANSWER},
         files=("report.txt",),
-        reason=NO_FILES,
     ),
     _starter("hybrid_search", "What is it?", "Agent-hsr", reason=NO_VENDOR),
     _tweaked(
@@ -107,7 +105,7 @@ CASES: tuple[Case, ...] = (
         "How does it look?",
         {"ChatInput-7S2Wg": {"files": ["$FILE:pixel.png"]}, "LanguageModelComponent-KHx2J": CHOSEN},
         files=("pixel.png",),
-        reason=NO_FILES,
+        reason=RECORD_ANEW,
     ),
     _starter("instagram", SEARCH, "Agent-caption", "Agent-MnLtf"),
     Case("plain", "knowledge_retrieval", ask("What is it?"), messages=True, open=NO_KNOWLEDGE),
@@ -124,7 +122,6 @@ CASES: tuple[Case, ...] = (
         "unused",
         {"File-wvfA7": {"path": ["$FILE:report.txt"]}, "Agent-portfolio": CHOSEN},
         files=("report.txt",),
-        reason=NO_FILES,
     ),
     _tweaked("price_deals", SEARCH, {"Agent-4ux6k": JSON_ANSWER}),
     _starter("translation_loop", "flow cells", "LanguageModelComponent-ps5yd"),
@@ -141,7 +138,7 @@ CASES: tuple[Case, ...] = (
             "Agent-tsa-c": CHOSEN,
         },
         files=("report.txt",),
-        reason=NO_FILES,
+        reason=RECORD_ANEW,
     ),
     _starter("travel", SEARCH, "Agent-kwDEl", "Agent-v7SnN", "Agent-1ON2c"),
     _starter("vector_store_rag", "What is it?", "Agent-F0Dv0", reason=NO_KNOWLEDGE),
