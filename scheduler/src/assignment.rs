@@ -15,7 +15,7 @@ use proto::frame::{CellResult, EgressBody, FrameLimits, Task, UsageByNode};
 use proto::message::{Assignment, AttemptRef, EgressRule};
 use proto::run::RunRequest;
 use serde_json::Value;
-use store::{EgressEntry, RunRecord, Secret, Tenant, VariableKind, now};
+use store::{EgressEntry, RunRecord, Secret, Variable, VariableKind, now};
 use uuid::Uuid;
 
 use crate::engine::Engine;
@@ -43,7 +43,8 @@ pub(crate) async fn prepare(
     let results = engine.store.engine().results(record.run.id, &cell.depends_on).await?;
 
     let tenant = engine.store.tenant(record.tenant);
-    let graph = match flow::of_run(&tenant, &version.graph, &request).await? {
+    let listed = tenant.variables().await?;
+    let graph = match flow::of_run(&version.graph, &request, &listed) {
         Ok(graph) => graph,
         Err(error) => {
             let message = format!("the run's tweaks cannot be applied: {error}");
@@ -65,8 +66,7 @@ pub(crate) async fn prepare(
         Ok(variables) => variables,
         Err(failure) => return Ok(Err(failure)),
     };
-    let mut secrets =
-        if variables.is_empty() { BTreeSet::new() } else { credentials(&tenant).await? };
+    let mut secrets = credentials(&listed);
     secrets.retain(|name| variables.has(name));
     let frame = body.frame(record, task, variables, &egress)?;
     let attempt = AttemptRef { run: record.run.id, task, attempt: frame.attempt };
@@ -139,10 +139,6 @@ struct Variables {
 }
 
 impl Variables {
-    fn is_empty(&self) -> bool {
-        self.stored.is_empty() && self.given.is_empty()
-    }
-
     fn has(&self, name: &str) -> bool {
         self.stored.contains_key(name) || self.given.contains_key(name)
     }
@@ -180,11 +176,10 @@ fn plain(secrets: BTreeMap<String, Secret>) -> BTreeMap<String, String> {
     secrets.into_iter().map(|(name, secret)| (name, secret.expose().to_owned())).collect()
 }
 
-/// The names of the tenant's variables whose values nobody may see.
-pub(crate) async fn credentials(tenant: &Tenant) -> Result<BTreeSet<String>, Error> {
-    let all = tenant.variables().await?.into_iter();
-    let secret = all.filter(|variable| variable.kind == VariableKind::Credential);
-    Ok(secret.map(|variable| variable.name).collect())
+/// The names of variables whose values nobody may see.
+pub(crate) fn credentials(variables: &[Variable]) -> BTreeSet<String> {
+    let secret = variables.iter().filter(|variable| variable.kind == VariableKind::Credential);
+    secret.map(|variable| variable.name.clone()).collect()
 }
 
 /// What a frame is made of.

@@ -5,24 +5,19 @@ use domain::flow::Graph;
 use domain::selection::Scope;
 use domain::{defaults, tweaks};
 use proto::run::RunRequest;
-use store::Tenant;
+use store::Variable;
 
-use crate::error::Error;
-
-/// The graph from which the cells of a run are cut.
-pub(crate) async fn of_run(
-    tenant: &Tenant,
+/// The graph from which the cells of a run are cut; `variables` are all of the tenant's.
+pub(crate) fn of_run(
     graph: &Graph,
     request: &RunRequest,
-) -> Result<Result<Graph, tweaks::Error>, Error> {
+    variables: &[Variable],
+) -> Result<Graph, tweaks::Error> {
     let mut graph = graph.clone();
-    if let Err(refused) = tweaks::apply(&mut graph, &request.tweaks, request.stream) {
-        return Ok(Err(refused));
-    }
-    let variables = tenant.variables().await?;
+    tweaks::apply(&mut graph, &request.tweaks, request.stream)?;
     let with_defaults = variables.iter().map(|v| (v.name.as_str(), v.default_fields.as_slice()));
     defaults::apply(&mut graph, with_defaults);
-    Ok(Ok(graph))
+    Ok(graph)
 }
 
 /// The part of the flow that the run builds.

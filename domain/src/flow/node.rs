@@ -28,12 +28,18 @@ impl Node {
         self.field("code")?.get("value")?.as_str()
     }
 
-    /// The first twelve hexadecimal digits of the SHA-256 of the code that would run. Computed,
-    /// because the hash in the export is whatever its author wrote.
+    /// The SHA-256 of the code that would run, in hexadecimal digits. Computed, because the hash in
+    /// the export is whatever its author wrote.
+    #[must_use]
+    pub fn code_digest(&self) -> Option<String> {
+        let digest = Sha256::digest(self.code()?.as_bytes());
+        Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Its first twelve digits, as Langflow writes them into exports.
     #[must_use]
     pub fn code_hash(&self) -> Option<String> {
-        let digest = Sha256::digest(self.code()?.as_bytes());
-        Some(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+        self.code_digest()?.get(..12).map(str::to_owned)
     }
 
     /// The output of a name.

@@ -5,8 +5,6 @@
 //! would run is compared with it. Components that run code or commands out of their fields are not
 //! on it. `scripts/stock-components` writes it anew.
 
-use sha2::{Digest, Sha256};
-
 use crate::flow::Node;
 
 /// One sum a line, sorted.
@@ -14,15 +12,11 @@ const SUMS: &str = include_str!("stock.txt");
 
 /// Whether the code of a node is known.
 pub(super) fn is_stock(node: &Node) -> bool {
-    node.code().is_some_and(|code| {
-        #[cfg(test)]
-        if code == "class Stock: pass" {
-            return true;
-        }
-        let digest = Sha256::digest(code.as_bytes());
-        let sum: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        SUMS.lines().any(|line| line == sum)
-    })
+    #[cfg(test)]
+    if node.code() == Some("class Stock: pass") {
+        return true;
+    }
+    node.code_digest().is_some_and(|digest| SUMS.lines().any(|line| line == digest))
 }
 
 #[cfg(test)]

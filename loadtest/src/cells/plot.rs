@@ -24,9 +24,9 @@ pub(super) fn picture(report: &Report) -> Result<String> {
         };
         let latency = vec![line("p50", |m| m.p50_ms), line("p99", |m| m.p99_ms)];
         let held = vec![
-            line("memory, MiB / 10", |m| bytes(m.memory_bytes) / 1_048_576.0 / 10.0),
-            line("descriptors", |m| bytes(m.open_files as u64)),
-            line("slots", |m| bytes(m.slots)),
+            line("memory, MiB / 10", |m| float(m.memory_bytes) / 1_048_576.0 / 10.0),
+            line("descriptors", |m| float(m.open_files as u64)),
+            line("slots", |m| float(m.slots)),
         ];
         panels.push(Panel::new("steady rate: latency, ms", "minutes", latency, Vec::new()));
         panels.push(Panel::new("steady rate: what is held", "minutes", held, Vec::new()));
@@ -38,12 +38,12 @@ fn curve(histogram: &hdrhistogram::Histogram<u64>) -> Points {
     (1..100_u32)
         .map(|percent| {
             let micros = histogram.value_at_quantile(f64::from(percent) / 100.0);
-            (f64::from(percent), bytes(micros) / 1_000.0)
+            (f64::from(percent), float(micros) / 1_000.0)
         })
         .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn bytes(count: u64) -> f64 {
+fn float(count: u64) -> f64 {
     count as f64
 }

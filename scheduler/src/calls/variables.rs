@@ -25,7 +25,8 @@ pub(super) async fn get(
     };
     let version = engine.catalog.version(record.flow_version).await?;
     let request: RunRequest = serde_json::from_value(record.request.clone())?;
-    let Ok(graph) = flow::of_run(tenant, &version.graph, &request).await? else {
+    let listed = tenant.variables().await?;
+    let Ok(graph) = flow::of_run(&version.graph, &request, &listed) else {
         return Ok(Err(error("refused", "the run's tweaks cannot be applied")));
     };
     let allowed = version.plan(record)?.cell(task).is_some_and(|cell| {
@@ -40,7 +41,7 @@ pub(super) async fn get(
     match tenant.reveal(std::slice::from_ref(&name)).await {
         Ok(secrets) => Ok(match secrets.get(&name) {
             Some(secret) => {
-                let is_secret = credentials(tenant).await?.contains(&name);
+                let is_secret = credentials(&listed).contains(&name);
                 Ok(json!({ "value": secret.expose(), "secret": is_secret }))
             }
             None => Err(error("not_found", format!("{name} variable not found."))),

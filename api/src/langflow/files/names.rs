@@ -2,10 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use crate::error::Error;
+use domain::files::NAME_BYTES_MAX;
 
-/// Most bytes of a name.
-const NAME_BYTES_MAX: usize = 255;
+use crate::error::Error;
 
 /// Marks that are not seen but change what is read: Unicode's categories Cf, Zl and Zp.
 const UNSEEN: [RangeInclusive<char>; 20] = [
