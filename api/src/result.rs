@@ -1,7 +1,9 @@
 //! Langflow's run response, put together from what the cells of a run gave.
 
+use std::borrow::Cow;
+
 use domain::id::RunId;
-use domain::plan::UnknownIsolation;
+use domain::plan::{Plan, UnknownIsolation};
 use domain::selection::{self, OutputType};
 use proto::run::RunRequest;
 use serde_json::{Value, json};
@@ -9,6 +11,7 @@ use store::{RunView, Tenant};
 
 use crate::app::App;
 use crate::error::{Error, internal};
+use crate::versions::Version;
 
 /// `{"session_id", "outputs": [{"inputs", "outputs": [ResultData, …]}]}` of a completed run.
 pub(crate) async fn response(app: &App, tenant: &Tenant, run: RunId) -> Result<Value, Error> {
@@ -21,12 +24,7 @@ pub(crate) async fn of(app: &App, tenant: &Tenant, view: &RunView) -> Result<Val
     let request: RunRequest = serde_json::from_value(view.request.clone())
         .map_err(|error| internal("reading a stored run request", &error))?;
     let version = app.versions.get(tenant, view.header.version).await?;
-    let isolation = view
-        .header
-        .isolation
-        .parse()
-        .map_err(|error: UnknownIsolation| internal("reading a run", &error))?;
-    let plan = version.plans.under(isolation);
+    let plan = plan_of(&version, view)?;
     let component = Some(request.output_component.as_str());
     let nodes = selection::outputs(&version.graph, component, output_type(&request.output_type));
     let mut cells: Vec<String> = Vec::new();
@@ -48,6 +46,17 @@ pub(crate) async fn of(app: &App, tenant: &Tenant, view: &RunView) -> Result<Val
     };
     let outputs = json!([{"inputs": inputs, "outputs": outputs}]);
     Ok(json!({"session_id": request.session_id, "outputs": outputs}))
+}
+
+/// The plan that a run follows.
+fn plan_of<'v>(version: &'v Version, view: &RunView) -> Result<Cow<'v, Plan>, Error> {
+    if let Some(plan) = &view.plan {
+        let plan = serde_json::from_value(plan.clone());
+        return plan.map(Cow::Owned).map_err(|error| internal("reading the plan of a run", &error));
+    }
+    let unknown = |error: UnknownIsolation| internal("reading a run", &error);
+    let isolation = view.header.isolation.parse().map_err(unknown)?;
+    Ok(Cow::Borrowed(version.plans.under(isolation)))
 }
 
 /// The output type of this name. Names are checked where requests are read.

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use domain::flow::Graph;
+use domain::flow::{Graph, Node};
 use domain::id::{FlowId, TenantId, VersionId};
-use domain::plan::{PLAN_VERSION, Plans};
+use domain::plan::{OutputRef, PLAN_VERSION, Plans};
 use moka::future::Cache;
 use serde_json::Value;
 use store::{Flow, Tenant};
@@ -65,7 +65,8 @@ impl Versions {
                 return Ok(version);
             }
         }
-        self.put(tenant, flow.header.id, &flow.data, planned(&flow.data)?).await
+        let planned = planned_for(tenant, &flow.data).await?;
+        self.put(tenant, flow.header.id, &flow.data, planned).await
     }
 
     /// Stores a planned graph as the flow's current version.
@@ -94,6 +95,26 @@ impl Versions {
 pub(crate) fn planned(data: &Value) -> Result<(Graph, Plans), Error> {
     let graph = Graph::read(data)?;
     let plans = Plans::of(&graph)?;
+    Ok((graph, plans))
+}
+
+/// The same, with what the tenant's runs have shown of the components.
+pub(crate) async fn planned_for(tenant: &Tenant, data: &Value) -> Result<(Graph, Plans), Error> {
+    let graph = Graph::read(data)?;
+    let codes: Vec<(&Node, String)> =
+        graph.nodes().iter().filter_map(|node| Some((node, node.code_digest()?))).collect();
+    let mut digests: Vec<String> = codes.iter().map(|(_, code)| code.clone()).collect();
+    digests.sort();
+    digests.dedup();
+    let known = tenant.live_outputs(&digests).await?;
+    let live = known.iter().flat_map(|known| {
+        let same = codes.iter().filter(|(_, code)| *code == known.code);
+        let output =
+            |node: &Node| OutputRef { node: node.id.clone(), output: known.output.clone() };
+        same.map(move |(node, _)| output(node))
+    });
+    let live = live.collect();
+    let plans = Plans::with_observed(&graph, &live)?;
     Ok((graph, plans))
 }
 

@@ -74,6 +74,13 @@ impl Watch {
             }
             RunEventKind::TaskSkipped { cell } => self.cell(cell, "skipped", true)?,
             RunEventKind::TaskCancelled { cell } => self.cell(cell, "cancelled", true)?,
+            RunEventKind::RunReplanned { replaced, planned } => {
+                self.note(&format!(
+                    "  planned anew: {} become {}",
+                    replaced.join(", "),
+                    planned.join(", ")
+                ));
+            }
             RunEventKind::Langflow { event, data, .. } if event == "token" => {
                 self.token(data.get("chunk").and_then(Value::as_str).unwrap_or_default())?;
             }

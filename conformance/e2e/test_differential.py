@@ -57,6 +57,7 @@ CORE = (
     "circle/plain/plain",
     "merge/true/plain",
     "live_context/plain/plain",
+    "disguised/plain/*",
     "bad_import/plain/*",
     "model/plain/*",
     "model/no-model/*",

@@ -26,6 +26,7 @@ mod isolation;
 mod needs;
 mod order;
 mod payload;
+mod revise;
 mod stock;
 mod write;
 
@@ -38,6 +39,7 @@ pub use explain::{ExplainedCell, ExplainedEdge, ExplainedMember, Explanation, Ro
 pub use isolation::{Isolation, UnknownIsolation};
 pub use needs::{FieldRef, Needs, Package, ProviderNeed, needs};
 pub use payload::cell_graph;
+pub use revise::Revision;
 
 use crate::flow::Graph;
 use crate::limits::FLOW_NODES_MAX;
@@ -328,9 +330,17 @@ impl Plans {
     /// # Errors
     /// As [`Plan::of`].
     pub fn of(graph: &Graph) -> Result<Self, Error> {
-        let component = Plan::of(graph)?;
+        Self::with_observed(graph, &BTreeSet::new())
+    }
+
+    /// Plans a graph of which runs have shown that some outputs are live, under every isolation.
+    ///
+    /// # Errors
+    /// As [`Plan::of`].
+    pub fn with_observed(graph: &Graph, live: &BTreeSet<OutputRef>) -> Result<Self, Error> {
+        let component = Plan::with_observed(graph, live)?;
         let other = |isolation| {
-            let plan = Plan::isolated(graph, isolation, &BTreeSet::new())?;
+            let plan = Plan::isolated(graph, isolation, live)?;
             Ok((plan.cells != component.cells).then(|| Box::new(plan)))
         };
         Ok(Self { chain: other(Isolation::Chain)?, run: other(Isolation::Run)?, component })

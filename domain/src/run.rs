@@ -5,6 +5,7 @@
 //! task:  waiting ─▶ ready ─▶ leased ─▶ running ─▶ done | failed
 //!           │         ▲         └──── retry ──┘
 //!           ├─▶ skipped (its branch was not taken)
+//!           ├─▶ replaced (an output proved to be live, and its cell was planned anew)
 //!           └─▶ cancelled (the run ended first)
 //! ```
 //!
@@ -144,7 +145,14 @@ pub enum Event {
         /// The task.
         task: u32,
     },
-    /// Every task is done or skipped.
+    /// The run follows another plan from here on.
+    Replanned {
+        /// Tasks whose cells are no more.
+        replaced: Vec<u32>,
+        /// Tasks that are new, and those that need other ones than before.
+        planned: Vec<PlannedTask>,
+    },
+    /// Every task is done, skipped or replaced.
     RunCompleted,
     /// A task failed for good.
     RunFailed {
@@ -155,6 +163,17 @@ pub enum Event {
     RunCancelled,
     /// Its deadline passed.
     RunTimedOut,
+}
+
+/// A task as a new plan has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedTask {
+    /// Its index: one of the run's tasks, or the next one after them.
+    pub task: u32,
+    /// The cell's id.
+    pub cell: String,
+    /// Indexes of the tasks whose results it needs.
+    pub depends_on: Vec<u32>,
 }
 
 impl Run {
@@ -193,6 +212,16 @@ impl Run {
                 self.signal(RunSignal::Fail);
                 self.failure = Some(failure.clone());
             }
+            Event::Replanned { replaced, planned } => {
+                for task in replaced {
+                    if let Some(task) = self.task_mut(*task) {
+                        task.signal(TaskSignal::Replace);
+                    }
+                }
+                for task in planned {
+                    self.plan(task);
+                }
+            }
             Event::TaskReady { task, .. }
             | Event::TaskDispatched { task, .. }
             | Event::TaskLeased { task, .. }
@@ -206,6 +235,14 @@ impl Run {
                     task.apply(event);
                 }
             }
+        }
+    }
+
+    fn plan(&mut self, planned: &PlannedTask) {
+        if let Some(task) = self.task_mut(planned.task) {
+            task.depends_on.clone_from(&planned.depends_on);
+        } else if usize::try_from(planned.task) == Ok(self.tasks.len()) {
+            self.tasks.push(Task::waiting(planned.task, planned.depends_on.clone()));
         }
     }
 
@@ -257,7 +294,8 @@ impl Task {
             Event::TaskFailed { .. } => self.signal(TaskSignal::Fail),
             Event::TaskSkipped { .. } => self.signal(TaskSignal::Skip),
             Event::TaskCancelled { .. } => self.signal(TaskSignal::Cancel),
-            Event::RunStarted
+            Event::Replanned { .. }
+            | Event::RunStarted
             | Event::RunCompleted
             | Event::RunFailed { .. }
             | Event::RunCancelled

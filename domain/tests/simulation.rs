@@ -20,7 +20,7 @@ use flowcell_domain::id::{RunId, WorkerEpoch};
 use flowcell_domain::limits::{HEARTBEAT, LEASE};
 use flowcell_domain::retry::RetryPolicy;
 use flowcell_domain::run::{
-    Command, Effect, Event, Outcome, Refused, Run, RunState, TaskState, decide,
+    Command, Effect, Event, Outcome, PlannedTask, Refused, Run, RunState, Task, TaskState, decide,
 };
 use flowcell_domain::time::Timestamp;
 use rand::rngs::StdRng;
@@ -61,12 +61,25 @@ struct Worker {
 struct World {
     rng: StdRng,
     now: i64,
+    first: Vec<Run>,
     runs: Vec<Run>,
     logs: Vec<Vec<Event>>,
     workers: Vec<Worker>,
     flying: Vec<(i64, Message)>,
     beats: HashMap<WorkerEpoch, i64>,
     faults: bool,
+}
+
+/// Everything that a task needs, however far.
+fn before(tasks: &[Task], task: u32) -> HashSet<u32> {
+    let mut found = HashSet::new();
+    let mut stack = tasks[task as usize].depends_on.clone();
+    while let Some(need) = stack.pop() {
+        if found.insert(need) {
+            stack.extend(&tasks[need as usize].depends_on);
+        }
+    }
+    found
 }
 
 impl World {
@@ -90,6 +103,7 @@ impl World {
         let mut world = Self {
             now: 0,
             logs: vec![Vec::new(); runs.len()],
+            first: runs.clone(),
             runs,
             workers: Vec::new(),
             flying: Vec::new(),
@@ -162,6 +176,12 @@ impl World {
                     .any(|e| matches!(e, Event::TaskDone { task: done, .. } if done == task));
                 assert!(!finished, "a finished task runs again");
             }
+            Event::Replanned { replaced, .. } => {
+                for task in replaced {
+                    let state = before.task(*task).unwrap().state;
+                    assert_ne!(state, TaskState::Done, "a finished task is planned anew");
+                }
+            }
             Event::TaskDone { task, .. } => {
                 let earlier = self.logs[run]
                     .iter()
@@ -209,7 +229,9 @@ impl World {
                 }
             }
             Message::Report { run, task, attempt, epoch, worker, ok } => {
-                let outcome = if ok {
+                let outcome = if ok && self.faults && self.rng.random_bool(0.1) {
+                    self.replanned(run, task)
+                } else if ok {
                     Outcome::Done { skip: Vec::new() }
                 } else {
                     let kind = FailureKind::Component { exception: "ValueError".into() };
@@ -233,6 +255,41 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The result proved to be live for a task that needs it, so both become one, along with all
+    /// that stands between them.
+    fn replanned(&self, run: usize, task: u32) -> Outcome {
+        let tasks = &self.runs[run].tasks;
+        let Some(last) = tasks.iter().rfind(|other| other.depends_on.contains(&task)) else {
+            return Outcome::Done { skip: Vec::new() };
+        };
+        let leads = |from: u32, to: u32| before(tasks, to).contains(&from);
+        let joined: Vec<u32> = tasks
+            .iter()
+            .map(|other| other.index)
+            .filter(|&other| {
+                let after = other == task || leads(task, other);
+                after && (other == last.index || leads(other, last.index))
+            })
+            .collect();
+        let new = u32::try_from(tasks.len()).unwrap();
+        let is_joined = |index: &u32| joined.contains(index);
+        let mut planned: Vec<PlannedTask> = Vec::new();
+        let mut needs: Vec<u32> = Vec::new();
+        for other in tasks {
+            if is_joined(&other.index) {
+                needs.extend(other.depends_on.iter().filter(|need| !is_joined(need)));
+            } else if other.depends_on.iter().any(is_joined) {
+                let kept = other.depends_on.iter().filter(|need| !is_joined(need)).copied();
+                let depends_on = kept.chain([new]).collect();
+                planned.push(PlannedTask { task: other.index, cell: String::new(), depends_on });
+            }
+        }
+        planned.push(PlannedTask { task: new, cell: String::new(), depends_on: needs });
+        let kind = FailureKind::ValueNotPortable { value_type: "Model".into() };
+        let failure = Failure::new(kind, "it cannot travel");
+        Outcome::Replanned { failure, replaced: joined, planned, skip: Vec::new() }
     }
 
     fn tick_workers(&mut self) {
@@ -342,7 +399,7 @@ impl World {
 fn ends_well(seed: u64) -> World {
     let mut world = World::new(seed);
     world.go();
-    for (run, log) in world.runs.iter().zip(&world.logs) {
+    for ((run, log), first) in world.runs.iter().zip(&world.logs).zip(&world.first) {
         assert!(run.state.is_terminal(), "seed {seed}: run {} never ended: {run:?}", run.id);
         let ends = log
             .iter()
@@ -364,12 +421,7 @@ fn ends_well(seed: u64) -> World {
             assert!(run.tasks.iter().all(|task| task.state.is_terminal()), "seed {seed}");
         }
         // The log alone gives the same state: replay is the same function.
-        let mut replayed = Run::queued(
-            run.id,
-            run.tasks.iter().map(|task| task.depends_on.clone()).collect(),
-            run.deadline,
-            run.retry.clone(),
-        );
+        let mut replayed = first.clone();
         log.iter().for_each(|event| replayed.apply(event));
         assert_eq!(&replayed, run, "seed {seed}: replay differs");
     }
@@ -380,10 +432,14 @@ fn ends_well(seed: u64) -> World {
 fn every_run_ends_and_nothing_counts_twice() {
     let mut ends: HashMap<RunState, u32> = HashMap::new();
     let mut attempts_max = 0;
+    let mut replanned = 0;
     for seed in 0..2_000 {
         let world = ends_well(seed);
         for run in &world.runs {
             *ends.entry(run.state).or_default() += 1;
+            let was_replaced = |task: &Task| task.state == TaskState::Replaced;
+            let completed = run.state == RunState::Completed;
+            replanned += u32::from(completed && run.tasks.iter().any(was_replaced));
             attempts_max = attempts_max.max(run.tasks.iter().map(|t| t.attempt).max().unwrap_or(0));
         }
     }
@@ -394,6 +450,7 @@ fn every_run_ends_and_nothing_counts_twice() {
             "{state:?} is hardly reached: {ends:?}"
         );
     }
+    assert!(replanned > 100, "hardly any run went on under another plan: {replanned}");
     assert!(attempts_max >= 4, "no task was ever retried much");
 }
 

@@ -21,6 +21,7 @@ mod m20261122_000004_limits;
 mod m20261122_000005_files;
 mod m20261122_000006_usage;
 mod m20261122_000007_frozen;
+mod m20261122_000008_replanned;
 
 use sea_orm_migration::prelude::*;
 
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_files::Migration),
             Box::new(m20261122_000006_usage::Migration),
             Box::new(m20261122_000007_frozen::Migration),
+            Box::new(m20261122_000008_replanned::Migration),
         ]
     }
 }

@@ -100,6 +100,15 @@ pub enum RunEventKind {
         /// The cell's id.
         cell: String,
     },
+    /// A value proved to be unable to leave its container, so that its cell and those that need it
+    /// were planned anew. What comes next is about the new cells, whose ids may be old ones.
+    #[serde(rename = "run.replanned")]
+    RunReplanned {
+        /// The ids of the cells that are no more.
+        replaced: Vec<String>,
+        /// The ids of the new cells.
+        planned: Vec<String>,
+    },
     /// An event of Langflow's own (`add_message`, `token`, `error`, …), exactly as emitted.
     #[serde(rename = "langflow")]
     Langflow {
@@ -152,6 +161,7 @@ impl RunEventKind {
             Self::TaskFailed { .. } => "task.failed",
             Self::TaskSkipped { .. } => "task.skipped",
             Self::TaskCancelled { .. } => "task.cancelled",
+            Self::RunReplanned { .. } => "run.replanned",
             Self::Langflow { .. } => "langflow",
             Self::Log { .. } => "log",
         }

@@ -35,7 +35,8 @@ pub(crate) async fn prepare(
     task: u32,
 ) -> Result<Prepared, Error> {
     let version = engine.catalog.version(record.flow_version).await?;
-    let Some(cell) = version.plan(record)?.cell(task) else {
+    let plan = version.plan(record)?;
+    let Some(cell) = plan.cell(task) else {
         return Ok(Err(Failure::new(FailureKind::Internal, "the plan has no such cell")));
     };
     let request: RunRequest = serde_json::from_value(record.request.clone())?;
@@ -58,8 +59,7 @@ pub(crate) async fn prepare(
     let rules = tenant.egress_for(record.flow).await?;
     let egress = for_cell(rules, cell, &version.graph);
     let neighbours: Vec<String> = inputs.keys().cloned().collect();
-    let upstream_usage =
-        usage::before(engine, record, version.plan(record)?, &graph, cell, &neighbours).await?;
+    let upstream_usage = usage::before(engine, record, &plan, &graph, cell, &neighbours).await?;
     let (graph, request, branches) = (&graph, &request, &branches);
     let body = Body { cell, graph, request, branches, inputs, upstream_usage };
     let variables = match variables(engine, record, &body).await? {

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use domain::failure::{Failure, FailureKind};
-use domain::id::WorkerEpoch;
+use domain::id::{RunId, WorkerEpoch};
 use domain::run::{Command, Event, Outcome, decide};
 use proto::frame::CellResult;
 use proto::message::{AttemptRef, Figures, ReportOutcome};
@@ -13,7 +13,8 @@ use store::{FrozenKey, RunRecord, now};
 use crate::assignment::{self, Prepared};
 use crate::engine::{Engine, Intention, Step};
 use crate::error::Error;
-use crate::{branches, frozen};
+use crate::replan::{Learned, Replan};
+use crate::{branches, frozen, replan};
 
 /// A container has its task.
 pub(crate) struct Began {
@@ -82,6 +83,8 @@ pub(crate) struct Report {
     figures: Figures,
     /// Under what the result is kept, where its component is frozen.
     frozen: Mutex<Option<FrozenKey>>,
+    /// What the result showed of the plan.
+    learned: Mutex<Vec<Learned>>,
 }
 
 impl Report {
@@ -91,7 +94,18 @@ impl Report {
         outcome: ReportOutcome,
         figures: Figures,
     ) -> Self {
-        Self { attempt, worker, outcome, figures, frozen: Mutex::new(None) }
+        let (frozen, learned) = (Mutex::default(), Mutex::default());
+        Self { attempt, worker, outcome, figures, frozen, learned }
+    }
+
+    /// The run.
+    pub(crate) fn run(&self) -> RunId {
+        self.attempt.run
+    }
+
+    /// What the committed step learned.
+    pub(crate) fn learned(&self) -> Vec<Learned> {
+        std::mem::take(&mut *self.learned.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The result of a frozen component, after the step was committed.
@@ -113,8 +127,13 @@ impl Intention for Report {
         let step = match &self.outcome {
             ReportOutcome::Failed { failure } => failed(failure.clone()),
             ReportOutcome::Done { result } => match digest(engine, record, task, result).await? {
-                Err(failure) => failed(failure),
-                Ok(Digested { skip, operations, context, frozen }) => {
+                Digest::Failed(failure) => failed(failure),
+                Digest::Replanned(replan) => {
+                    let Replan { outcome, plan, learned } = *replan;
+                    *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
+                    Step { plan, ..finish(outcome).into() }
+                }
+                Digest::Fit(Digested { skip, operations, context, frozen }) => {
                     *self.frozen.lock().unwrap_or_else(PoisonError::into_inner) = frozen;
                     let step = Step::from(finish(Outcome::Done { skip }));
                     Step { operations, context, ..step.with_result(task, result.clone()) }
@@ -124,6 +143,14 @@ impl Intention for Report {
         let container = self.figures.container.clone();
         Ok(step.with_attempt(self.attempt, container, Some(self.figures.clone())))
     }
+}
+
+/// What becomes of a result.
+enum Digest {
+    Fit(Digested),
+    /// Another cell needs a value that cannot leave this one.
+    Replanned(Box<Replan>),
+    Failed(Failure),
 }
 
 /// What a result means for the rest of the run.
@@ -139,29 +166,24 @@ async fn digest(
     record: &RunRecord,
     task: u32,
     result: &CellResult,
-) -> Result<Result<Digested, Failure>, Error> {
+) -> Result<Digest, Error> {
     let version = engine.catalog.version(record.flow_version).await?;
     let plan = version.plan(record)?;
     let Some(cell) = plan.cell(task) else {
-        return Ok(Err(Failure::new(FailureKind::Internal, "the plan has no such cell")));
+        return Ok(Digest::Failed(Failure::new(
+            FailureKind::Internal,
+            "the plan has no such cell",
+        )));
     };
-    let needed = |node: &str, output: &str| {
-        let mut inputs = plan.cells.iter().flat_map(|cell| &cell.inputs);
-        inputs.any(|input| input.cell == task && input.node == node && input.output == output)
-    };
-    if let Some(live) = result.live.iter().find(|live| needed(&live.node, &live.output)) {
-        let message = format!(
-            "output {} gives a {}, which cannot leave its container; its type does not say so",
-            live.output, live.value_type
-        );
-        let kind = FailureKind::ValueNotPortable { value_type: live.value_type.clone() };
-        return Ok(Err(Failure::new(kind, message).at(live.node.clone())));
+    if let Some(live) = replan::needed(&plan, task, result) {
+        let replan = replan::around(&version.graph, &plan, record, task, &live)?;
+        return Ok(Digest::Replanned(Box::new(replan)));
     }
     let mut decided = branches::read(record)?;
-    let skip = match branches::follow(&mut decided, &version.graph, plan, cell, &result.operations)
+    let skip = match branches::follow(&mut decided, &version.graph, &plan, cell, &result.operations)
     {
         Ok(skip) => skip,
-        Err(failure) => return Ok(Err(failure)),
+        Err(failure) => return Ok(Digest::Failed(failure)),
     };
     let operations =
         if result.operations.is_empty() { None } else { Some(serde_json::to_value(&decided)?) };
@@ -171,5 +193,5 @@ async fn digest(
         Value::Object(context)
     });
     let frozen = frozen::key_of(engine, record, &version, task).await?;
-    Ok(Ok(Digested { skip, operations, context, frozen }))
+    Ok(Digest::Fit(Digested { skip, operations, context, frozen }))
 }

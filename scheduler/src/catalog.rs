@@ -1,10 +1,11 @@
 //! Flow versions, read once: they never change, and reading a large graph takes milliseconds.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use domain::flow::Graph;
 use domain::id::VersionId;
-use domain::plan::{Plan, Plans, UnknownIsolation};
+use domain::plan::{Isolation, Plan, Plans, UnknownIsolation};
 use moka::future::Cache;
 use store::{RunRecord, Store};
 
@@ -23,14 +24,20 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// The plan that a run follows.
-    pub(crate) fn plan(&self, record: &RunRecord) -> Result<&Plan, Error> {
-        let unusable = |error: UnknownIsolation| Error::Version {
-            version: record.flow_version,
-            why: error.to_string(),
-        };
-        Ok(self.plans.under(record.isolation.parse().map_err(unusable)?))
+    /// The plan that a run follows: its own, once it was planned anew.
+    pub(crate) fn plan(&self, record: &RunRecord) -> Result<Cow<'_, Plan>, Error> {
+        match &record.plan {
+            Some(plan) => Ok(Cow::Owned(serde_json::from_value(plan.clone())?)),
+            None => Ok(Cow::Borrowed(self.plans.under(isolation(record)?))),
+        }
     }
+}
+
+/// The isolation under which a run was planned.
+pub(crate) fn isolation(record: &RunRecord) -> Result<Isolation, Error> {
+    let version = record.flow_version;
+    let unusable = |error: UnknownIsolation| Error::Version { version, why: error.to_string() };
+    record.isolation.parse().map_err(unusable)
 }
 
 /// The versions in use.

@@ -42,6 +42,7 @@ pub(crate) struct Step {
     pub(crate) attempt: Option<AttemptFigures>,
     pub(crate) operations: Option<Value>,
     pub(crate) context: Option<Value>,
+    pub(crate) plan: Option<Value>,
 }
 
 /// What somebody wants of a run: looks at the run and says what to do. It is asked again whenever
@@ -80,7 +81,7 @@ impl Intention for Start {
 
 impl From<Command> for Step {
     fn from(command: Command) -> Self {
-        Self { command, result: None, attempt: None, operations: None, context: None }
+        Self { command, result: None, attempt: None, operations: None, context: None, plan: None }
     }
 }
 
@@ -176,6 +177,7 @@ impl Engine {
         transition.figures.extend(step.attempt);
         transition.operations = step.operations;
         transition.context = step.context;
+        transition.plan = step.plan;
         transition.outbox = outbox;
         Ok(transition)
     }

@@ -1,5 +1,7 @@
 //! From what happened to a run to what those who follow it are told.
 
+use std::collections::BTreeMap;
+
 use domain::run::Event;
 use domain::time::Timestamp;
 use proto::event::{RunEvent, RunEventKind};
@@ -14,9 +16,11 @@ pub(crate) fn describe(
     figures: Option<&Figures>,
     now: Timestamp,
 ) -> Vec<RunEvent> {
+    let new = new_cells(events);
     let cell = |task: u32| {
         let index = usize::try_from(task).unwrap_or(usize::MAX);
-        record.cells.get(index).cloned().unwrap_or_default()
+        let known = record.cells.get(index).or_else(|| new.get(&task).copied());
+        known.cloned().unwrap_or_default()
     };
     let kinds = events.iter().enumerate().filter_map(|(index, event)| match event {
         Event::RunStarted => Some(RunEventKind::RunStarted),
@@ -45,7 +49,18 @@ pub(crate) fn describe(
             cell: cell(*task),
             attempt: *attempt,
             failure: failure.clone(),
-            will_retry: matches!(events.get(index + 1), Some(Event::TaskReady { .. })),
+            will_retry: matches!(
+                events.get(index + 1),
+                Some(Event::TaskReady { .. } | Event::Replanned { .. })
+            ),
+        }),
+        Event::Replanned { replaced, .. } => Some(RunEventKind::RunReplanned {
+            replaced: replaced.iter().map(|task| cell(*task)).collect(),
+            planned: new
+                .iter()
+                .filter(|(task, _)| record.run.task(**task).is_none())
+                .map(|(_, id)| (*id).clone())
+                .collect(),
         }),
         Event::TaskSkipped { task } => Some(RunEventKind::TaskSkipped { cell: cell(*task) }),
         Event::TaskCancelled { task } => Some(RunEventKind::TaskCancelled { cell: cell(*task) }),
@@ -53,4 +68,13 @@ pub(crate) fn describe(
         Event::TaskDispatched { .. } | Event::TaskFailed { .. } => None,
     });
     kinds.map(|kind| RunEvent { at: now, kind }).collect()
+}
+
+/// The ids of cells that another plan brought.
+fn new_cells(events: &[Event]) -> BTreeMap<u32, &String> {
+    let planned = events.iter().filter_map(|event| match event {
+        Event::Replanned { planned, .. } => Some(planned),
+        _ => None,
+    });
+    planned.flatten().map(|task| (task.task, &task.cell)).collect()
 }

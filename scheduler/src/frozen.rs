@@ -67,7 +67,8 @@ pub(crate) async fn key_of(
     version: &Version,
     task: u32,
 ) -> Result<Option<FrozenKey>, Error> {
-    let cell = version.plan(record)?.cell(task);
+    let plan = version.plan(record)?;
+    let cell = plan.cell(task);
     if cell.and_then(|cell| frozen(&version.graph, cell)).is_none() {
         return Ok(None);
     }
@@ -106,7 +107,8 @@ async fn key(
     assignment: &Assignment,
 ) -> Result<Option<FrozenKey>, Error> {
     let version = engine.catalog.version(record.flow_version).await?;
-    let cell = version.plan(record)?.cell(assignment.attempt.task);
+    let plan = version.plan(record)?;
+    let cell = plan.cell(assignment.attempt.task);
     let node = cell.and_then(|cell| frozen(&version.graph, cell));
     let task = &assignment.task;
     // What the caller gave for this run only is nobody else's.

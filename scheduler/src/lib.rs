@@ -21,6 +21,7 @@ mod flow;
 mod frozen;
 mod intake;
 mod outgoing;
+mod replan;
 mod requests;
 mod sweep;
 mod usage;

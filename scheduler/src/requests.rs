@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::attempts::{Began, Claim, Report};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::{calls, frozen, sweep};
+use crate::{calls, frozen, replan, sweep};
 
 /// The server of worker requests.
 pub(crate) struct Requests {
@@ -96,6 +96,7 @@ async fn handle(
         WorkerRequestBody::Report { attempt, outcome, figures } => {
             let report = Report::of(attempt, worker, *outcome, figures);
             engine.transition(attempt.run, &report).await?;
+            replan::remember(engine, &report).await;
             frozen::keep(engine, report).await;
             Ok(SchedulerReply::Accepted)
         }

@@ -9,6 +9,7 @@ mod due;
 mod frozen;
 pub(crate) mod load;
 pub(crate) mod outbox;
+mod replan;
 pub(crate) mod results;
 mod transition;
 mod workers;

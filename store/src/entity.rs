@@ -215,6 +215,17 @@ entities! {
         bytes: Vec<u8>,
     }
 
+    live_output = "live_outputs" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        code: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        output: String,
+        value_type: String,
+        created: i64,
+    }
+
     run = "runs" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Uuid,
@@ -239,6 +250,7 @@ entities! {
         failure: Option<String>,
         operations: Option<String>,
         context: Option<String>,
+        plan: Option<String>,
         event_log: Option<Vec<u8>>,
     }
 

@@ -45,6 +45,7 @@ pub use tenant::connections::AttemptConnections;
 pub use tenant::egress::{EgressEntry, NewEgressRule};
 pub use tenant::files::{File, FileOwner, NewFile};
 pub use tenant::flows::{Flow, FlowFilter, FlowHeader, FlowPatch, NewFlow};
+pub use tenant::live_outputs::LiveOutput;
 pub use tenant::messages::{Message, MessageFilter, MessagePatch, NewMessage};
 pub use tenant::projects::{NewProject, Project, ProjectPatch, STARTER_PROJECT};
 pub use tenant::run_view::{AttemptView, RunFilter, RunHeader, RunView, TaskView};

@@ -10,6 +10,7 @@ mod flow_names;
 mod flow_view;
 pub(crate) mod flows;
 mod limits;
+pub(crate) mod live_outputs;
 pub(crate) mod messages;
 mod naming;
 pub(crate) mod projects;

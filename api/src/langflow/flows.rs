@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::auth::Principal;
 use crate::error::Error;
 use crate::extract::{Params, Raw, path_id};
-use crate::versions::{Version, planned};
+use crate::versions::{Version, planned_for};
 
 /// Entries of a page that names no size, and the most of any page: fastapi-pagination's.
 const PAGE_SIZE: u64 = 50;
@@ -33,7 +33,7 @@ pub(crate) async fn create(
 pub(super) async fn store_new(app: &App, tenant: &Tenant, new: NewFlow) -> Result<Flow, Error> {
     let plan = match flow_body::is_empty(&new.data) {
         true => None,
-        false => Some(planned(&new.data)?),
+        false => Some(planned_for(tenant, &new.data).await?),
     };
     let data = new.data.clone();
     let flow = tenant.create_flow(new).await?;
@@ -103,7 +103,10 @@ pub(super) async fn apply(
     patch: FlowPatch,
 ) -> Result<(Flow, Option<std::sync::Arc<Version>>), Error> {
     let data = patch.data.clone().filter(|data| !flow_body::is_empty(data));
-    let plan = data.as_ref().map(planned).transpose()?;
+    let plan = match &data {
+        Some(data) => Some(planned_for(tenant, data).await?),
+        None => None,
+    };
     let flow = tenant.update_flow(id, patch).await?;
     let version = match (data, plan) {
         (Some(data), Some(plan)) => Some(app.versions.put(tenant, id, &data, plan).await?),

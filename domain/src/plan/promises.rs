@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::{Driver, Error, Isolation, OutputRef, Plan, Plans, Why, cell_graph};
+use super::{Cell, Driver, Error, Isolation, OutputRef, Plan, Plans, Revision, Why, cell_graph};
 use crate::flow::fixture::{Draft, node};
 use crate::flow::{Edge, Graph};
+use crate::upstream;
 
 /// What one random edge carries.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +106,65 @@ proptest! {
         }
         prop_assert_eq!(plans.under(Isolation::Run).cells.len(), 1);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whichever value proves to be live: what could be done by then keeps its place, and the cells
+    /// of the new plan wait for each other as its own cells do.
+    #[test]
+    fn a_revised_plan_touches_only_what_cannot_have_begun(sketch in sketches()) {
+        let graph = sketch.graph();
+        for isolation in [Isolation::Component, Isolation::Chain] {
+            let Ok(plan) = Plan::isolated(&graph, isolation, &BTreeSet::new()) else { continue };
+            let taken = plan.cells.iter().flat_map(|cell| &cell.inputs);
+            let taken: BTreeSet<(u32, OutputRef)> = taken
+                .map(|input| {
+                    let (node, output) = (input.node.clone(), input.output.clone());
+                    (input.cell, OutputRef { node, output })
+                })
+                .collect();
+            for (giver, output) in taken {
+                let live = BTreeSet::from([output]);
+                let learned = Plan::isolated(&graph, isolation, &live).unwrap();
+                let revision = plan.revised(learned.clone());
+                check_revision(&plan, &learned, &revision, giver)?;
+                check_edges(&graph, &revision.plan)?;
+            }
+        }
+    }
+}
+
+fn check_revision(
+    before: &Plan,
+    learned: &Plan,
+    revision: &Revision,
+    giver: u32,
+) -> Result<(), TestCaseError> {
+    let plan = &revision.plan;
+    prop_assert!(revision.replaced.contains(&giver));
+    // The copies of a constructor, done or not, come together where its data proves to be live.
+    let members = || before.cells.iter().flat_map(|cell| &cell.members);
+    let has_copies = members().count() > members().collect::<BTreeSet<_>>().len();
+    for &index in &revision.replaced {
+        let cell = before.cell(index).unwrap();
+        let waits = index == giver || upstream::cells(before, cell).contains(&giver);
+        prop_assert!(waits || has_copies, "a cell that may be done is planned anew");
+    }
+    let at_place = |(index, cell): (u32, &Cell)| cell.index == index;
+    prop_assert!((0..).zip(&plan.cells).all(at_place));
+    let members = |plan: &Plan| -> BTreeSet<Vec<String>> {
+        let cells = plan.cells.iter().filter(|cell| !cell.is_replaced());
+        cells.map(|cell| cell.members.clone()).collect()
+    };
+    prop_assert_eq!(members(plan), members(learned));
+    for cell in plan.cells.iter().filter(|cell| !cell.is_replaced()) {
+        prop_assert!(!upstream::cells(plan, cell).contains(&cell.index), "a cell waits for itself");
+        let needs = |need: &u32| plan.cell(*need).is_some_and(|need| !need.is_replaced());
+        prop_assert!(cell.depends_on.iter().all(needs));
+    }
+    Ok(())
 }
 
 fn check_nodes(graph: &Graph, plan: &Plan) -> Result<(), TestCaseError> {

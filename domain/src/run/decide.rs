@@ -1,6 +1,6 @@
 //! From a command to events and effects.
 
-use super::{Event, Run, RunState, Task, TaskState};
+use super::{Event, PlannedTask, Run, RunState, Task, TaskState};
 use crate::failure::Failure;
 use crate::id::WorkerEpoch;
 use crate::limits::REDISPATCH;
@@ -75,6 +75,17 @@ pub enum Outcome {
     },
     /// It has none.
     Failed(Failure),
+    /// It has one that cannot leave its container, so the run goes on under another plan.
+    Replanned {
+        /// What could not leave.
+        failure: Failure,
+        /// Tasks whose cells are no more; the one that reports among them.
+        replaced: Vec<u32>,
+        /// Tasks that are new, and those that need other ones than before.
+        planned: Vec<PlannedTask>,
+        /// New tasks that this run does not need.
+        skip: Vec<u32>,
+    },
 }
 
 /// What follows from a command.
@@ -181,6 +192,17 @@ impl Deciding {
                 match outcome {
                     Outcome::Done { skip } => self.done(*task, *attempt, skip, now),
                     Outcome::Failed(failure) => self.failed(*task, *attempt, failure, now),
+                    Outcome::Replanned { failure, replaced, planned, skip } => {
+                        let failure = failure.clone();
+                        self.event(Event::AttemptFailed {
+                            task: *task,
+                            attempt: *attempt,
+                            failure,
+                        });
+                        self.replan(*task, replaced, planned);
+                        self.skip(skip);
+                        self.unblock(now);
+                    }
                 }
             }
             Command::Lost { task, attempt, worker, failure } => {
@@ -222,6 +244,23 @@ impl Deciding {
         self.event(Event::TaskDone { task, attempt });
         self.skip(skip);
         self.unblock(now);
+    }
+
+    fn replan(&mut self, reporter: u32, replaced: &[u32], planned: &[PlannedTask]) {
+        for &task in replaced.iter().filter(|task| **task != reporter) {
+            self.stop(task);
+        }
+        let (replaced, planned) = (replaced.to_vec(), planned.to_vec());
+        self.event(Event::Replanned { replaced, planned });
+    }
+
+    /// Has the container of a task ended, where it has one.
+    fn stop(&mut self, task: u32) {
+        let Some(found) = self.run.task(task) else { return };
+        if let Some(lease) = found.lease {
+            let (attempt, worker) = (found.attempt, lease.worker);
+            self.decision.effects.push(Effect::Stop { task, attempt, worker });
+        }
     }
 
     fn skip(&mut self, tasks: &[u32]) {
@@ -300,17 +339,11 @@ impl Deciding {
 
     /// Ends the run: what still runs is stopped, what still waits never starts.
     fn end(&mut self, event: Event) {
-        let open: Vec<Task> =
-            self.run.tasks.iter().filter(|task| !task.state.is_terminal()).cloned().collect();
+        let open = self.run.tasks.iter().filter(|task| !task.state.is_terminal());
+        let open: Vec<u32> = open.map(|task| task.index).collect();
         for task in open {
-            if let Some(lease) = task.lease {
-                self.decision.effects.push(Effect::Stop {
-                    task: task.index,
-                    attempt: task.attempt,
-                    worker: lease.worker,
-                });
-            }
-            self.event(Event::TaskCancelled { task: task.index });
+            self.stop(task);
+            self.event(Event::TaskCancelled { task });
         }
         self.event(event);
     }

@@ -55,6 +55,8 @@ pub enum TaskState {
     Skipped,
     /// The run ended first.
     Cancelled,
+    /// Its cell was planned anew; another task does its work.
+    Replaced,
 }
 
 /// What can happen to a task.
@@ -76,6 +78,8 @@ pub enum TaskSignal {
     Skip,
     /// The run ends.
     Cancel,
+    /// Its cell is planned anew.
+    Replace,
 }
 
 impl RunState {
@@ -135,7 +139,7 @@ impl RunState {
 
 impl TaskState {
     /// Every state, for tests and documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Waiting,
         Self::Ready,
         Self::Leased,
@@ -144,6 +148,7 @@ impl TaskState {
         Self::Failed,
         Self::Skipped,
         Self::Cancelled,
+        Self::Replaced,
     ];
 
     /// The state that follows, or `None` where the signal does not apply.
@@ -163,11 +168,16 @@ impl TaskState {
             (Self::Waiting | Self::Ready | Self::Leased | Self::Running, On::Cancel) => {
                 Some(Self::Cancelled)
             }
+            (Self::Waiting | Self::Ready | Self::Leased | Self::Running, On::Replace) => {
+                Some(Self::Replaced)
+            }
             (Self::Waiting, On::Lease | On::Start | On::Complete | On::Retry | On::Fail)
             | (Self::Ready, On::Unblock | On::Start | On::Complete | On::Retry)
             | (Self::Leased, On::Unblock | On::Lease | On::Skip)
             | (Self::Running, On::Unblock | On::Lease | On::Start | On::Skip)
-            | (Self::Done | Self::Failed | Self::Skipped | Self::Cancelled, _) => None,
+            | (Self::Done | Self::Failed | Self::Skipped | Self::Cancelled | Self::Replaced, _) => {
+                None
+            }
         }
     }
 
@@ -176,14 +186,14 @@ impl TaskState {
     pub fn is_terminal(self) -> bool {
         match self {
             Self::Waiting | Self::Ready | Self::Leased | Self::Running => false,
-            Self::Done | Self::Failed | Self::Skipped | Self::Cancelled => true,
+            Self::Done | Self::Failed | Self::Skipped | Self::Cancelled | Self::Replaced => true,
         }
     }
 
-    /// Whether tasks that depend on this one may go on.
+    /// Whether tasks that depend on this one may go on. (None depends on a replaced one.)
     #[must_use]
     pub fn is_settled(self) -> bool {
-        matches!(self, Self::Done | Self::Skipped)
+        matches!(self, Self::Done | Self::Skipped | Self::Replaced)
     }
 
     /// The name used by the API and the database.
@@ -198,6 +208,7 @@ impl TaskState {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
             Self::Cancelled => "cancelled",
+            Self::Replaced => "replaced",
         }
     }
 
@@ -217,16 +228,17 @@ mod tests {
     fn every_task_transition() {
         use TaskSignal::*;
         use TaskState as S;
-        let signals = [Unblock, Lease, Start, Complete, Retry, Fail, Skip, Cancel];
+        let signals = [Unblock, Lease, Start, Complete, Retry, Fail, Skip, Cancel, Replace];
         let table = [
-            (S::Waiting, "ready - - - - - skipped cancelled"),
-            (S::Ready, "- leased - - - failed skipped cancelled"),
-            (S::Leased, "- - running done ready failed - cancelled"),
-            (S::Running, "- - - done ready failed - cancelled"),
-            (S::Done, "- - - - - - - -"),
-            (S::Failed, "- - - - - - - -"),
-            (S::Skipped, "- - - - - - - -"),
-            (S::Cancelled, "- - - - - - - -"),
+            (S::Waiting, "ready - - - - - skipped cancelled replaced"),
+            (S::Ready, "- leased - - - failed skipped cancelled replaced"),
+            (S::Leased, "- - running done ready failed - cancelled replaced"),
+            (S::Running, "- - - done ready failed - cancelled replaced"),
+            (S::Done, "- - - - - - - - -"),
+            (S::Failed, "- - - - - - - - -"),
+            (S::Skipped, "- - - - - - - - -"),
+            (S::Cancelled, "- - - - - - - - -"),
+            (S::Replaced, "- - - - - - - - -"),
         ];
         assert_eq!(table.len(), TaskState::ALL.len());
         for (state, row) in table {

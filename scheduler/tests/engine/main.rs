@@ -284,6 +284,64 @@ async fn a_chain_runs_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_cannot_travel_is_planned_around_and_remembered() {
+    let mut cluster = Cluster::new().await;
+    let mut data = testkit::flows::graph(&[
+        ("ChatInput-a", &[]),
+        ("Maker-b", &["ChatInput-a"]),
+        ("Taker-c", &["Maker-b"]),
+        ("ChatOutput-d", &["Taker-c"]),
+    ]);
+    data["nodes"][1]["data"]["node"]["template"]["code"] =
+        json!({"type": "code", "value": "class Maker(Component): ..."});
+    let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
+    let first = cluster.take().await;
+    cluster.done(&first).await;
+    let maker = cluster.take().await;
+    assert_eq!(maker.task.cell, "Maker-b");
+    let live = proto::frame::LiveValue {
+        node: "Maker-b".into(),
+        output: "message".into(),
+        value_type: "thing.Thing".into(),
+    };
+    let result = CellResult { live: vec![live], ..CellResult::default() };
+    let done = ReportOutcome::Done { result };
+    assert_eq!(cluster.report(maker.attempt, done.clone()).await, SchedulerReply::Accepted);
+    assert!(matches!(cluster.report(maker.attempt, done).await, SchedulerReply::Refused { .. }));
+
+    // The maker's input is what it was; its own cell is gone, and the taker's with it.
+    let both = cluster.take().await;
+    assert_eq!((both.attempt.task, both.attempt.attempt), (4, 1));
+    assert_eq!(both.task.members, ["Maker-b", "Taker-c"]);
+    assert_eq!(both.task.inputs["ChatInput-a"]["message"], "made by ChatInput-a");
+    cluster.done(&both).await;
+    let last = cluster.take().await;
+    assert_eq!(last.task.cell, "ChatOutput-d");
+    assert_eq!(last.task.inputs["Taker-c"]["message"], "made by Taker-c");
+    cluster.done(&last).await;
+
+    let log = cluster.log(run).await;
+    let anew = log.iter().find(|kind| kind.name() == "run.replanned").unwrap();
+    let cells = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    let (replaced, planned) = (cells(&["Maker-b", "Taker-c"]), cells(&["Taker-c"]));
+    assert_eq!(*anew, RunEventKind::RunReplanned { replaced, planned });
+    assert_eq!(log.iter().filter(|kind| kind.name() == "task.done").count(), 3);
+    assert_eq!(cluster.state(run).await, RunState::Completed);
+    let view = cluster.tenant.run(run).await.unwrap();
+    let states: Vec<&str> = view.tasks.iter().map(|task| task.state.name()).collect();
+    assert_eq!(states, ["done", "replaced", "replaced", "done", "done"]);
+    assert!(view.plan.is_some());
+
+    // What was learned is kept by code, and the flow has to be planned anew.
+    let flow = cluster.tenant.flow(view.header.flow).await.unwrap();
+    assert_eq!(flow.header.current_version, None);
+    let code = Graph::read(&flow.data).unwrap().node("Maker-b").unwrap().code_digest().unwrap();
+    let known = cluster.tenant.live_outputs(std::slice::from_ref(&code)).await.unwrap();
+    assert_eq!(known, [store::LiveOutput { code, output: "message".into() }]);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_circle_is_one_cell_and_what_it_never_reached_keeps_the_rest_from_running() {
     let mut cluster = Cluster::new().await;
     let mut data = testkit::flows::graph(&[

@@ -94,6 +94,7 @@ impl Changes {
             | Event::TaskDispatched { .. }
             | Event::TaskFailed { .. }
             | Event::TaskSkipped { .. }
+            | Event::Replanned { .. }
             | Event::RunStarted
             | Event::RunCompleted
             | Event::RunFailed { .. }

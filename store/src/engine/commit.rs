@@ -14,7 +14,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{BatchOutcome, Engine, Transition, attempts, outbox};
+use super::{BatchOutcome, Engine, Transition, attempts, outbox, replan};
 use crate::bulk::BulkUpdate;
 use crate::entity::{result, run};
 use crate::error::{Doing, Error};
@@ -28,7 +28,7 @@ const RUNS: BulkUpdate = BulkUpdate {
     set: "version = runs.version + 1, state = v.column3, \
           started = COALESCE(runs.started, v.column4), ended = COALESCE(runs.ended, v.column5), \
           failure = v.column6, operations = COALESCE(v.column7, runs.operations), \
-          context = COALESCE(v.column8, runs.context)",
+          context = COALESCE(v.column8, runs.context), plan = COALESCE(v.column9, runs.plan)",
     on: "runs.id = v.column1 AND runs.version = v.column2",
 };
 
@@ -152,6 +152,7 @@ fn run_row(transition: &Transition) -> Vec<Value> {
         after.failure.as_ref().map(json::to_text).into(),
         transition.operations.as_ref().map(json::to_text).into(),
         transition.context.as_ref().map(json::to_text).into(),
+        transition.plan.as_ref().map(json::to_text).into(),
     ]
 }
 
@@ -162,13 +163,14 @@ async fn write(tx: &DatabaseTransaction, won: Vec<(TenantId, Transition)>) -> Re
     let mut tasks = Vec::new();
     let mut messages = Vec::new();
     let mut changes = attempts::Changes::default();
+    replan::write(tx, won.iter().map(|(_, transition)| transition)).await?;
     for (tenant, mut transition) in won {
         for given in std::mem::take(&mut transition.results) {
             let (row, payload) = result_row(tenant, &transition, given);
             results.push(row);
             payloads.extend(payload);
         }
-        let changed: BTreeSet<u32> = transition.events.iter().filter_map(task_of).collect();
+        let changed: BTreeSet<u32> = transition.events.iter().flat_map(tasks_of).collect();
         for task in changed.into_iter().filter_map(|index| transition.after.task(index)) {
             tasks.push(task_row(transition.run(), task));
         }
@@ -232,9 +234,12 @@ fn task_row(run: RunId, task: &Task) -> Vec<Value> {
     ]
 }
 
-/// The task that an event changes.
-fn task_of(event: &Event) -> Option<u32> {
+/// The tasks that an event changes, or makes.
+fn tasks_of(event: &Event) -> Vec<u32> {
     match event {
+        Event::Replanned { replaced, planned } => {
+            replaced.iter().copied().chain(planned.iter().map(|task| task.task)).collect()
+        }
         Event::TaskReady { task, .. }
         | Event::TaskDispatched { task, .. }
         | Event::TaskLeased { task, .. }
@@ -243,11 +248,11 @@ fn task_of(event: &Event) -> Option<u32> {
         | Event::AttemptFailed { task, .. }
         | Event::TaskFailed { task }
         | Event::TaskSkipped { task }
-        | Event::TaskCancelled { task } => Some(*task),
+        | Event::TaskCancelled { task } => vec![*task],
         Event::RunStarted
         | Event::RunCompleted
         | Event::RunFailed { .. }
         | Event::RunCancelled
-        | Event::RunTimedOut => None,
+        | Event::RunTimedOut => Vec::new(),
     }
 }

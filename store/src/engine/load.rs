@@ -48,6 +48,8 @@ pub struct RunRecord {
     pub operations: Value,
     /// The run's shared context, as the engine wrote it; null at first.
     pub context: Value,
+    /// The plan that it follows instead of its version's, once it was planned anew.
+    pub plan: Option<Value>,
 }
 
 impl Engine {
@@ -134,6 +136,7 @@ fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> 
             .unwrap_or_default(),
         context: json::from_optional("context of a run", row.context.as_deref())?
             .unwrap_or_default(),
+        plan: json::from_optional("plan of a run", row.plan.as_deref())?,
     })
 }
 

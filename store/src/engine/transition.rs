@@ -27,6 +27,8 @@ pub struct Transition {
     pub operations: Option<Value>,
     /// The run's shared context, when it changed.
     pub context: Option<Value>,
+    /// The plan that the run follows from here on, when it changed.
+    pub plan: Option<Value>,
     /// What has to be said because of it.
     pub outbox: Vec<OutboxMessage>,
     /// Now.
@@ -76,6 +78,7 @@ impl Transition {
             figures: Vec::new(),
             operations: None,
             context: None,
+            plan: None,
             outbox: Vec::new(),
             now,
         }

@@ -55,6 +55,8 @@ pub struct RunView {
     pub header: RunHeader,
     /// What was asked.
     pub request: Value,
+    /// The plan that it follows instead of its version's, once it was planned anew.
+    pub plan: Option<Value>,
     /// Its tasks, in the plan's order.
     pub tasks: Vec<TaskView>,
 }
@@ -145,15 +147,16 @@ impl Tenant {
         const DOING: &str = "reading a run";
         let header = self.run_header(id).await?;
         let db = self.store.read();
-        let request: Option<String> = run::Entity::find_by_id(id.uuid())
+        let row: Option<(String, Option<String>)> = run::Entity::find_by_id(id.uuid())
             .select_only()
             .column(run::Column::Request)
+            .column(run::Column::Plan)
             .filter(run::Column::Tenant.eq(self.id.uuid()))
             .into_tuple()
             .one(db)
             .await
             .doing(DOING)?;
-        let request = request.ok_or(Error::NotFound { what: "run" })?;
+        let (request, plan) = row.ok_or(Error::NotFound { what: "run" })?;
         let tasks = task::Entity::find()
             .filter(task::Column::Run.eq(id.uuid()))
             .order_by_asc(task::Column::Position)
@@ -174,7 +177,9 @@ impl Tenant {
                 task_view(&task, attempts)
             })
             .collect::<Result<_, _>>()?;
-        Ok(RunView { header, request: from_text("request of a run", &request)?, tasks })
+        let request = from_text("request of a run", &request)?;
+        let plan = from_optional("plan of a run", plan.as_deref())?;
+        Ok(RunView { header, request, plan, tasks })
     }
 
     /// One run without its tasks: cheap enough to ask on every poll.

@@ -207,6 +207,7 @@ impl Tenant {
             failure: Set(None),
             operations: Set(None),
             context: Set(None),
+            plan: Set(None),
             event_log: Set(None),
         }
     }

@@ -4,8 +4,8 @@ use domain::id::FlowId;
 use domain::run::Command;
 use serde_json::json;
 use store::{
-    Error, Flow, FlowFilter, FlowPatch, NewEgressRule, NewFlow, NewProject, Page, ProjectPatch,
-    STARTER_PROJECT, Tenant,
+    Error, Flow, FlowFilter, FlowPatch, LiveOutput, NewEgressRule, NewFlow, NewProject, Page,
+    ProjectPatch, STARTER_PROJECT, Tenant,
 };
 use uuid::Uuid;
 
@@ -19,8 +19,30 @@ on_both! {
     flows_are_changed,
     flows_with_open_runs_are_not_deleted,
     the_same_content_is_the_same_version,
+    a_live_output_is_remembered_by_its_code,
     projects_hold_flows,
     egress_rules_apply_to_flows,
+}
+
+async fn a_live_output_is_remembered_by_its_code(f: &Fixture) {
+    let (owner, other) = (f.owner("a").await, f.owner("b").await);
+    let output = |code: &str| LiveOutput { code: code.into(), output: "out".into() };
+    let at = (owner.flow, owner.version);
+    let current = || async { owner.tenant.flow(owner.flow).await.unwrap().header.current_version };
+    assert_eq!(current().await, Some(owner.version));
+    for _ in 0..2 {
+        owner.tenant.remember_live_output(at, output("c1"), "T".into()).await.unwrap();
+    }
+    assert_eq!(current().await, None, "to be planned anew");
+    let codes = ["c1".to_owned(), "c2".to_owned()];
+    assert_eq!(owner.tenant.live_outputs(&codes).await.unwrap(), [output("c1")]);
+    assert_eq!(other.tenant.live_outputs(&codes).await.unwrap(), []);
+    // What another tenant says changes none of this one's flows.
+    owner.tenant.put_version(owner.flow, &graph(), &json!(1)).await.unwrap();
+    let now = current().await.unwrap();
+    let foreign = other.tenant.remember_live_output((owner.flow, now), output("c2"), "T".into());
+    assert_not_found(foreign.await);
+    assert_eq!(current().await, Some(now));
 }
 
 async fn create(tenant: &Tenant, name: &str, endpoint: Option<&str>) -> Flow {

@@ -9,9 +9,9 @@ use proto::connection::ConnectionLog;
 use proto::message::{AttemptRef, EgressRule};
 use serde_json::json;
 use store::{
-    Error, File, FileOwner, FlowFilter, FlowPatch, MessageFilter, MessagePatch, NewApiKey,
-    NewEgressRule, NewFlow, NewMessage, NewProject, NewUser, NewVariable, Page, ProjectPatch,
-    RunFilter, STARTER_PROJECT, Secret, Tenant, VariableKind, VariablePatch,
+    Error, File, FileOwner, FlowFilter, FlowPatch, LiveOutput, MessageFilter, MessagePatch,
+    NewApiKey, NewEgressRule, NewFlow, NewMessage, NewProject, NewUser, NewVariable, Page,
+    ProjectPatch, RunFilter, STARTER_PROJECT, Secret, Tenant, VariableKind, VariablePatch,
 };
 use uuid::Uuid;
 
@@ -31,6 +31,10 @@ struct Rows {
     rule: Uuid,
     run: RunId,
     file: File,
+}
+
+fn live_output() -> LiveOutput {
+    LiveOutput { code: "c0de".into(), output: "out".into() }
 }
 
 /// What a method gave to the stranger.
@@ -82,6 +86,8 @@ async fn rows(f: &Fixture) -> Rows {
     let variable = tenant.create_variable(new_variable()).await.unwrap().id;
     let message = tenant.store_message(new_message(&owner)).await.unwrap().id;
     let rule = tenant.create_egress_rule(new_rule(&owner)).await.unwrap().id;
+    let at = (owner.flow, owner.version);
+    tenant.remember_live_output(at, live_output(), "T".into()).await.unwrap();
     let file = files::new(FileOwner::User(user), "secret", vec![1; 10]);
     let file = tenant.create_file(file, files::LIMITS).await.unwrap();
     let limits = TenantLimits { limits: new_limits(), maximum: new_limits() };
@@ -195,6 +201,10 @@ async fn flows_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("put_version", t.put_version(flow, &graph(), &json!(1)).await.look()),
         ("version", t.version(version).await.look()),
         ("versions", t.versions(flow).await.look()),
+        ("live_outputs", list(t.live_outputs(&[live_output().code]).await)),
+        ("remember_live_output", {
+            t.remember_live_output((flow, version), live_output(), "T".into()).await.look()
+        }),
         ("projects", {
             let found = t.projects().await.unwrap();
             list(Ok(found.into_iter().filter(|p| p.name != STARTER_PROJECT).collect()))

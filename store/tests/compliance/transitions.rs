@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::failure::{Failure, FailureKind};
 use domain::id::RunId;
-use domain::run::{Command, Outcome, Refused, RunState, TaskState, decide};
+use domain::run::{Command, Outcome, PlannedTask, Refused, RunState, TaskState, decide};
 use proto::frame::{NodeResult, TokenUsage, UsageByNode};
 use proto::message::Figures;
 use serde_json::json;
@@ -26,6 +26,45 @@ on_both! {
     large_results_come_back_whole,
     what_nodes_spent_is_kept_beside_their_result,
     many_tasks_change_in_one_transition,
+    a_run_goes_on_under_another_plan,
+}
+
+async fn a_run_goes_on_under_another_plan(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let run = owner.submit().await;
+    let (w, engine) = (worker(1), f.store.engine());
+    f.step(run, Command::Start { skip: vec![] }, T0).await;
+    f.step(run, claim(0, w), T0).await;
+    let planned = |task, cell: &str, depends_on: &[u32]| PlannedTask {
+        task,
+        cell: cell.into(),
+        depends_on: depends_on.to_vec(),
+    };
+    let kind = FailureKind::ValueNotPortable { value_type: "T".into() };
+    let outcome = Outcome::Replanned {
+        failure: Failure::new(kind, "it cannot leave"),
+        replaced: vec![0, 1],
+        planned: vec![planned(2, "C", &[3]), planned(3, "AB", &[])],
+        skip: vec![],
+    };
+    let record = f.load(run).await;
+    let finish = Command::Finish { task: 0, attempt: 1, worker: w, outcome };
+    let decision = decide(&record.run, &finish, T0).unwrap();
+    let mut change = transition(&record, &decision, T0);
+    change.plan = Some(json!({"cells": ["new"]}));
+    engine.commit(change).await.unwrap();
+
+    let record = f.load(run).await;
+    assert_eq!(record.cells, ["A", "B", "C", "AB"]);
+    assert_eq!(record.plan, Some(json!({"cells": ["new"]})));
+    let states: Vec<TaskState> = record.run.tasks.iter().map(|task| task.state).collect();
+    use TaskState::{Ready, Replaced, Waiting};
+    assert_eq!(states, [Replaced, Replaced, Waiting, Ready]);
+    assert_eq!(record.run.tasks[2].depends_on, [3]);
+    f.step(run, claim(3, w), T0).await;
+    let view = owner.tenant.run(run).await.unwrap();
+    assert_eq!(view.plan, record.plan, "kept where it did not change");
+    assert_eq!(view.tasks[0].attempts[0].outcome.as_deref(), Some("failed"));
 }
 
 async fn a_run_goes_its_way(f: &Fixture) {

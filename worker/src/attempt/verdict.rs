@@ -27,12 +27,10 @@ pub(super) fn reported(body: FailureBody, limits: &CellLimits, strain: Strain) -
     let claimed = body.limit.as_deref();
     let setting = claimed.and_then(Setting::named);
     let kind = match body.kind.as_str() {
-        kind @ ("component" | "internal") => {
-            let otherwise = match kind {
-                "component" => FailureKind::Component { exception },
-                _ => FailureKind::Internal,
-            };
-            behind(setting, limits, strain).unwrap_or(otherwise)
+        // What broke outside every node is the component's too: user code could forge the other
+        // claim, and what is the platform's fault is tried again.
+        "component" | "internal" => {
+            behind(setting, limits, strain).unwrap_or(FailureKind::Component { exception })
         }
         "import" => match body.package {
             Some(package) => FailureKind::PackageMissing { package: clip(package) },
@@ -245,7 +243,7 @@ mod tests {
             "input_invalid",
             "value_not_portable",
             "output_too_large",
-            "internal",
+            "component",
             "protocol_violation",
         ];
         assert_eq!(codes, expected);

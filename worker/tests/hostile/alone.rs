@@ -18,6 +18,8 @@ use crate::register::Probe;
 
 /// Between the wall-clock limit and the end of reading.
 const AFTER_THE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the processes of a cell may outlive the report of its end.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// How long a report may take, with the making of the slot.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// The longest report: what is kept of an error's text, and some room.
@@ -85,7 +87,7 @@ async fn judge(cluster: &Cluster, probe: &Probe, index: usize) -> Said {
     if let Some(container) = figures.container {
         cluster.gone(&container).await;
     }
-    findings.extend(processes_left(&plan.scene.mark));
+    findings.extend(processes_left(&plan.scene.mark).await);
     if std::env::var_os("FLOWCELL_HOSTILE_SLOWLY").is_some() {
         eprintln!("    {} {code} {} ms {findings:?}", probe.id, began.elapsed().as_millis());
     }
@@ -146,19 +148,28 @@ fn kept(events: &[RunEventKind]) -> Vec<String> {
     findings
 }
 
-/// Processes of the probe that still exist on this host. The cell has been reported as gone.
-fn processes_left(mark: &str) -> Option<String> {
+/// Processes of the probe that still exist on this host a second after the end of its cell.
+async fn processes_left(mark: &str) -> Option<String> {
+    let until = Instant::now() + GONE_WITHIN;
+    loop {
+        let left = processes_named(mark);
+        if left.is_empty() {
+            return None;
+        }
+        if Instant::now() >= until {
+            return Some(format!("processes {left:?} are left on the host"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn processes_named(mark: &str) -> Vec<String> {
     let named = |entry: &std::fs::DirEntry| {
         let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         name.trim() == mark
     };
-    let left: Vec<_> = std::fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter(named)
-        .map(|entry| entry.file_name())
-        .collect();
-    (!left.is_empty()).then(|| format!("processes {left:?} are left on the host"))
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().filter(named);
+    processes.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// A cell that does nothing, on a worker that has seen them all.

@@ -59,12 +59,6 @@ pub(crate) fn all() -> Vec<Probe> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Whether probes that are judged from outside run too (`FLOWCELL_HOSTILE_ALONE=1`): they take
-/// minutes on each backend, and the suite of the worker runs the likes of most of them anyway.
-pub(crate) fn alone_wanted() -> bool {
-    std::env::var_os("FLOWCELL_HOSTILE_ALONE").is_some_and(|value| value == "1")
-}
-
 /// Whether the caller wants this probe (`FLOWCELL_HOSTILE_ONLY`).
 pub(crate) fn wanted(id: &str) -> bool {
     let Some(only) = std::env::var_os("FLOWCELL_HOSTILE_ONLY") else { return true };

@@ -32,9 +32,7 @@ async fn inside() {
     assert!(all.len() >= PROBES_MIN, "only {} probes", all.len());
     let without = all.iter().filter(|probe| !probe.no_control.is_empty()).count();
     assert!(without * 100 <= all.len() * WITHOUT_CONTROL_MAX, "{without} without a control");
-    let wanted = |probe: &Probe| {
-        register::wanted(&probe.id) && (probe.mode != Mode::Alone || register::alone_wanted())
-    };
+    let wanted = |probe: &Probe| register::wanted(&probe.id);
     let probes: Vec<Probe> = all.into_iter().filter(wanted).collect();
     let mut report = Report::new(probes.clone());
 

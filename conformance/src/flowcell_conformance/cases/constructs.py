@@ -56,6 +56,9 @@ VALUES = (
     Case("plain", "rich_message_out", ask("Bob"), messages=True),
     Case("plain", "nothing", ask("Bob")),
     Case("plain", "nothing_read", ask("Bob")),
+    Case("plain", "disguised", ask("Bob")),
+    Case("debug", "disguised", ask("Bob", output_type="debug"), streams=(False,)),
+    Case("plain", "disguised_twice", ask("Bob")),
 )
 STATE = (
     Case("plain", "shared_context", ask("Bob")),

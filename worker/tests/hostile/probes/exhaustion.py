@@ -341,7 +341,11 @@ def hydra(scene) -> str | None:  # noqa: ANN001
     return None
 
 
-@probe("pids of the cell are used up while it should end", mode="alone", ends=("done", "exited_early", "timed_out", "component"))
+@probe(
+    "pids of the cell are used up while it should end",
+    mode="alone",
+    ends=("done", "exited_early", "timed_out", "component", "out_of_memory"),
+)
 def fork_bomb_to_the_end(scene) -> str | None:  # noqa: ANN001
     """A cell whose processes are all used up cannot be ended."""
     mark(scene)

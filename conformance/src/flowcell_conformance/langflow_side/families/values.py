@@ -1,10 +1,12 @@
 """What edges carry: odd numbers, types that JSON lacks, streams, big texts, rich messages."""
 
 from big_text import BigText
+from count_on import CountOn
 from data_list import DataList
 from describe_data import DescribeData
 from describe_message import DescribeMessage
 from digest import Digest
+from disguised import Disguised
 from gather_texts import GatherTexts
 from lfx.graph import Graph
 from lister import Lister
@@ -31,6 +33,28 @@ def _then(kind: type, reader: type, field: str, method: str):
         return Graph(start, chat_output(getattr(said, method)))
 
     return build
+
+
+def disguised() -> Graph:
+    """Types that travel, values that do not: found out when they are made."""
+    start = chat_input()
+    first = prompt("fffff", "<{x}>", x=start.message_response)
+    counter = Disguised(_id="Disguised-bbbbb")
+    counter.set(text=first.build_prompt)
+    reader = CountOn(_id="CountOn-ccccc")
+    reader.set(counter=counter.make, note=counter.say)
+    return Graph(start, chat_output(prompt("lllll", "[{x}]", x=reader.count).build_prompt))
+
+
+def disguised_twice() -> Graph:
+    """Two readers of one such object: it counts on."""
+    start = chat_input()
+    counter = Disguised(_id="Disguised-bbbbb")
+    counter.set(text=start.message_response)
+    first, second = CountOn(_id="CountOn-ccccc"), CountOn(_id="CountOn-ddddd")
+    first.set(counter=counter.make, note=start.message_response)
+    second.set(counter=counter.make, note=first.count)
+    return Graph(start, chat_output(second.count))
 
 
 def mutation() -> Graph:
@@ -78,6 +102,8 @@ def list_of_messages() -> Graph:
 
 
 FLOWS = {
+    "disguised": disguised,
+    "disguised_twice": disguised_twice,
     "mutation": mutation,
     "mutation_alone": mutation_alone,
     "stepwise": one_step(Stepwise),
