@@ -72,6 +72,19 @@ def test_a_model_and_its_consumer_are_one_cell(flowcell: Flowcell) -> None:
     assert {task.cell for task in run.tasks} == {"ChatInput-aaaaa", "AskModel-bbbbb", "ChatOutput-zzzzz"}
 
 
+def test_what_proves_to_be_live_is_planned_around_and_learned(flowcell: Flowcell) -> None:
+    cells = {"ChatInput-aaaaa", "CountOn-ccccc", "CountOn-ddddd", "ChatOutput-zzzzz", "Disguised-bbbbb"}
+    first = flowcell.runs.wait(flowcell.run("disguised_twice", "x"))
+    assert first.text == "x x#1 x#2 x#3 x#4"
+    assert {task.cell for task in first.tasks} == cells
+    replaced = {task.cell for task in first.tasks if task.state == "replaced"}
+    assert replaced == {"Disguised-bbbbb", "CountOn-ccccc", "CountOn-ddddd"}
+    assert [event.kind for event in flowcell.runs.sse(first.id)].count("run.replanned") == 1
+    again = flowcell.runs.wait(flowcell.run("disguised_twice", "y"))
+    assert again.text == "y y#1 y#2 y#3 y#4"
+    assert {task.cell for task in again.tasks} == {"ChatInput-aaaaa", "CountOn-ddddd", "ChatOutput-zzzzz"}
+
+
 def test_cancel_ends_a_running_cell_within_a_second_or_so(flowcell: Flowcell) -> None:
     run = flowcell.run("nap", "15")
     task = flowcell.runs.wait_task(run, "Nap-bbbbb", RUNNING)

@@ -1,4 +1,4 @@
-"""Random graphs: every node in a container of its own gives what lfx gives in one process.
+"""Random graphs: whatever shares a container, they give what lfx gives in one process.
 
 A failure names its seed. FLOWCELL_RANDOM_SEED repeats it, FLOWCELL_RANDOM_COUNT asks for more.
 """
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowcell_conformance.bench import Flowcell
+    from flowcell_conformance.durable import Run
 
-COUNT = int(os.environ.get("FLOWCELL_RANDOM_COUNT", "5"))
+COUNT = int(os.environ.get("FLOWCELL_RANDOM_COUNT", "10"))
 SEEDS = 1_000_000
+ISOLATIONS = ("component", "chain", "run")
 
 
 def test_a_graph_gives_what_it_gives_in_one_process(flowcell: Flowcell, tmp_path: Path) -> None:
@@ -26,17 +28,14 @@ def test_a_graph_gives_what_it_gives_in_one_process(flowcell: Flowcell, tmp_path
     different = {}
     for dag in random_dags(seed, COUNT, tmp_path):
         flow = flowcell.target.upload_flow(dag.flow)
-        reply = flowcell.target.run(flow.endpoint_name, b"{}", stream=False)
-        text = reply.text
-        if reply.status == 200:
-            text = _text(reply.body)
-        if text != dag.text:
-            different[dag.seed] = (dag.text, text)
+        started = [flowcell.runs.start(flow.endpoint_name, "", isolation=way) for way in ISOLATIONS]
+        texts = [_text(flowcell.runs.wait(run.id)) for run in started]
+        if texts != [dag.text] * len(ISOLATIONS):
+            different[dag.seed] = (dag.text, dict(zip(ISOLATIONS, texts, strict=True)))
         flowcell.target.delete_flow(flow)
     assert different == {}
 
 
-def _text(body: object) -> str:
-    """The text of the only answer."""
-    found = body["outputs"][0]["outputs"][0]["results"]["message"]["text"]  # type: ignore[index]
-    return str(found)
+def _text(run: Run) -> str:
+    """The text of the only answer, or why there is none."""
+    return run.text if run.state == "completed" else str(run.failure)
