@@ -77,6 +77,9 @@ pub struct Branches {
     held: BTreeMap<String, BTreeSet<String>>,
     /// What each source excluded.
     excluded: BTreeMap<String, BTreeSet<String>>,
+    /// Nodes that nothing reaches any more, because all that they take comes from what is off.
+    #[serde(default)]
+    unreached: BTreeSet<String>,
 }
 
 impl Operation {
@@ -127,19 +130,42 @@ impl Branches {
                 }
             }
         }
+        self.unreached = self.unreached_in(graph);
         Ok(())
+    }
+
+    /// A node runs when one before it has; a merge runs as long as one way to it is left.
+    fn unreached_in(&self, graph: &Graph) -> BTreeSet<String> {
+        let mut reached = Self { unreached: BTreeSet::new(), ..self.clone() };
+        loop {
+            let is_next = |position: &usize| {
+                let mut sources = graph.incoming(*position).map(|edge| edge.source.as_str());
+                let is_fed = graph.incoming(*position).next().is_some();
+                is_fed && sources.all(|source| reached.is_off(source))
+            };
+            let positions = (0..graph.nodes().len()).filter(is_next);
+            let ids = positions.filter_map(|position| graph.nodes().get(position));
+            let ids = ids.map(|node| node.id.clone()).filter(|id| !reached.is_off(id));
+            let found: BTreeSet<String> = ids.collect();
+            if found.is_empty() {
+                return reached.unreached;
+            }
+            reached.unreached.extend(found);
+        }
     }
 
     /// Whether a node must not run.
     #[must_use]
     pub fn is_off(&self, node: &str) -> bool {
-        self.inactive.contains(node) || self.excluded.values().any(|set| set.contains(node))
+        let is_stopped = self.inactive.contains(node) || self.unreached.contains(node);
+        is_stopped || self.excluded.values().any(|set| set.contains(node))
     }
 
     /// Every node that must not run, sorted.
     #[must_use]
     pub fn off(&self) -> BTreeSet<&str> {
-        self.inactive.iter().chain(self.excluded.values().flatten()).map(String::as_str).collect()
+        let stopped = self.inactive.iter().chain(&self.unreached);
+        stopped.chain(self.excluded.values().flatten()).map(String::as_str).collect()
     }
 
     /// Cells of which every primary member is off: they are skipped, and whoever waits for them

@@ -287,11 +287,60 @@ def test_what_is_not_in_the_table_is_refused(value):
         decode(value)
 
 
-def test_depth_is_bounded_both_ways():
+def nested(levels: int) -> list:
     deep: list = []
-    for _ in range(1000):
+    for _ in range(levels):
         deep = [deep]
+    return deep
+
+
+def test_depth_is_bounded_both_ways():
     with pytest.raises(CodecError, match="deeper"):
-        Encoder().encode(deep)
+        Encoder().encode(nested(5_000))
     with pytest.raises(CodecError, match="deeper"):
-        decode(deep)
+        decode(nested(101))
+
+
+def json_depth(value) -> int:
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return 1 + max(map(json_depth, items), default=0)
+    return 0
+
+
+def test_a_message_in_a_message_in_a_message_comes_in_pieces():
+    message = Message(text="m0")
+    for number in range(1, 200):
+        # With a key that makes a map of it, which is deepest in JSON.
+        message = Message(text=f"m{number}", **{"before": message, "$": 1})
+    encoded = Encoder().encode({"all": [message, nested(90)]})
+    assert json_depth(encoded) < 120
+    back = decode(json.loads(json.dumps(encoded)))["all"]
+    assert back[1] == nested(90)
+    for number in range(199, -1, -1):
+        assert back[0].text == f"m{number}"
+        back[0] = back[0].data.get("before")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"$": "pieces", "pieces": []},
+        {"$": "pieces"},
+        {"$": "piece", "at": 0},
+        {"$": "pieces", "pieces": [1, {"$": "piece", "at": 1}]},
+        {"$": "pieces", "pieces": [1, {"$": "piece", "at": True}]},
+        {"$": "pieces", "pieces": [[1], [{"$": "piece", "at": 0}, {"$": "piece", "at": 0}]]},
+        [{"$": "pieces", "pieces": [1]}],
+    ],
+    ids=repr,
+)
+def test_a_piece_has_one_place(value):
+    with pytest.raises(CodecError):
+        decode(value)
+
+
+def test_the_fields_of_a_message_keep_their_order():
+    for message in (Message(text="a"), Message(files=[], text="b", more=1), Message(template="x", sender="me")):
+        back = decode(json.loads(json.dumps(Encoder().encode(message))))
+        assert list(back.data) == list(message.data)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 TOOLS: tuple[tuple[str, str, dict[str, Json]], ...] = (
     ("use the tool", "to_upper", {"text": "quiet words"}),
+    ("use the mcp tool", "shout", {"text": "quiet words"}),
     ("use the search tool", "perform_search", {"query": "flow cells"}),
     ("use the url tool", "fetch_content", {"urls": ["$WEB/page/one"]}),
     ("use the calculator", "evaluate_expression", {"expression": "6*7"}),

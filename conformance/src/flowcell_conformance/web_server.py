@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from . import mcp_server
 from .model_server import ADDRESS
 from .web_pages import Page, page_of
 
@@ -44,6 +45,9 @@ class _Handler(BaseHTTPRequestHandler):
         asked = urlsplit(self.path)
         query = dict(parse_qsl(asked.query))
         self.server.record(method, self.path, body)
+        if asked.path == mcp_server.PATH:
+            self._send(_mcp(method, body))
+            return
         page = page_of(self.server.url, asked.path, query, self.headers.get("x-word", ""))
         self._send(page)
 
@@ -67,6 +71,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing: the record says what was asked."""
+
+
+def _mcp(method: str, body: bytes) -> Page:
+    """The MCP server's answer. It has no stream of its own to read."""
+    status, text = mcp_server.reply(body) if method == "POST" else (405, "")
+    return Page(text, content_type="application/json", status=status)
 
 
 class _Server(ThreadingHTTPServer):

@@ -113,3 +113,29 @@ fn survives_being_stored() {
     assert_eq!(serde_json::from_str::<Branches>(&text).unwrap(), branches);
     insta::assert_snapshot!(serde_json::to_string(&operations).unwrap(), @r#"[{"op":"mark_branch","node":"If-b","state":"INACTIVE","output":"false_result"},{"op":"exclude_branch_conditionally","node":"If-b","output":"false_result"}]"#);
 }
+
+#[test]
+fn a_merge_waits_for_one_way_that_is_left() {
+    let graph = Draft::new()
+        .nodes("A-1 L-1 R-1 M-1 Z-1")
+        .edge("A-1.left:Message", "L-1.in")
+        .edge("A-1.right:Message", "R-1.in")
+        .edge("L-1.out:Message", "M-1.in")
+        .edge("R-1.out:Message", "M-1.in")
+        .edge("M-1.out:Message", "Z-1.in")
+        .graph();
+    let plan = Plan::of(&graph).unwrap();
+    let mark = |output: &str, state| Operation::MarkBranch {
+        node: "A-1".to_owned(),
+        state,
+        output: Some(output.to_owned()),
+    };
+    let mut branches = Branches::default();
+    let mut apply = |operation| {
+        branches.apply(&graph, plan.cell_of("A-1").unwrap(), &[operation]).unwrap();
+        branches.off().into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(apply(mark("left", BranchState::Inactive)), "L-1");
+    assert_eq!(apply(mark("right", BranchState::Inactive)), "L-1 M-1 R-1 Z-1");
+    assert_eq!(apply(mark("right", BranchState::Active)), "L-1");
+}

@@ -123,10 +123,18 @@ class Cell:
                 graph.get_vertex(node).update_raw_params({"session_id": self._task["session_id"]})
 
     async def _build_in_order(self, graph: Graph) -> None:
+        skipped: set[str] = set()
         for member in self._members:
             vertex = graph.get_vertex(member)
-            if vertex.state == VertexStates.INACTIVE or member in graph.conditionally_excluded_vertices:
-                continue  # an earlier member of this cell decided against it
+            before = graph.predecessor_map.get(member)
+            # An earlier member of this cell decided against it, or against all that leads to it.
+            if (
+                vertex.state == VertexStates.INACTIVE
+                or member in graph.conditionally_excluded_vertices
+                or (before and skipped.issuperset(before))
+            ):
+                skipped.add(member)
+                continue
             self._at(member)
             await graph.build_vertex(
                 member,

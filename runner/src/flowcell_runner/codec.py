@@ -16,8 +16,10 @@ import io
 import itertools
 import math
 import re
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import PurePath, PurePosixPath
@@ -35,8 +37,13 @@ if TYPE_CHECKING:
     from lfx.schema.properties import Usage
 
 TAG = "$"
-#: Deeper than any honest value; JSON readers on the way have limits of their own.
-DEPTH_MAX = 100
+#: Levels of a value in one piece. A level is up to four of JSON, and JSON readers on the way stop at 128.
+_PIECE_DEPTH_MAX = 24
+_PIECE_JSON_DEPTH_MAX = 100
+#: Levels of a value in all its pieces: a hundred nodes that each keep the message before them are honest.
+DEPTH_MAX = 1_000
+#: Frames of Python for each level, to encode it.
+_FRAMES_PER_LEVEL = 8
 #: An endless generator must end somewhere.
 ITEMS_MAX = 1_000_000
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
@@ -75,17 +82,44 @@ class Elsewhere:
 # ---------------------------------------------------------------- encoding
 
 
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Let a deep value be encoded: Python's own limit is the components'."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + DEPTH_MAX * _FRAMES_PER_LEVEL)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
 class Encoder:
     """Encodes values and remembers the types of those that could not travel."""
 
     def __init__(self) -> None:
         self.live: list[str] = []
+        self._pieces: list[Any] = []
+        self._above = 0
 
-    def encode(self, value: Any, depth: int = 0) -> Any:
+    def encode(self, value: Any) -> Any:
         """Return the JSON form of a value whose streams have been drained."""
-        if depth > DEPTH_MAX:
+        with _deep_recursion():
+            root = self._encode(value, 0)
+        pieces, self._pieces = self._pieces, []
+        return {TAG: "pieces", "pieces": [*pieces, root]} if pieces else root
+
+    def _piece(self, value: Any, depth: int) -> Any:
+        """Put the rest of a deep value beside it, after what that rest itself is made of."""
+        if self._above + depth > DEPTH_MAX:
             msg = f"a value is nested deeper than {DEPTH_MAX} levels"
             raise CodecError(msg)
+        self._above += depth
+        piece = self._encode_compound(value, 1)
+        self._above -= depth
+        self._pieces.append(piece)
+        return {TAG: "piece", "at": len(self._pieces) - 1}
+
+    def _encode(self, value: Any, depth: int) -> Any:
         if value is None or value is True or value is False:
             return value
         if type(value) is Elsewhere:
@@ -95,6 +129,8 @@ class Encoder:
         for kind, encode in self._scalars:
             if isinstance(value, kind):
                 return encode(value)
+        if depth >= _PIECE_DEPTH_MAX:
+            return self._piece(value, depth)
         return self._encode_compound(value, depth + 1)
 
     _scalars: tuple[tuple[Any, Callable[[Any], Any]], ...] = ()
@@ -107,7 +143,7 @@ class Encoder:
                 TAG: "data",
                 "data": self._pairs_or_object(value.data, depth),
                 "text_key": value.text_key,
-                "default_value": self.encode(value.default_value, depth),
+                "default_value": self._encode(value.default_value, depth),
             }
         if isinstance(value, pd.DataFrame):
             return self._table(value, depth)
@@ -119,20 +155,20 @@ class Encoder:
                 "id": value.id,
             }
         if isinstance(value, Image):
-            return {TAG: "image", "path": self.encode(value.path, depth), "url": self.encode(value.url, depth)}
+            return {TAG: "image", "path": self._encode(value.path, depth), "url": self._encode(value.url, depth)}
         if isinstance(value, Mapping):
             return self._pairs_or_object(value, depth)
         if isinstance(value, list):
-            return [self.encode(item, depth) for item in value]
+            return [self._encode(item, depth) for item in value]
         if isinstance(value, tuple):
-            return {TAG: "tuple", "items": [self.encode(item, depth) for item in value]}
+            return {TAG: "tuple", "items": [self._encode(item, depth) for item in value]}
         if isinstance(value, set | frozenset):
             tag = "set" if isinstance(value, set) else "frozenset"
-            return {TAG: tag, "items": [self.encode(item, depth) for item in value]}
+            return {TAG: tag, "items": [self._encode(item, depth) for item in value]}
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
             return _encode_array(value)
         if isinstance(value, np.generic) and value.dtype.kind in "biufUS":
-            return self.encode(value.item(), depth)
+            return self._encode(value.item(), depth)
         return self._live(value)
 
     def _live(self, value: Any) -> dict[str, str]:
@@ -143,10 +179,10 @@ class Encoder:
 
     def _pairs_or_object(self, value: Mapping[Any, Any], depth: int) -> Any:
         if all(type(key) is str and _is_clean(key) for key in value) and TAG not in value:
-            return {key: self.encode(item, depth) for key, item in value.items()}
+            return {key: self._encode(item, depth) for key, item in value.items()}
         return {
             TAG: "map",
-            "items": [[self.encode(key, depth), self.encode(item, depth)] for key, item in value.items()],
+            "items": [[self._encode(key, depth), self._encode(item, depth)] for key, item in value.items()],
         }
 
     def _message(self, message: Message, depth: int) -> dict[str, Any]:
@@ -161,19 +197,21 @@ class Encoder:
         encoded = {
             TAG: "message",
             "text": _encode_text(text) if text or data.get("text") is not None else None,
-            "fields": {key: self.encode(value, depth) for key, value in fields.items()},
+            "fields": {key: self._encode(value, depth) for key, value in fields.items()},
             "extra": self._pairs_or_object(extra, depth),
+            # Components make columns of them.
+            "keys": [self._encode(key, depth) for key in data],
         }
         if message.text_key != "text":
             encoded["text_key"] = message.text_key
         if message.default_value != "":
-            encoded["default_value"] = self.encode(message.default_value, depth)
+            encoded["default_value"] = self._encode(message.default_value, depth)
         return encoded
 
     def _table(self, table: pd.DataFrame, depth: int) -> dict[str, Any]:
         columns = [
             {
-                "name": self.encode(name, depth),
+                "name": self._encode(name, depth),
                 "dtype": str(table.dtypes.iloc[position]),
                 "values": self._column(table.iloc[:, position], depth),
             }
@@ -182,10 +220,10 @@ class Encoder:
         encoded: dict[str, Any] = {TAG: "table", "rows": len(table), "columns": columns}
         index = table.index
         if not (isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1):
-            encoded["index"] = [self.encode(label, depth) for label in index.tolist()]
+            encoded["index"] = [self._encode(label, depth) for label in index.tolist()]
         if isinstance(table, DataFrame):
             encoded["text_key"] = table._text_key  # noqa: SLF001 - the public setter refuses absent columns
-            encoded["default_value"] = self.encode(table._default_value, depth)  # noqa: SLF001
+            encoded["default_value"] = self._encode(table._default_value, depth)  # noqa: SLF001
         return encoded
 
     def _column(self, column: pd.Series[Any], depth: int) -> list[Any]:
@@ -193,7 +231,7 @@ class Encoder:
             return [int(value) for value in pd.DatetimeIndex(column).as_unit("ns").asi8]
         if column.dtype.kind == "m":
             return [int(value) for value in pd.TimedeltaIndex(column).as_unit("ns").asi8]
-        return [self.encode(item, depth) for item in column.tolist()]
+        return [self._encode(item, depth) for item in column.tolist()]
 
 
 def _encode_text(value: str) -> Any:
@@ -315,24 +353,67 @@ def _join(items: list[Any]) -> str:
 # ---------------------------------------------------------------- decoding
 
 
-def decode(value: Any, depth: int = 0) -> Any:
+class _At:
+    """A place in a value that is being decoded: how deep it is, and the pieces that may be put there."""
+
+    __slots__ = ("depth", "pieces")
+
+    def __init__(self, depth: int, pieces: list[Any]) -> None:
+        self.depth = depth
+        self.pieces = pieces
+
+    def below(self) -> _At:
+        """Return a place one level deeper."""
+        if self.depth >= _PIECE_JSON_DEPTH_MAX:
+            msg = f"a piece of a value is nested deeper than {_PIECE_JSON_DEPTH_MAX} levels"
+            raise CodecError(msg)
+        return _At(self.depth + 1, self.pieces)
+
+
+#: What a piece is replaced with once it has its place: it has only one.
+_TAKEN = object()
+
+
+def decode(value: Any) -> Any:
     """Return the Python value; raises `CodecError` for anything not in the table."""
-    if depth > DEPTH_MAX:
-        msg = f"a value is nested deeper than {DEPTH_MAX} levels"
+    pieces = [value]
+    if isinstance(value, dict) and value.get(TAG) == "pieces":
+        pieces = value.get("pieces") or []
+        if not isinstance(pieces, list) or not pieces:
+            msg = "malformed pieces of a value"
+            raise CodecError(msg)
+    made: list[Any] = []
+    # Each comes after those that it is made of; the last one is the value.
+    for piece in pieces:
+        made.append(_decode(piece, _At(0, made)))
+    return made[-1]
+
+
+def _piece(value: dict[str, Any], at: _At) -> Any:
+    index = value["at"]
+    if type(index) is not int or not 0 <= index < len(at.pieces) or at.pieces[index] is _TAKEN:
+        msg = "a value lacks a piece"
         raise CodecError(msg)
+    piece, at.pieces[index] = at.pieces[index], _TAKEN
+    return piece
+
+
+def _decode(value: Any, at: _At) -> Any:
     if isinstance(value, list):
-        return [decode(item, depth + 1) for item in value]
+        below = at.below()
+        return [_decode(item, below) for item in value]
     if not isinstance(value, dict):
         return value
+    below = at.below()
     if TAG not in value:
-        return {key: decode(item, depth + 1) for key, item in value.items()}
+        return {key: _decode(item, below) for key, item in value.items()}
     tag = value[TAG]
     build = _DECODERS.get(tag) if isinstance(tag, str) else None
     if build is None:
         msg = f"unknown kind of value: {tag!r}"
         raise CodecError(msg)
     try:
-        return build(value, depth + 1)
+        return build(value, below)
     except CodecError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, InvalidOperation, binascii.Error) as error:
@@ -352,20 +433,20 @@ def decode_shared(key: str, value: Any) -> Any:
         return Elsewhere(value, f"ctx[{key!r}] cannot be used here: {error}")
 
 
-def _items(value: dict[str, Any], depth: int) -> list[Any]:
-    return [decode(item, depth) for item in value["items"]]
+def _items(value: dict[str, Any], at: _At) -> list[Any]:
+    return [_decode(item, at) for item in value["items"]]
 
 
-def _map(value: dict[str, Any], depth: int) -> dict[Any, Any]:
-    return {decode(key, depth): decode(item, depth) for key, item in value["items"]}
+def _map(value: dict[str, Any], at: _At) -> dict[Any, Any]:
+    return {_decode(key, at): _decode(item, at) for key, item in value["items"]}
 
 
-def _live(value: dict[str, Any], _depth: int) -> Any:
+def _live(value: dict[str, Any], _at: _At) -> Any:
     msg = f"a {value.get('type')} lives in the process that made it and cannot be handed over"
     raise LiveError(msg)
 
 
-def _array(value: dict[str, Any], _depth: int) -> np.ndarray[Any, Any]:
+def _array(value: dict[str, Any], _at: _At) -> np.ndarray[Any, Any]:
     if not re.fullmatch(r"[<|][biuf]\d{1,2}", value["dtype"]):
         msg = f"arrays of {value['dtype']} are not supported"
         raise CodecError(msg)
@@ -373,30 +454,34 @@ def _array(value: dict[str, Any], _depth: int) -> np.ndarray[Any, Any]:
     return flat.reshape([int(length) for length in value["shape"]]).copy()
 
 
-def _message(value: dict[str, Any], depth: int) -> Message:
-    fields = {str(key): decode(item, depth) for key, item in value["fields"].items()}
-    extra = decode(value["extra"], depth)
+def _message(value: dict[str, Any], at: _At) -> Message:
+    fields = {str(key): _decode(item, at) for key, item in value["fields"].items()}
+    extra = _decode(value["extra"], at)
     message = Message(
-        text=decode(value["text"], depth),
+        text=_decode(value["text"], at),
         text_key=value.get("text_key", "text"),
-        default_value=decode(value.get("default_value", ""), depth),
+        default_value=_decode(value.get("default_value", ""), at),
         **{name: item for name, item in fields.items() if name in _MESSAGE_FIELDS},
     )
     message.data.update(extra)
+    found = dict(message.data)
+    message.data.clear()
+    message.data.update({key: found[key] for key in _decode(value.get("keys", []), at) if key in found})
+    message.data.update(found)
     return message
 
 
-def _data(value: dict[str, Any], depth: int) -> Data:
+def _data(value: dict[str, Any], at: _At) -> Data:
     return Data(
-        data=decode(value["data"], depth),
+        data=_decode(value["data"], at),
         text_key=value["text_key"],
-        default_value=decode(value["default_value"], depth),
+        default_value=_decode(value["default_value"], at),
     )
 
 
-def _document(value: dict[str, Any], depth: int) -> Document:
+def _document(value: dict[str, Any], at: _At) -> Document:
     return Document(
-        page_content=decode(value["text"], depth), metadata=decode(value["metadata"], depth), id=value.get("id")
+        page_content=_decode(value["text"], at), metadata=_decode(value["metadata"], at), id=value.get("id")
     )
 
 
@@ -407,16 +492,16 @@ _PLAIN_DTYPE = re.compile(
 _TIME_DTYPE = re.compile(r"(datetime64|timedelta64)\[(s|ms|us|ns)(?:, ([\w/+:\-]+))?\]")
 
 
-def _table(value: dict[str, Any], depth: int) -> pd.DataFrame:
+def _table(value: dict[str, Any], at: _At) -> pd.DataFrame:
     rows = int(value["rows"])
-    index = _index(decode(value["index"], depth)) if "index" in value else pd.RangeIndex(rows)
-    series = [_series(column, index, depth) for column in value["columns"]]
-    names = [decode(column["name"], depth) for column in value["columns"]]
+    index = _index(_decode(value["index"], at)) if "index" in value else pd.RangeIndex(rows)
+    series = [_series(column, index, at) for column in value["columns"]]
+    names = [_decode(column["name"], at) for column in value["columns"]]
     frame = pd.concat(series, axis=1) if series else pd.DataFrame(index=index)
     frame.columns = _index(names) if names else frame.columns
     if "text_key" not in value:
         return frame
-    return DataFrame(frame, text_key=value["text_key"], default_value=decode(value["default_value"], depth))
+    return DataFrame(frame, text_key=value["text_key"], default_value=_decode(value["default_value"], at))
 
 
 def _index(labels: list[Any]) -> pd.Index[Any]:
@@ -425,11 +510,11 @@ def _index(labels: list[Any]) -> pd.Index[Any]:
     return pd.Index(labels)
 
 
-def _series(column: dict[str, Any], index: pd.Index[Any], depth: int) -> pd.Series[Any]:
+def _series(column: dict[str, Any], index: pd.Index[Any], at: _At) -> pd.Series[Any]:
     dtype = str(column["dtype"])
     if times := _TIME_DTYPE.fullmatch(dtype):
         return pd.Series(_times(column["values"], *times.groups()), index=index)
-    objects = pd.Series([decode(item, depth) for item in column["values"]], index=index, dtype=object)
+    objects = pd.Series([_decode(item, at) for item in column["values"]], index=index, dtype=object)
     return objects.astype(dtype) if _PLAIN_DTYPE.fullmatch(dtype) else objects  # type: ignore[call-overload]
 
 
@@ -443,7 +528,7 @@ def _times(values: list[int], kind: str, unit: str, zone: str | None) -> pd.Inde
     return stamps.as_unit(unit)  # type: ignore[arg-type]
 
 
-_DECODERS: dict[str, Callable[[dict[str, Any], int], Any]] = {
+_DECODERS: dict[str, Callable[[dict[str, Any], _At], Any]] = {
     "array": _array,
     "bytes": lambda value, _: base64.b64decode(value["base64"], validate=True),
     "data": _data,
@@ -452,21 +537,22 @@ _DECODERS: dict[str, Callable[[dict[str, Any], int], Any]] = {
     "decimal": lambda value, _: Decimal(value["value"]),
     "document": _document,
     "float": lambda value, _: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[value["value"]],
-    "frozenset": lambda value, depth: frozenset(_items(value, depth)),
-    "image": lambda value, depth: Image(path=decode(value["path"], depth), url=decode(value["url"], depth)),
+    "frozenset": lambda value, at: frozenset(_items(value, at)),
+    "image": lambda value, at: Image(path=_decode(value["path"], at), url=_decode(value["url"], at)),
     "int": lambda value, _: int(value["value"], 16),
     "live": _live,
     "map": _map,
     "message": _message,
-    "na": lambda _value, _depth: pd.NA,
-    "nat": lambda _value, _depth: pd.NaT,
-    "path": lambda value, depth: PurePosixPath(decode(value["value"], depth)),
-    "set": lambda value, depth: set(_items(value, depth)),
+    "na": lambda _value, _at: pd.NA,
+    "nat": lambda _value, _at: pd.NaT,
+    "path": lambda value, at: PurePosixPath(_decode(value["value"], at)),
+    "piece": _piece,
+    "set": lambda value, at: set(_items(value, at)),
     "table": _table,
     "text": lambda value, _: base64.b64decode(value["utf8"], validate=True).decode("utf-8", "surrogatepass"),
     "time": lambda value, _: time.fromisoformat(value["value"]).replace(fold=value.get("fold", 0)),
     "timedelta": lambda value, _: timedelta(*[int(part) for part in value["value"]]),
-    "tuple": lambda value, depth: tuple(_items(value, depth)),
+    "tuple": lambda value, at: tuple(_items(value, at)),
     "uuid": lambda value, _: uuid.UUID(value["value"]),
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..case import Case, Deviation, ask
 
 LONG_SECONDS = 600.0
-NESTED = "a chain of more than about 100 prompts nests its value too deep"
 OWN_COPY = (
     Deviation("*", "each reader has a copy of its own: in Langflow one reader's change shows in another's"),
 )
@@ -22,7 +21,7 @@ SHAPES = (
     Case("plain", "two_outputs_two_readers", ask("Bob"), messages=True),
     Case("debug", "two_outputs_two_readers", ask("Bob", output_type="debug"), streams=(False,)),
     Case("plain", "one_output_unread", ask("Bob")),
-    Case("plain", "long_chain", ask("Bob"), seconds=LONG_SECONDS, open=NESTED),
+    Case("plain", "long_chain", ask("Bob"), seconds=LONG_SECONDS),
     Case("plain", "wide", ask("Bob")),
     Case("plain", "islands", ask("Bob"), messages=True),
     Case("debug", "islands", ask("Bob", output_type="debug"), streams=(False,)),

@@ -6,7 +6,6 @@ from functools import partial
 
 from ..case import Case, ask
 
-COLUMNS = "columns that are made of a message come in another order"
 PEOPLE = '{"people": [{"name": "Ada", "age": 36}, {"name": "Zoë"}], "n": 1.5}'
 
 _plain = partial(Case, streams=(False,))
@@ -16,9 +15,8 @@ CASES: tuple[Case, ...] = (
         "plain",
         "split_text",
         ask("The quick brown fox jumps over the lazy dog again and again"),
-        open=COLUMNS,
     ),
-    _plain("one-chunk", "split_text", ask("short"), open=COLUMNS),
+    _plain("one-chunk", "split_text", ask("short")),
     Case("plain", "parse_table", ask("the quick brown fox")),
     Case("json", "convert_round", ask(PEOPLE)),
     _plain("text", "convert_round", ask("just words")),

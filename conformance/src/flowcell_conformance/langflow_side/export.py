@@ -47,6 +47,7 @@ FAMILIES = (
     processing,
     models,
     agents,
+    mcp,
     web,
     old,
 )
