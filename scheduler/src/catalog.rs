@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use domain::flow::Graph;
 use domain::id::VersionId;
-use domain::plan::{Isolation, Plan, Plans, UnknownIsolation};
+use domain::plan::{Isolation, PLAN_VERSION, Plan, Plans, UnknownIsolation};
 use moka::future::Cache;
-use store::{RunRecord, Store};
+use store::{Flow, RunRecord, Store, Tenant};
 
 use crate::error::Error;
 
@@ -24,6 +24,16 @@ pub(crate) struct Version {
 }
 
 impl Version {
+    /// Whether this program planned it, or one that plans alike.
+    pub(crate) fn is_current(&self) -> bool {
+        self.plans.version() == PLAN_VERSION
+    }
+
+    /// The plan under an isolation.
+    pub(crate) fn under(&self, isolation: Isolation) -> &Plan {
+        self.plans.under(isolation)
+    }
+
     /// The plan that a run follows: its own, once it was planned anew.
     pub(crate) fn plan(&self, record: &RunRecord) -> Result<Cow<'_, Plan>, Error> {
         match &record.plan {
@@ -50,6 +60,34 @@ pub(crate) struct Catalog {
 impl Catalog {
     pub(crate) fn new(store: Store) -> Self {
         Self { store, versions: Cache::new(VERSIONS_MAX) }
+    }
+
+    /// The version of a flow that runs now, with its id. A flow whose graph changed since is
+    /// planned first; `Err` inside says why it cannot run.
+    pub(crate) async fn current(
+        &self,
+        tenant: &Tenant,
+        flow: &Flow,
+    ) -> Result<Result<(VersionId, Arc<Version>), String>, Error> {
+        if let Some(id) = flow.header.current_version {
+            let version = self.version(id).await?;
+            if version.is_current() {
+                return Ok(Ok((id, version)));
+            }
+        }
+        let graph = match Graph::read(&flow.data) {
+            Ok(graph) => graph,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let plans = match Plans::of(&graph) {
+            Ok(plans) => plans,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let stored = serde_json::to_value(&plans)?;
+        let id = tenant.put_version(flow.header.id, &flow.data, &stored).await?;
+        let version = Arc::new(Version { graph, plans });
+        self.versions.insert(id, Arc::clone(&version)).await;
+        Ok(Ok((id, version)))
     }
 
     /// The version.

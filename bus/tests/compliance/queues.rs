@@ -176,7 +176,7 @@ pub(crate) async fn consumers_share(fixture: Fixture) {
 
 pub(crate) async fn pools_are_apart(fixture: Fixture) {
     let bus = &fixture.bus;
-    let pool = |name: &str| Queue::Tasks { pool: name.into() };
+    let pool = |name: &str| Queue::Tasks { pool: name.into(), depth: 0 };
     let mut gpu = bus.consumer(&pool("gpu")).await.unwrap();
     none(&mut gpu).await;
     put(bus, &pool("default"), "a").await;
@@ -190,7 +190,7 @@ pub(crate) async fn pools_are_apart(fixture: Fixture) {
 
 pub(crate) async fn names_are_checked(fixture: Fixture) {
     let bus = &fixture.bus;
-    let odd = Queue::Tasks { pool: "a.>".into() };
+    let odd = Queue::Tasks { pool: "a.>".into(), depth: 0 };
     let refused = bus.enqueue(&odd, "a", Bytes::new()).await;
     assert!(matches!(refused, Err(Error::Name { .. })), "{refused:?}");
     assert!(bus.consumer(&odd).await.is_err());

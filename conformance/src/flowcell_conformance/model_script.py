@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .normalise import Json
 
+FLOW_INPUT = "ChatInput-aaaaa~input_value"
 TOOLS: tuple[tuple[str, str, dict[str, Json]], ...] = (
     ("use the tool", "to_upper", {"text": "quiet words"}),
     ("use the search tool", "perform_search", {"query": "flow cells"}),
@@ -14,6 +15,9 @@ TOOLS: tuple[tuple[str, str, dict[str, Json]], ...] = (
     ("use the calculator", "evaluate_expression", {"expression": "6*7"}),
     ("use the sql tool", "run_sql_query", {"query": "select 1 as one, 'zwei' as two"}),
     ("use the failing tool", "try_it", {"text": "quiet words"}),
+    ("ask the flow below", "conformance-below_tool", {"flow_tweak_data": {FLOW_INPUT: "from the tool"}}),
+    ("ask the flow that fails", "conformance-below_fails_tool", {"flow_tweak_data": {FLOW_INPUT: "x"}}),
+    ("ask the old flow tool", "ask_below", {"chat_input": "from the tool"}),
     ("ask the agent", "Call_Agent_message_response", {"input_value": "use the tool"}),
 )
 PERSON: Json = {"objects": [{"name": "Ada", "age": 36}]}
@@ -75,9 +79,15 @@ def _tools(web: str) -> list[Json]:
         {"name": "to_upper", "arguments": {"text": "quiet words"}},
         {"name": "count_letters", "arguments": {"text": "quiet", "times": 2}},
     ]
+    flows: Json = [
+        {"name": name, "arguments": arguments}
+        for phrase, name, arguments in TOOLS
+        if phrase in {"ask the flow below", "ask the flow that fails"}
+    ]
     rules: list[Json] = [
         {"name": "tool-answer", "match": {"last_role": "tool"}, "text": "The tool has spoken."},
         {"name": "both", "match": {"contains": "use both tools"}, "tool_calls": both},
+        {"name": "both-flows", "match": {"contains": "ask both flows"}, "tool_calls": flows},
     ]
     for phrase, tool, arguments in TOOLS:
         told: Json = {key: _with_web(value, web) for key, value in arguments.items()}

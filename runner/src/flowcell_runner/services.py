@@ -27,6 +27,7 @@ from lfx.services.tracing.service import TracingService
 from lfx.services.variable.exceptions import VariableNotFoundError
 from lfx.services.variable.service import VariableService
 
+from flowcell_runner import children, flows
 from flowcell_runner import files as cell_files
 from flowcell_runner.errors import without_paths
 from flowcell_runner.link import CallError
@@ -129,12 +130,14 @@ def install() -> None:
     manager.services[ServiceType.VARIABLE_SERVICE] = _variables
     manager.services[ServiceType.DATABASE_SERVICE] = CellDatabase()
     cell_files.install(manager)
+    flows.install()
 
 
 def bind(link: Link, variables: dict[str, str], files: Files) -> None:
     """Connect the services to the worker, for the one cell of this process."""
     _variables.bind(variables, link)
     cell_files.bind(files)
+    children.bind(link)
     store = MessageStore(link, files)
     for name in ("astore_message", "aupdate_messages", "aget_messages", "adelete_messages", "delete_message"):
         setattr(stubs, name, getattr(store, name))

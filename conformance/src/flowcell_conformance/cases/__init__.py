@@ -1,6 +1,6 @@
 """What is asked of both servers, one module per family of flows."""
 
-from . import agents, basics, constructs, files, models, processing, requests, routing, starters, web
+from . import agents, basics, constructs, files, models, processing, requests, routing, starters, subflows, web
 
 CASES = (
     *basics.CASES,
@@ -11,6 +11,7 @@ CASES = (
     *processing.CASES,
     *models.CASES,
     *agents.CASES,
+    *subflows.CASES,
     *web.CASES,
     *starters.CASES,
 )

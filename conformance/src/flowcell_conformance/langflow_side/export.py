@@ -29,6 +29,7 @@ from families import (
     shapes,
     starters,
     state,
+    subflows,
     values,
     web,
 )
@@ -47,6 +48,7 @@ FAMILIES = (
     processing,
     models,
     agents,
+    subflows,
     web,
     old,
 )
