@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..case import Case, ask, with_model
 
+TOLD = {"messages": True, "other_flows": True}
 GIVEN = {"X-LANGFLOW-GLOBAL-VAR-CONFORMANCE_GREETING": "Given for this run"}
 
 
@@ -14,30 +15,30 @@ def _agent(name: str, flow: str, text: str) -> Case:
         with_model(text, "Agent-bbbbb"),
         uses_model=True,
         interleaved=True,
-        messages=True,
+        **TOLD,
     )
 
 
 CASES: tuple[Case, ...] = (
-    Case("plain", "subflow", ask("Bob"), messages=True),
+    Case("plain", "subflow", ask("Bob"), **TOLD),
     Case("empty", "subflow", ask("")),
     Case("debug", "subflow", ask("Bob", output_type="debug"), streams=(False,)),
-    Case("plain", "subflow_cached", ask("Bob"), messages=True),
+    Case("plain", "subflow_cached", ask("Bob"), **TOLD),
     Case("plain", "subflow_by_name", ask("Bob")),
-    Case("plain", "subflow_fixed", ask("Bob"), messages=True),
-    Case("plain", "subflow_two_outputs", ask("Bob"), messages=True),
-    Case("plain", "subflow_fails", ask("Bob"), messages=True),
+    Case("plain", "subflow_fixed", ask("Bob"), **TOLD),
+    Case("plain", "subflow_two_outputs", ask("Bob"), **TOLD),
+    Case("plain", "subflow_fails", ask("Bob"), **TOLD),
     Case("plain", "subflow_unknown", ask("Bob")),
-    Case("plain", "subflow_deep", ask("Bob"), messages=True),
-    Case("plain", "subflow_in_a_row", ask("Bob"), messages=True),
-    Case("plain", "subflow_model", ask("Say hello"), uses_model=True, messages=True),
+    Case("plain", "subflow_deep", ask("Bob"), **TOLD),
+    Case("plain", "subflow_in_a_row", ask("Bob"), **TOLD),
+    Case("plain", "subflow_model", ask("Say hello"), uses_model=True, **TOLD),
     Case("stored", "subflow_variable", ask("Bob")),
     Case("given", "subflow_variable", ask("Bob"), headers=GIVEN),
-    Case("plain", "subflow_old", ask("Bob"), messages=True),
-    Case("plain", "subflow_by_code", ask("Bob"), messages=True),
+    Case("plain", "subflow_old", ask("Bob"), **TOLD),
+    Case("plain", "subflow_by_code", ask("Bob"), **TOLD),
     Case("plain", "subflow_tweaked", ask("Bob")),
     Case("plain", "subflow_debug", ask("Bob")),
-    Case("plain", "subflow_code_fails", ask("Bob"), messages=True),
+    Case("plain", "subflow_code_fails", ask("Bob"), **TOLD),
     Case("plain", "subflow_code_unknown", ask("Bob")),
     _agent("tool", "subflow_agent", "ask the flow below"),
     _agent("works", "subflow_agent_two", "ask the flow below"),
