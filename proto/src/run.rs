@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::id::RunId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -51,6 +52,9 @@ pub struct ChildRequest {
     /// Values over fields of nodes (`VALUES.md`): node → field → value.
     #[serde(default)]
     pub overrides: BTreeMap<String, Map<String, Value>>,
+    /// The run that messages of the flow name, where it is not the flow's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph_run_id: Option<RunId>,
     /// The nodes whose results the component gets, by id or display name; every output when empty.
     #[serde(default)]
     pub outputs: Vec<String>,

@@ -175,6 +175,22 @@ def test_older_components_run_flows_too():
     assert answer.asked[0]["outputs"] == []
 
 
+def test_a_value_that_is_no_json_is_handed_down_as_it_is():
+    body = """
+message = Message(text="said", sender="User", sender_name="Zoë")
+await self.run_flow(flow_name="Below", tweaks={"ChatInput-aaaaa": {"input_value": message, "sender": "User"}})
+return message
+"""
+    answer = Flows()
+    flow = {"nodes": [node("Ask-a", component("Ask", body))], "edges": []}
+    outcome = run_cell(task(flow, "Ask-a"), answer)
+    assert not outcome.failure, outcome.failure
+    (asked,) = answer.asked
+    assert asked["tweaks"] == {"ChatInput-aaaaa": {"sender": "User"}}
+    given = asked["overrides"]["ChatInput-aaaaa"]["input_value"]
+    assert (given["$"], given["text"]) == ("message", "said")
+
+
 def test_names_of_flows_are_those_the_schedulers_tell():
     body = "return Message(text=','.join(flow.data['name'] for flow in await self.alist_flows()))"
     flow = {"nodes": [node("Ask-a", component("Ask", body))], "edges": []}

@@ -216,7 +216,7 @@ impl Body<'_> {
             _ => BTreeMap::new(),
         };
         Ok(Task {
-            run_id: record.run.id,
+            run_id: child.and_then(|child| child.graph_run_id).unwrap_or(record.run.id),
             flow_id: record.flow,
             flow_name: record.flow_name.clone(),
             // Components see an owner even when a key without a user started the run.

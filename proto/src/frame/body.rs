@@ -13,7 +13,7 @@ use super::usage::UsageByNode;
 /// The one task of a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
-    /// The run.
+    /// The run, as components see it: a flow that another one runs may be told that one's.
     pub run_id: RunId,
     /// The flow, as components see it.
     pub flow_id: FlowId,

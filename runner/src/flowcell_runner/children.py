@@ -9,11 +9,11 @@ of their own, and what its outputs gave comes back as Langflow would have handed
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from fastapi.encoders import jsonable_encoder
 from lfx.graph.graph.base import Graph
 from lfx.graph.schema import ResultData, RunOutputs
 from lfx.graph.vertex.base import Vertex
@@ -37,10 +37,6 @@ _DEPTH_FAILURE = "flows_too_deep"
 _OPEN = frozenset({"queued", "running"})
 
 
-class FlowError(ValueError):
-    """A flow did not succeed; the words are those of Langflow's graph."""
-
-
 class Runs:
     """Starts runs of flows for one cell, and waits for their ends."""
 
@@ -62,13 +58,13 @@ class Runs:
             await asyncio.sleep(_UNAVAILABLE_S)
 
     async def outputs(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        """Run a flow and return what its outputs gave."""
+        """Run a flow and return what its outputs gave; a failure is raised as Langflow's graph would."""
         try:
             run = (await self.ask("flow.run", {**request, "repeated": self._repeated(request)}))["run"]
         except CallError as error:
             if error.kind == "limit":
                 self.reached = _DEPTH_SETTING
-            raise FlowError(str(error)) from None
+            raise ValueError(str(error)) from None
         while True:
             answer = await self.ask("flow.wait", {"run": run})
             if answer["state"] not in _OPEN:
@@ -76,7 +72,7 @@ class Runs:
             await asyncio.sleep(_ASK_AGAIN_S)
         if answer["state"] == "completed":
             return list(answer["outputs"])
-        raise FlowError(self._words(answer))
+        raise ValueError(self._words(answer))
 
     def _repeated(self, request: dict[str, Any]) -> int:
         """Return how often the same was asked for before; another attempt of this cell counts alike."""
@@ -164,6 +160,7 @@ class ChildGraph(Graph):
                 msg = f"Invalid input value: {values.get('input_value')}. Expected string"
                 raise TypeError(msg)
         if self.answer is None:
+            tweaks, handed = _parted(self.tweaks, self.vertices)
             request = {
                 "id": self.flow_id,
                 "input_value": given[0].get("input_value"),
@@ -172,8 +169,10 @@ class ChildGraph(Graph):
                 "output_type": "any",
                 "outputs": outputs or [],
                 "session_id": str(self.session_id or ""),
-                "tweaks": jsonable_encoder(self.tweaks),
-                "overrides": await _encoded(self.overrides),
+                # Some components have the other flow's messages name their own run.
+                "graph_run_id": self._run_id or None,
+                "tweaks": tweaks,
+                "overrides": await _encoded({**self.overrides, **handed}),
             }
             self.answer = [_result(item) for item in await runs().outputs(request)]
         return [RunOutputs(inputs=values, outputs=self.answer) for values in given]
@@ -192,6 +191,30 @@ def _record(vertex: Vertex) -> dict[str, Any]:
 
     vertex.update_raw_params = recording
     return written
+
+
+def _parted(tweaks: dict[str, Any], vertices: list[Vertex]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Part tweaks that are plain JSON from values that only a component hands down, by node."""
+    plain: dict[str, Any] = {}
+    handed: dict[str, dict[str, Any]] = {}
+    for key, value in tweaks.items():
+        if not isinstance(value, dict):
+            plain[key] = value
+            continue
+        plain[key] = {field: given for field, given in value.items() if _is_plain(given)}
+        odd = {field: given for field, given in value.items() if not _is_plain(given)}
+        for vertex in vertices if odd else []:
+            if key in {vertex.id, vertex.display_name}:
+                handed[vertex.id] = odd
+    return plain, handed
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 async def _encoded(overrides: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

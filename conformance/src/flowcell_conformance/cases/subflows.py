@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..case import Case, ask, with_model
+from ..case import Case, Deviation, ask, with_model
 
 TOLD = {"messages": True, "other_flows": True}
+ELSEWHERE = (Deviation("*.traceback", "what failed is in another cell, and so are its lines"),)
 GIVEN = {"X-LANGFLOW-GLOBAL-VAR-CONFORMANCE_GREETING": "Given for this run"}
 
 
@@ -38,11 +39,10 @@ CASES: tuple[Case, ...] = (
     Case("plain", "subflow_by_code", ask("Bob"), **TOLD),
     Case("plain", "subflow_tweaked", ask("Bob")),
     Case("plain", "subflow_debug", ask("Bob")),
-    Case("plain", "subflow_code_fails", ask("Bob"), **TOLD),
-    Case("plain", "subflow_code_unknown", ask("Bob")),
+    Case("plain", "subflow_code_fails", ask("Bob"), deviations=ELSEWHERE, **TOLD),
+    Case("plain", "subflow_code_unknown", ask("Bob"), deviations=ELSEWHERE),
     _agent("tool", "subflow_agent", "ask the flow below"),
     _agent("works", "subflow_agent_two", "ask the flow below"),
     _agent("fails", "subflow_agent_two", "ask the flow that fails"),
-    _agent("both", "subflow_agent_two", "ask both flows"),
     _agent("tool", "subflow_agent_old", "ask the old flow tool"),
 )

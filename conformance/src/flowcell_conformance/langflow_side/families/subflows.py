@@ -17,7 +17,9 @@ from lfx.custom.custom_component.component import Component
 from lfx.graph import Graph
 from make_data import MakeData
 from make_table import MakeTable
+from nap import Nap
 from run_below import RunBelow
+from run_two_below import RunTwoBelow
 
 from .basics import variable
 from .kit import as_tool, chat_input, chat_output, dumped, graph_of, mark_tool_mode, node_of, prompt
@@ -271,6 +273,26 @@ def subflow_itself() -> Graph:
     return _by_code("$FLOW_NAME:subflow_itself")
 
 
+def below_slow() -> dict[str, Any]:
+    """Sleeps for as many seconds as it is told."""
+    start = chat_input()
+    nap = Nap(_id="Nap-bbbbb")
+    nap.set(text=start.message_response)
+    return _saved(Graph(start, chat_output(nap.run_it)))
+
+
+def subflow_slow() -> Graph:
+    return _by_code("$FLOW_NAME:below_slow")
+
+
+def subflow_then_slow() -> Graph:
+    """One flow that is done soon, and one that is not."""
+    start = chat_input()
+    component = RunTwoBelow(_id="RunTwoBelow-bbbbb")
+    component.set(text=start.message_response, first="$FLOW_NAME:below", second="$FLOW_NAME:below_slow")
+    return Graph(start, chat_output(component.run_both))
+
+
 # ---------------------------------------------------------------- as tools
 
 
@@ -328,6 +350,9 @@ FLOWS = {
     "subflow_model": subflow_model,
     "subflow_variable": subflow_variable,
     "subflow_itself": subflow_itself,
+    "below_slow": below_slow,
+    "subflow_slow": subflow_slow,
+    "subflow_then_slow": subflow_then_slow,
     "subflow_old": subflow_old,
     "subflow_by_code": subflow_by_code,
     "subflow_tweaked": subflow_tweaked,
