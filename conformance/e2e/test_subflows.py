@@ -58,7 +58,9 @@ def test_a_cancelled_run_leaves_no_run_behind(flowcell: Flowcell) -> None:
     assert flowcell.runs.wait(below[0]["id"], seconds=20).state == "cancelled"
 
 
-def test_what_a_flow_gave_is_not_made_again_after_a_crash(make_flowcell: Callable[[Options], Flowcell]) -> None:
+def test_what_a_flow_gave_is_not_made_again_after_a_crash(
+    make_flowcell: Callable[[Options], Flowcell],
+) -> None:
     flowcell = make_flowcell(Options(limits=PATIENT))
     run = flowcell.run("subflow_then_slow", "Bob")
     deadline = time.monotonic() + 90

@@ -127,7 +127,9 @@ def observe(
 def _by_flow(messages: Json, flow: FlowRef) -> Json:
     """The flow's own messages first, then those of others."""
     stored = cast("list[dict[str, Json]]", messages)
-    order = sorted(stored, key=lambda said: (said["flow_id"] != flow.id, str(said["sender"]), str(said["text"])))
+    order = sorted(
+        stored, key=lambda said: (said["flow_id"] != flow.id, str(said["sender"]), str(said["text"]))
+    )
     return cast("Json", order)
 
 

@@ -79,15 +79,9 @@ def _tools(web: str) -> list[Json]:
         {"name": "to_upper", "arguments": {"text": "quiet words"}},
         {"name": "count_letters", "arguments": {"text": "quiet", "times": 2}},
     ]
-    flows: Json = [
-        {"name": name, "arguments": arguments}
-        for phrase, name, arguments in TOOLS
-        if phrase in {"ask the flow below", "ask the flow that fails"}
-    ]
     rules: list[Json] = [
         {"name": "tool-answer", "match": {"last_role": "tool"}, "text": "The tool has spoken."},
         {"name": "both", "match": {"contains": "use both tools"}, "tool_calls": both},
-        {"name": "both-flows", "match": {"contains": "ask both flows"}, "tool_calls": flows},
     ]
     for phrase, tool, arguments in TOOLS:
         told: Json = {key: _with_web(value, web) for key, value in arguments.items()}

@@ -56,7 +56,7 @@ class Session:
         for kind, other in sorted(set(_OTHER_FLOW.findall(text))):
             # A flow that runs itself has the name it asks for, and no id yet.
             known = self.flow(other) if other != name else FlowRef("", "", str(exported["name"]))
-            text = text.replace(f"$FLOW_{kind}:{other}\"", f'{known.name if kind == "NAME" else known.id}"')
+            text = text.replace(f'$FLOW_{kind}:{other}"', f'{known.name if kind == "NAME" else known.id}"')
         return cast("dict[str, Json]", json.loads(text))
 
     def ask(self, question: Question) -> dict[str, Json]:

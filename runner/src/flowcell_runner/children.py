@@ -114,6 +114,9 @@ class ChildGraph(Graph):
 
     #: As Langflow's tweaks of a flow that is not built yet.
     tweaks: dict[str, Any]
+    #: What a component wrote over each vertex.
+    overrides: dict[str, dict[str, Any]]
+    answer: list[ResultData] | None
 
     @classmethod
     def from_payload(

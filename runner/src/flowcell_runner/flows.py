@@ -63,9 +63,7 @@ async def list_flows(*, user_id: str | None = None) -> list[Data]:
     return await _listed(user_id, {})
 
 
-async def list_flows_by_flow_folder(
-    *, user_id: str | None = None, flow_id: str | None = None, **_: Any
-) -> list[Data]:
+async def list_flows_by_flow_folder(*, user_id: str | None = None, flow_id: str | None = None, **_: Any) -> list[Data]:
     """Return the flows beside this one."""
     if user_id and not flow_id:
         msg = "Flow ID is required"
@@ -73,9 +71,7 @@ async def list_flows_by_flow_folder(
     return await _listed(user_id, {"folder": True})
 
 
-async def list_flows_by_folder_id(
-    *, user_id: str | None = None, folder_id: str | None = None, **_: Any
-) -> list[Data]:
+async def list_flows_by_folder_id(*, user_id: str | None = None, folder_id: str | None = None, **_: Any) -> list[Data]:
     """Return the flows of a folder."""
     if user_id and not folder_id:
         msg = "Folder ID is required"

@@ -1,6 +1,18 @@
 """What is asked of both servers, one module per family of flows."""
 
-from . import agents, basics, constructs, files, models, processing, requests, routing, starters, subflows, web
+from . import (
+    agents,
+    basics,
+    constructs,
+    files,
+    models,
+    processing,
+    requests,
+    routing,
+    starters,
+    subflows,
+    web,
+)
 
 CASES = (
     *basics.CASES,

@@ -125,7 +125,12 @@ def _join(exported: dict[str, Any], source: str, target: str) -> None:
                     "name": output,
                     "output_types": ["Message"],
                 },
-                "targetHandle": {"fieldName": field, "id": target_id, "inputTypes": ["Message"], "type": "str"},
+                "targetHandle": {
+                    "fieldName": field,
+                    "id": target_id,
+                    "inputTypes": ["Message"],
+                    "type": "str",
+                },
             },
         }
     )
@@ -229,7 +234,14 @@ def subflow_old() -> dict[str, Any]:
     start = chat_input()
     component = SubFlowComponent(_id="SubFlow-bbbbb")
     component.set(flow_name="$FLOW_NAME:below")
-    exported = dumped(graph_of(start, component, chat_output(), edges=("SubFlow-bbbbb.flow_outputs > ChatOutput-zzzzz.input_value",)))
+    exported = dumped(
+        graph_of(
+            start,
+            component,
+            chat_output(),
+            edges=("SubFlow-bbbbb.flow_outputs > ChatOutput-zzzzz.input_value",),
+        )
+    )
     field = {**node_of(below(), "ChatInput-aaaaa")["template"]["input_value"]}
     name = "ChatInput-aaaaa|input_value"
     node_of(exported, "SubFlow-bbbbb")["template"][name] = {**field, "name": name, "input_types": ["Message"]}
