@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use domain::flow::Graph;
 use domain::id::VersionId;
-use domain::plan::{Isolation, PLAN_VERSION, Plan, Plans, UnknownIsolation};
+use domain::plan::{
+    Isolation, PLAN_VERSION, Plan, Plans, UnknownIsolation, code_digests, observed,
+};
 use moka::future::Cache;
 use store::{Flow, RunRecord, Store, Tenant};
 
@@ -79,7 +81,9 @@ impl Catalog {
             Ok(graph) => graph,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let plans = match Plans::of(&graph) {
+        let known = tenant.live_outputs(&code_digests(&graph)).await?;
+        let live = observed(&graph, known.iter().map(|known| (&*known.code, &*known.output)));
+        let plans = match Plans::with_observed(&graph, &live) {
             Ok(plans) => plans,
             Err(error) => return Ok(Err(error.to_string())),
         };

@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{Answer, error, flows, text, told};
-use crate::catalog::Version;
+use crate::catalog::{Version, isolation};
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -149,7 +149,8 @@ fn tasks(version: &Version, record: &RunRecord) -> Result<Vec<NewTask>, Error> {
         cell: cell.id.clone(),
         depends_on: cell.depends_on.clone(),
     };
-    Ok(version.plan(record)?.cells.iter().map(task).collect())
+    // Not the parent's plan: that may have been made anew for its run alone.
+    Ok(version.under(isolation(record)?).cells.iter().map(task).collect())
 }
 
 fn parent(record: &RunRecord, task: u32, repeated: u32) -> Parent {
