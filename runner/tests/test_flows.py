@@ -198,6 +198,28 @@ def test_names_of_flows_are_those_the_schedulers_tell():
     assert outcome.result["nodes"]["Ask-a"]["outputs"]["output"]["text"] == "Below"
 
 
+def test_a_message_that_a_flow_below_has_said_is_said_anew():
+    class OtherFlow(Flows):
+        def __call__(self, op, args):
+            if op == "message.update" and args["message"]["id"] == CHILD:
+                raise Refuse("other_flow")
+            return super().__call__(op, args)
+
+    said = Message(text="from below", sender="Machine", sender_name="AI", session_id="s1")
+    said.id = CHILD
+    flow = {
+        "nodes": [flows.chat_input(), flows.chat_output()],
+        "edges": [edge("ChatInput-aaaaa", "message", "ChatOutput-ccccc", "input_value")],
+    }
+    inputs = {"ChatInput-aaaaa": {"message": Encoder().encode(said)}}
+    answer = OtherFlow()
+    outcome = run_cell(task(flow, "ChatOutput-ccccc", inputs=inputs), answer)
+    assert not outcome.failure, outcome.failure
+    (stored,) = answer.messages.values()
+    assert (stored["text"], stored["flow_id"]) == ("from below", flows.FLOW)
+    assert stored["id"] != CHILD
+
+
 @pytest.mark.parametrize("child", [True, False])
 def test_a_child_tells_nobody_and_takes_what_was_handed_down(child):
     flow = flows.echo()

@@ -188,6 +188,20 @@ pub(crate) async fn pools_are_apart(fixture: Fixture) {
     assert_eq!(one(&mut default).await.body, "a");
 }
 
+pub(crate) async fn depths_are_apart(fixture: Fixture) {
+    let bus = &fixture.bus;
+    let depth = |depth: u32| Queue::Tasks { pool: "default".into(), depth };
+    let mut second = bus.consumer(&depth(2)).await.unwrap();
+    none(&mut second).await;
+    put(bus, &depth(0), "a").await;
+    put(bus, &depth(1), "a").await;
+    none(&mut second).await;
+    put(bus, &depth(2), "a").await;
+    one(&mut second).await.ack().await.unwrap();
+    let mut first = bus.consumer(&depth(1)).await.unwrap();
+    assert_eq!(one(&mut first).await.body, "a");
+}
+
 pub(crate) async fn names_are_checked(fixture: Fixture) {
     let bus = &fixture.bus;
     let odd = Queue::Tasks { pool: "a.>".into(), depth: 0 };

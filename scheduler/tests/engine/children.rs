@@ -135,6 +135,29 @@ async fn the_same_request_is_one_run_whoever_repeats_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_a_flow_below_is_known_to_be_another_flows() {
+    let mut cluster = Cluster::new().await;
+    below(&cluster, "below").await;
+    let (_, above) = parent(&mut cluster).await;
+    let asked = json!({"name": "below"});
+    call(&cluster, above.attempt, "flow.run", asked).await.unwrap();
+    let queue = Queue::Tasks { pool: "default".into(), depth: 1 };
+    cluster.offers = cluster.bus.consumer(&queue).await.unwrap();
+    let task = cluster.take().await;
+    let said = json!({"message": {"sender": "Machine", "sender_name": "AI", "text": "hi"}});
+    let stored = call(&cluster, task.attempt, "message.store", said).await.unwrap();
+    let change = |id: &Value| json!({"message": {"id": id, "text": "ho"}});
+    let update = async |attempt, id: &Value| {
+        call(&cluster, attempt, "message.update", change(id)).await.map_err(|error| error.kind)
+    };
+    assert_eq!(update(above.attempt, &stored["id"]).await, Err("other_flow".to_owned()));
+    assert!(update(task.attempt, &stored["id"]).await.is_ok());
+    let nobody = json!("00000000-0000-4000-8000-000000000000");
+    assert_eq!(update(above.attempt, &nobody).await, Err("not_found".to_owned()));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn children_end_with_their_parent() {
     let mut cluster = Cluster::new().await;
     below(&cluster, "below").await;

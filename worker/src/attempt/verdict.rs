@@ -242,6 +242,15 @@ mod tests {
     }
 
     #[test]
+    fn flows_that_run_flows_too_deeply_are_told_the_setting() {
+        let deep = FailureBody { limit: Some("flow_depth_max".into()), ..body("limit") };
+        let failure = reported(deep, &CellLimits::default(), SEEN);
+        assert_eq!(failure.kind, FailureKind::FlowsTooDeep);
+        assert!(failure.hint.unwrap_or_default().contains("`flow_depth_max`"));
+        assert_eq!(failure.message, "Error building Component Boom", "Langflow's words stay");
+    }
+
+    #[test]
     fn every_kind_of_the_runner_has_its_own() {
         let limits = CellLimits::default();
         let codes = ["component", "import", "input", "codec", "limit", "internal", "other"]
