@@ -109,6 +109,7 @@ pub(crate) async fn start(
         limits,
         isolation: isolation.name().to_owned(),
         idempotency_key: terms.idempotency_key,
+        parent: None,
         submitted_by: Some(principal.user),
         now: terms.now,
     };
@@ -131,7 +132,7 @@ fn check(graph: &Graph, request: &RunRequest, terms: &Terms) -> Result<(), Error
     let mut tweaked = Cow::Borrowed(graph);
     if !request.tweaks.is_empty() {
         tweaks::check(graph, &request.tweaks, terms.tweaks)?;
-        tweaks::apply(tweaked.to_mut(), &request.tweaks, request.stream)?;
+        tweaks::apply(tweaked.to_mut(), &request.tweaks, Some(request.stream))?;
     }
     match terms.pause {
         Pause::Refused if waits_for_a_person(&tweaked) => Err(Error::NeedsPerson),
@@ -171,6 +172,7 @@ fn resolve(flow: &Flow, ask: Ask) -> RunRequest {
         tweaks: ask.tweaks,
         stream: ask.stream,
         variables: BTreeMap::new(),
+        child: None,
     }
 }
 

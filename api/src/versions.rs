@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use domain::flow::{Graph, Node};
+use domain::flow::Graph;
 use domain::id::{FlowId, TenantId, VersionId};
-use domain::plan::{OutputRef, PLAN_VERSION, Plans};
+use domain::plan::{PLAN_VERSION, Plans, code_digests, observed};
 use moka::future::Cache;
 use serde_json::Value;
 use store::{Flow, Tenant};
@@ -101,19 +101,8 @@ pub(crate) fn planned(data: &Value) -> Result<(Graph, Plans), Error> {
 /// The same, with what the tenant's runs have shown of the components.
 pub(crate) async fn planned_for(tenant: &Tenant, data: &Value) -> Result<(Graph, Plans), Error> {
     let graph = Graph::read(data)?;
-    let codes: Vec<(&Node, String)> =
-        graph.nodes().iter().filter_map(|node| Some((node, node.code_digest()?))).collect();
-    let mut digests: Vec<String> = codes.iter().map(|(_, code)| code.clone()).collect();
-    digests.sort();
-    digests.dedup();
-    let known = tenant.live_outputs(&digests).await?;
-    let live = known.iter().flat_map(|known| {
-        let same = codes.iter().filter(|(_, code)| *code == known.code);
-        let output =
-            |node: &Node| OutputRef { node: node.id.clone(), output: known.output.clone() };
-        same.map(move |(node, _)| output(node))
-    });
-    let live = live.collect();
+    let known = tenant.live_outputs(&code_digests(&graph)).await?;
+    let live = observed(&graph, known.iter().map(|known| (&*known.code, &*known.output)));
     let plans = Plans::with_observed(&graph, &live)?;
     Ok((graph, plans))
 }

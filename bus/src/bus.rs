@@ -18,6 +18,9 @@ pub enum Queue {
     Tasks {
         /// The pool: 1 to 48 letters, digits and `-`.
         pool: String,
+        /// How many runs stand above theirs. Each depth has a queue of its own, so that tasks
+        /// for whose runs others wait never stand behind those that will wait.
+        depth: u32,
     },
 }
 

@@ -1,5 +1,7 @@
 //! What a worker's NATS user may do, and nothing else.
 
+use domain::limits::FLOW_DEPTH_MAX;
+
 use crate::subjects::Subjects;
 use crate::{Error, Queue};
 
@@ -39,8 +41,7 @@ impl WorkerUser {
             subjects.pull("*.*"),
             subjects.events_all(),
         ];
-        for pool in &self.pools {
-            let queue = Queue::Tasks { pool: pool.clone() };
+        for queue in self.queues() {
             let stream = subjects.queue_stream(&queue)?;
             let durable = subjects.queue_durable(&queue);
             publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"));
@@ -53,6 +54,16 @@ impl WorkerUser {
             publish,
             subscribe: vec![inbox, format!("{}.orders.*", subjects.prefix())],
         })
+    }
+}
+
+impl WorkerUser {
+    fn queues(&self) -> impl Iterator<Item = Queue> {
+        let depths = |pool: &String| {
+            let pool = pool.clone();
+            (0..=FLOW_DEPTH_MAX).map(move |depth| Queue::Tasks { pool: pool.clone(), depth })
+        };
+        self.pools.iter().flat_map(depths)
     }
 }
 

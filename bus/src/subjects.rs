@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | runs | `fc.runs` | `fc_RUNS` | `schedulers` |
 //! | tasks of a pool | `fc.tasks.<pool>` | `fc_TASKS_<pool>` | `workers` |
+//! | tasks of child runs | `fc.tasks.<pool>.<depth>` | `fc_TASKS_<pool>_<depth>` | `workers` |
 //! | event log | `fc.events.<run>` | `fc_EVENTS` | none |
 //! | request | `fc.request.scheduler` | none | queue group `servers` |
 //! | chunks of a server's reply | `fc.pull.<process>.<transfer>` | none | |
@@ -59,9 +60,9 @@ impl Subjects {
     pub fn queue(&self, queue: &Queue) -> Result<String, Error> {
         match queue {
             Queue::Runs => Ok(format!("{}.runs", self.prefix)),
-            Queue::Tasks { pool } => {
+            Queue::Tasks { pool, depth } => {
                 check("pool", pool)?;
-                Ok(format!("{}.tasks.{pool}", self.prefix))
+                Ok(format!("{}.tasks.{pool}{}", self.prefix, below('.', *depth)))
             }
         }
     }
@@ -73,9 +74,9 @@ impl Subjects {
     pub fn queue_stream(&self, queue: &Queue) -> Result<String, Error> {
         match queue {
             Queue::Runs => Ok(format!("{}_RUNS", self.prefix)),
-            Queue::Tasks { pool } => {
+            Queue::Tasks { pool, depth } => {
                 check("pool", pool)?;
-                Ok(format!("{}_TASKS_{pool}", self.prefix))
+                Ok(format!("{}_TASKS_{pool}{}", self.prefix, below('_', *depth)))
             }
         }
     }
@@ -156,6 +157,11 @@ impl Subjects {
     }
 }
 
+/// The end of a name for tasks of child runs. Other tasks keep the name that they always had.
+fn below(separator: char, depth: u32) -> String {
+    if depth == 0 { String::new() } else { format!("{separator}{depth}") }
+}
+
 /// Refuses a name that would change the meaning of a subject, stream or file name.
 pub(crate) fn check(what: &'static str, name: &str) -> Result<(), Error> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
@@ -186,7 +192,7 @@ mod tests {
     fn nothing_can_be_injected() {
         for name in ["", "a.b", "*", ">", "a b", "a\r\nb", "ä", "a_b", &"x".repeat(49)] {
             assert!(Subjects::new(name).is_err(), "{name:?}");
-            let queue = Queue::Tasks { pool: name.into() };
+            let queue = Queue::Tasks { pool: name.into(), depth: 0 };
             assert!(Subjects::default().queue(&queue).is_err(), "{name:?}");
             assert!(Subjects::default().queue_stream(&queue).is_err(), "{name:?}");
             assert!(Subjects::default().worker_inbox(name).is_err(), "{name:?}");
@@ -208,9 +214,12 @@ mod tests {
     #[test]
     fn names() {
         let subjects = Subjects::new("east-1").unwrap();
-        let gpu = Queue::Tasks { pool: "gpu".into() };
+        let gpu = Queue::Tasks { pool: "gpu".into(), depth: 0 };
         assert_eq!(subjects.queue(&gpu).unwrap(), "east-1.tasks.gpu");
         assert_eq!(subjects.queue_stream(&gpu).unwrap(), "east-1_TASKS_gpu");
+        let children = Queue::Tasks { pool: "gpu".into(), depth: 2 };
+        assert_eq!(subjects.queue(&children).unwrap(), "east-1.tasks.gpu.2");
+        assert_eq!(subjects.queue_stream(&children).unwrap(), "east-1_TASKS_gpu_2");
         assert_eq!(subjects.service(Service::Scheduler), "east-1.request.scheduler");
     }
 }

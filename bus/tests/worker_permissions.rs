@@ -69,7 +69,7 @@ async fn a_worker_does_its_work() {
     bus.healthy().await.unwrap();
 
     // A queue that nobody made yet is empty.
-    let tasks = Queue::Tasks { pool: "default".into() };
+    let tasks = Queue::Tasks { pool: "default".into(), depth: 0 };
     let mut consumer = bus.consumer(&tasks).await.unwrap();
     let wait = Duration::from_millis(100);
     assert!(consumer.fetch(1, wait).await.unwrap().is_empty());
@@ -116,8 +116,8 @@ async fn a_worker_does_its_work() {
 async fn a_worker_does_nothing_else() {
     let server = Server::start_with(&config()).await.unwrap();
     let owner = connect(&server, "owner", Role::Owner).await;
-    let tasks = Queue::Tasks { pool: "default".into() };
-    let foreign = Queue::Tasks { pool: "gpu".into() };
+    let tasks = Queue::Tasks { pool: "default".into(), depth: 0 };
+    let foreign = Queue::Tasks { pool: "gpu".into(), depth: 0 };
     for queue in [&tasks, &foreign, &Queue::Runs] {
         owner.enqueue(queue, "t1", Bytes::from("task")).await.unwrap();
     }

@@ -106,6 +106,8 @@ pub enum FailureKind {
         /// The limit in bytes.
         limit_bytes: u64,
     },
+    /// A flow ran a flow that ran a flow, and so on, more deeply than it may.
+    FlowsTooDeep,
     /// The container spoke something else than the frame protocol.
     ProtocolViolation,
     /// The container could not be made or started.
@@ -152,6 +154,7 @@ impl FailureKind {
             Self::TooManyProcesses { .. } => "too_many_processes",
             Self::TooManyOpenFiles { .. } => "too_many_open_files",
             Self::DiskFull { .. } => "disk_full",
+            Self::FlowsTooDeep => "flows_too_deep",
             Self::ProtocolViolation => "protocol_violation",
             Self::StartFailed => "start_failed",
             Self::WorkerLost => "worker_lost",
@@ -181,7 +184,8 @@ impl FailureKind {
             | Self::CpuTime { .. }
             | Self::TooManyProcesses { .. }
             | Self::TooManyOpenFiles { .. }
-            | Self::DiskFull { .. } => Cause::Limit,
+            | Self::DiskFull { .. }
+            | Self::FlowsTooDeep => Cause::Limit,
         }
     }
 
@@ -208,6 +212,7 @@ impl FailureKind {
             | Self::ProtocolViolation
             | Self::StartFailed
             | Self::WorkerLost
+            | Self::FlowsTooDeep
             | Self::Internal => None,
         }
     }

@@ -10,6 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use layers::{Ceiling, Effective, Layers, Source, TenantLimits};
 pub use setting::{Overrides, Setting};
 
+/// How many runs may stand above one that a component started: a flow that runs a flow that runs a
+/// flow. Tasks of each depth have slots and a queue of their own, so every worker has this many.
+pub const FLOW_DEPTH_MAX: u32 = 8;
+
 /// Largest request body of a flow import. The largest starter flow is about 1 MB; a grouped
 /// production flow with embedded code reaches several.
 pub const FLOW_BYTES_MAX: usize = 32 * 1024 * 1024;

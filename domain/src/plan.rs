@@ -23,6 +23,7 @@ mod cycle;
 mod explain;
 mod group;
 mod isolation;
+mod known;
 mod needs;
 mod order;
 mod payload;
@@ -37,6 +38,7 @@ use thiserror::Error;
 
 pub use explain::{ExplainedCell, ExplainedEdge, ExplainedMember, Explanation, Role};
 pub use isolation::{Isolation, UnknownIsolation};
+pub use known::{code_digests, observed};
 pub use needs::{FieldRef, Needs, Package, ProviderNeed, needs};
 pub use payload::cell_graph;
 pub use revise::Revision;

@@ -185,14 +185,15 @@ pub fn check(graph: &Graph, tweaks: &Map<String, Value>, policy: Policy) -> Resu
 }
 
 /// Applies the tweaks of a run. `stream` is what the request asked for: Langflow sets a field of
-/// that name on every node that has one, unless the caller tweaks it.
+/// that name on every node that has one, unless the caller tweaks it. `None` leaves these fields:
+/// nobody asks where a component runs a flow without tweaks.
 ///
 /// # Errors
 /// [`Error::Refused`] when any field keeps the author's value.
 pub fn apply(
     graph: &mut Graph,
     tweaks: &Map<String, Value>,
-    stream: bool,
+    stream: Option<bool>,
 ) -> Result<Applied, Error> {
     let mut applied = Applied::default();
     let writes = plan(graph, tweaks, stream, &mut applied.unmatched)?;
@@ -218,6 +219,9 @@ pub fn is_protected(kind: &str, field: &str, field_type: &str) -> bool {
         || SINKS.iter().any(is_sink)
 }
 
+const TRUE: Value = Value::Bool(true);
+const FALSE: Value = Value::Bool(false);
+
 struct Write<'t> {
     position: usize,
     field: String,
@@ -228,13 +232,13 @@ struct Write<'t> {
 fn plan<'t>(
     graph: &Graph,
     tweaks: &'t Map<String, Value>,
-    stream: bool,
+    stream: Option<bool>,
     unmatched: &mut Vec<String>,
 ) -> Result<Vec<Write<'t>>, Error> {
-    let asked = if stream { &Value::Bool(true) } else { &Value::Bool(false) };
+    let asked = stream.map(|stream| if stream { &TRUE } else { &FALSE });
     let mut chosen = Chosen::new(graph, Policy::Permissive);
     chosen.caller(tweaks, unmatched);
-    if !tweaks.contains_key("stream") {
+    if let Some(asked) = asked.filter(|_| !tweaks.contains_key("stream")) {
         for address in graph.addresses() {
             chosen.choose(address, "stream", asked);
         }

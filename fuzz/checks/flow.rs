@@ -24,7 +24,7 @@ pub(crate) fn import(data: &[u8]) -> usize {
 /// Whatever is done with a graph before a run of it starts. Says whether it has a plan.
 pub(crate) fn exercise(data: &Value, tweaks: &Map<String, Value>) -> bool {
     let Ok(mut graph) = Graph::read(data) else { return false };
-    let _ = tweaks::apply(&mut graph, tweaks, true);
+    let _ = tweaks::apply(&mut graph, tweaks, Some(true));
     let input =
         Input { value: Some("hi".to_owned()), input_type: InputType::Any, ..Input::default() };
     let _ = inject(&graph, &input);

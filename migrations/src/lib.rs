@@ -22,6 +22,7 @@ mod m20261122_000005_files;
 mod m20261122_000006_usage;
 mod m20261122_000007_frozen;
 mod m20261122_000008_replanned;
+mod m20261122_000009_children;
 
 use sea_orm_migration::prelude::*;
 
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_usage::Migration),
             Box::new(m20261122_000007_frozen::Migration),
             Box::new(m20261122_000008_replanned::Migration),
+            Box::new(m20261122_000009_children::Migration),
         ]
     }
 }

@@ -104,6 +104,12 @@ pub struct RunView {
     pub state: String,
     /// The chat session.
     pub session_id: String,
+    /// The run whose component started this one; absent where a caller did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<RunParent>,
+    /// The runs that its components started, oldest first; empty in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<RunChild>,
     /// When it was accepted (RFC 3339).
     pub created_at: String,
     /// When it left the queue.
@@ -116,6 +122,26 @@ pub struct RunView {
     pub tasks: Vec<TaskView>,
     /// Langflow's run response, once completed.
     pub result: Option<Value>,
+}
+
+/// Where a run comes from that a component started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunParent {
+    /// The run of the component.
+    pub id: String,
+    /// The index of its cell.
+    pub task: u32,
+}
+
+/// A run that a component started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunChild {
+    /// Its id.
+    pub id: String,
+    /// The index of the cell that started it.
+    pub task: u32,
+    /// Its state.
+    pub state: String,
 }
 
 /// One cell of a run.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::id::RunId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -37,6 +38,26 @@ pub struct RunRequest {
     /// Values that the caller gave in place of stored variables, sealed for this run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
+    /// What only a component asks for that runs a flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<ChildRequest>,
+}
+
+/// The part of a request that a component makes and no caller.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChildRequest {
+    /// The inputs that get the value, by id or display name; all of the type when empty.
+    #[serde(default)]
+    pub components: Vec<String>,
+    /// Values over fields of nodes (`VALUES.md`): node → field → value.
+    #[serde(default)]
+    pub overrides: BTreeMap<String, Map<String, Value>>,
+    /// The run that messages of the flow name, where it is not the flow's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph_run_id: Option<RunId>,
+    /// The nodes whose results the component gets, by id or display name; every output when empty.
+    #[serde(default)]
+    pub outputs: Vec<String>,
 }
 
 fn chat() -> String {

@@ -200,6 +200,7 @@ impl Body<'_> {
         variables: Variables,
         egress: &[EgressRule],
     ) -> Result<Task, Error> {
+        let child = self.request.child.as_ref();
         let off = self.branches.off_members(self.cell);
         // A cell at the border of what is asked for may have members beyond it.
         let wanted = to_run(self.graph, flow::scope(self.request));
@@ -208,12 +209,14 @@ impl Body<'_> {
         let members: Vec<String> = self.cell.members.iter().filter(is_built).cloned().collect();
         let mut parameters = inject(self.graph, &self.input()?);
         parameters.retain(|node, _| members.contains(node));
+        let mut overrides = child.map(|child| child.overrides.clone()).unwrap_or_default();
+        overrides.retain(|node, _| members.contains(node));
         let context = match &record.context {
             Value::Object(context) => context.clone().into_iter().collect(),
             _ => BTreeMap::new(),
         };
         Ok(Task {
-            run_id: record.run.id,
+            run_id: child.and_then(|child| child.graph_run_id).unwrap_or(record.run.id),
             flow_id: record.flow,
             flow_name: record.flow_name.clone(),
             // Components see an owner even when a key without a user started the run.
@@ -226,6 +229,8 @@ impl Body<'_> {
             driver: self.cell.driver,
             inputs: self.inputs,
             parameters,
+            child: child.is_some(),
+            overrides,
             variables: variables.stored,
             request_variables: variables.given,
             upstream_usage: self.upstream_usage,
@@ -243,12 +248,15 @@ impl Body<'_> {
 
     fn input(&self) -> Result<Input, Error> {
         let kind = Value::String(self.request.input_type.clone());
+        let child = self.request.child.as_ref();
+        // Langflow tells no node of a child the session: the graph alone knows it.
+        let session_id = if child.is_some() { "" } else { &self.request.session_id };
         Ok(Input {
             value: self.request.input_value.clone(),
             input_type: serde_json::from_value(kind)?,
-            components: Vec::new(),
+            components: child.map(|child| child.components.clone()).unwrap_or_default(),
             files: Vec::new(),
-            session_id: self.request.session_id.clone(),
+            session_id: session_id.to_owned(),
         })
     }
 }

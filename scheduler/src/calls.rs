@@ -1,9 +1,12 @@
-//! Questions of a component: its chat messages, its files and the variables it may read.
+//! Questions of a component: its chat messages, its files, the variables it may read, and the flows
+//! that it runs.
 //!
 //! The answer depends on the attempt that asks, never on ids in the question: a component reaches
-//! its own tenant and flow and nothing else.
+//! its own tenant and nothing else, and of messages and files only its flow's and its user's.
 
+mod children;
 mod files;
+mod flows;
 mod messages;
 mod variables;
 
@@ -33,6 +36,10 @@ pub(crate) async fn answer(
         "variable.get" => variables::get(engine, &tenant, record, task, &args).await,
         "file.get" => files::get(&tenant, record, &args).await,
         "file.list" => files::list(&tenant, record, &args).await,
+        "flow.list" => flows::list(&tenant, record, &args).await,
+        "flow.get" => flows::get(&tenant, &args).await,
+        "flow.run" => children::run(engine, &tenant, record, task, args).await,
+        "flow.wait" => children::wait(engine, &tenant, record, &args).await,
         "file.put" => files::put(engine, &tenant, record, args).await,
         _ => Ok(Err(error("invalid", format!("unknown call {op}")))),
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use domain::flow::Graph;
 use domain::id::VersionId;
-use domain::plan::{Isolation, Plan, Plans, UnknownIsolation};
+use domain::plan::{
+    Isolation, PLAN_VERSION, Plan, Plans, UnknownIsolation, code_digests, observed,
+};
 use moka::future::Cache;
-use store::{RunRecord, Store};
+use store::{Flow, RunRecord, Store, Tenant};
 
 use crate::error::Error;
 
@@ -24,6 +26,16 @@ pub(crate) struct Version {
 }
 
 impl Version {
+    /// Whether this program planned it, or one that plans alike.
+    pub(crate) fn is_current(&self) -> bool {
+        self.plans.version() == PLAN_VERSION
+    }
+
+    /// The plan under an isolation.
+    pub(crate) fn under(&self, isolation: Isolation) -> &Plan {
+        self.plans.under(isolation)
+    }
+
     /// The plan that a run follows: its own, once it was planned anew.
     pub(crate) fn plan(&self, record: &RunRecord) -> Result<Cow<'_, Plan>, Error> {
         match &record.plan {
@@ -50,6 +62,36 @@ pub(crate) struct Catalog {
 impl Catalog {
     pub(crate) fn new(store: Store) -> Self {
         Self { store, versions: Cache::new(VERSIONS_MAX) }
+    }
+
+    /// The version of a flow that runs now, with its id. A flow whose graph changed since is
+    /// planned first; `Err` inside says why it cannot run.
+    pub(crate) async fn current(
+        &self,
+        tenant: &Tenant,
+        flow: &Flow,
+    ) -> Result<Result<(VersionId, Arc<Version>), String>, Error> {
+        if let Some(id) = flow.header.current_version {
+            let version = self.version(id).await?;
+            if version.is_current() {
+                return Ok(Ok((id, version)));
+            }
+        }
+        let graph = match Graph::read(&flow.data) {
+            Ok(graph) => graph,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let known = tenant.live_outputs(&code_digests(&graph)).await?;
+        let live = observed(&graph, known.iter().map(|known| (&*known.code, &*known.output)));
+        let plans = match Plans::with_observed(&graph, &live) {
+            Ok(plans) => plans,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let stored = serde_json::to_value(&plans)?;
+        let id = tenant.put_version(flow.header.id, &flow.data, &stored).await?;
+        let version = Arc::new(Version { graph, plans });
+        self.versions.insert(id, Arc::clone(&version)).await;
+        Ok(Ok((id, version)))
     }
 
     /// The version.

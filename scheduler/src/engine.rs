@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bus::Bus;
+use bus::{Bus, Queue};
 use domain::id::RunId;
-use domain::limits::FileLimits;
+use domain::limits::{FLOW_DEPTH_MAX, FileLimits};
 use domain::run::{Command, Decision, Effect, Run, decide};
 use domain::selection::to_run;
 use domain::time::Timestamp;
@@ -15,9 +15,14 @@ use rand::RngExt;
 use serde_json::Value;
 use store::{AttemptFigures, OutboxMessage, RunRecord, Store, TaskResult, Transition, now};
 
+use tokio::sync::Semaphore;
+
 use crate::catalog::Catalog;
 use crate::error::Error;
-use crate::{Config, events, flow, outgoing};
+use crate::{Config, children, events, flow, outgoing};
+
+/// Of the requests that are handled at once, one in so many may be a question that is kept.
+const WAITS_SHARE: usize = 4;
 
 /// How often a transition is decided again because somebody else was faster. Contention is short:
 /// the parts of one run finish at about the same time, a handful at most.
@@ -32,6 +37,9 @@ pub(crate) struct Engine {
     pub(crate) pool: String,
     pub(crate) runner_image: String,
     pub(crate) files: FileLimits,
+    pub(crate) flow_depth_max: u32,
+    /// Questions for the end of a child that may be kept at once.
+    pub(crate) waits: Semaphore,
 }
 
 /// A command with what is written along with it.
@@ -114,6 +122,8 @@ impl Engine {
             pool: config.pool.clone(),
             runner_image: config.runner_image.clone(),
             files: config.files,
+            flow_depth_max: config.flow_depth_max.min(FLOW_DEPTH_MAX),
+            waits: Semaphore::new(config.requests_max / WAITS_SHARE),
         }
     }
 
@@ -143,6 +153,9 @@ impl Engine {
             match self.store.engine().commit(transition).await {
                 Ok(()) => {
                     self.publish(&outbox).await;
+                    if after.state.is_terminal() {
+                        children::end(self, &after).await;
+                    }
                     return Ok(after);
                 }
                 Err(store::Error::VersionConflict) => pause(conflict).await,
@@ -170,7 +183,7 @@ impl Engine {
             outbox.push(outgoing::events(after.id, record.version + 1, &told, now)?);
         }
         for effect in &decision.effects {
-            outbox.push(self.effect(after.id, effect, now)?);
+            outbox.push(self.effect(record, effect, now)?);
         }
         let mut transition = Transition::new(record.version, after, decision.events, now);
         transition.results.extend(step.result);
@@ -182,10 +195,17 @@ impl Engine {
         Ok(transition)
     }
 
-    fn effect(&self, run: RunId, effect: &Effect, now: Timestamp) -> Result<OutboxMessage, Error> {
+    fn effect(
+        &self,
+        record: &RunRecord,
+        effect: &Effect,
+        now: Timestamp,
+    ) -> Result<OutboxMessage, Error> {
+        let run = record.run.id;
         match effect {
             Effect::Dispatch { task, dispatch } => {
-                outgoing::offer(&self.pool, run, *task, *dispatch, now)
+                let queue = Queue::Tasks { pool: self.pool.clone(), depth: record.depth };
+                outgoing::offer(&queue, run, *task, *dispatch, now)
             }
             Effect::Stop { task, attempt, worker } => {
                 let attempt = AttemptRef { run, task: *task, attempt: *attempt };

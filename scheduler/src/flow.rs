@@ -14,10 +14,17 @@ pub(crate) fn of_run(
     variables: &[Variable],
 ) -> Result<Graph, tweaks::Error> {
     let mut graph = graph.clone();
-    tweaks::apply(&mut graph, &request.tweaks, request.stream)?;
+    tweaks::apply(&mut graph, &request.tweaks, stream(request))?;
     let with_defaults = variables.iter().map(|v| (v.name.as_str(), v.default_fields.as_slice()));
     defaults::apply(&mut graph, with_defaults);
     Ok(graph)
+}
+
+/// What models are asked about streaming. Langflow asks nothing where a component runs a flow
+/// without tweaks.
+pub(crate) fn stream(request: &RunRequest) -> Option<bool> {
+    let asks = request.child.is_none() || !request.tweaks.is_empty();
+    asks.then_some(request.stream)
 }
 
 /// The part of the flow that the run builds.

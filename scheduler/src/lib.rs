@@ -14,6 +14,7 @@ mod attempts;
 mod branches;
 mod calls;
 mod catalog;
+mod children;
 mod engine;
 mod error;
 mod events;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Bus;
-use domain::limits::FileLimits;
+use domain::limits::{FLOW_DEPTH_MAX, FileLimits};
 use serde::Deserialize;
 use service::drain::Drain;
 use store::Store;
@@ -56,6 +57,9 @@ pub struct Config {
     pub archive_after_ms: u64,
     /// How much of files that components write may be stored.
     pub files: FileLimits,
+    /// How deeply flows may run flows: 1 lets a flow run others that run none; 0 lets none; at
+    /// most 8, the default.
+    pub flow_depth_max: u32,
 }
 
 impl Default for Config {
@@ -67,6 +71,7 @@ impl Default for Config {
             sweep_ms: 500,
             archive_after_ms: 60_000,
             files: FileLimits::default(),
+            flow_depth_max: FLOW_DEPTH_MAX,
         }
     }
 }

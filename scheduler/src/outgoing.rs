@@ -31,7 +31,7 @@ pub(crate) fn events(
 
 /// An offer of a task to the workers of a pool.
 pub(crate) fn offer(
-    pool: &str,
+    queue: &Queue,
     run: RunId,
     task: u32,
     dispatch: u32,
@@ -39,7 +39,24 @@ pub(crate) fn offer(
 ) -> Result<OutboxMessage, Error> {
     let body = serde_json::to_vec(&TaskOffered { v: VERSION, run, task })?;
     let id = format!("t:{run}:{task}:{dispatch}");
-    Ok(OutboxMessage::new(format!("{TASKS}{pool}"), id, body, now))
+    Ok(OutboxMessage::new(name(queue), id, body, now))
+}
+
+/// The name of a queue in the outbox. A pool's name has no `/`.
+fn name(queue: &Queue) -> String {
+    match queue {
+        Queue::Runs => RUNS.to_owned(),
+        Queue::Tasks { pool, depth: 0 } => format!("{TASKS}{pool}"),
+        Queue::Tasks { pool, depth } => format!("{TASKS}{pool}/{depth}"),
+    }
+}
+
+fn tasks(name: &str) -> Option<Queue> {
+    let (pool, depth) = match name.split_once('/') {
+        None => (name, 0),
+        Some((pool, depth)) => (pool, depth.parse().ok()?),
+    };
+    Some(Queue::Tasks { pool: pool.to_owned(), depth })
 }
 
 /// An order to a worker to end an attempt.
@@ -60,8 +77,7 @@ pub(crate) async fn publish(bus: &Bus, message: &OutboxMessage) -> Result<(), Er
     let queue = message.queue.as_str();
     if queue == RUNS {
         bus.enqueue(&Queue::Runs, &message.message_id, body).await?;
-    } else if let Some(pool) = queue.strip_prefix(TASKS) {
-        let queue = Queue::Tasks { pool: pool.to_owned() };
+    } else if let Some(queue) = queue.strip_prefix(TASKS).and_then(tasks) {
         bus.enqueue(&queue, &message.message_id, body).await?;
     } else if let Some(run) = queue.strip_prefix(EVENTS).and_then(|run| run.parse().ok()) {
         let entries: Vec<Box<RawValue>> = serde_json::from_slice(&body)?;

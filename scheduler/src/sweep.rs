@@ -54,6 +54,7 @@ impl Sweep {
         told("relaying the outbox", self.relay().await);
         told("looking for lost workers", self.lost().await);
         told("waking runs", self.due().await);
+        told("ending children of ended runs", self.orphans().await);
         told("archiving event logs", self.archive().await);
         if self.pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
             self.pruned = Some(Instant::now());
@@ -99,6 +100,14 @@ impl Sweep {
                 }
                 outcome => quietly(run, outcome),
             }
+        }
+        Ok(())
+    }
+
+    /// Ends runs that nobody waits for any more.
+    async fn orphans(&self) -> Result<(), Error> {
+        for run in self.engine.store.engine().orphaned_runs(BATCH).await? {
+            quietly(run, self.engine.transition(run, &Command::Cancel).await);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! Only a scheduler holds an [`Engine`]; nothing here filters by tenant.
 
 mod attempts;
+mod children;
 mod commit;
 mod connections;
 mod due;

@@ -252,6 +252,11 @@ entities! {
         context: Option<String>,
         plan: Option<String>,
         event_log: Option<Vec<u8>>,
+        parent_run: Option<Uuid>,
+        parent_task: Option<i64>,
+        parent_attempt: Option<i64>,
+        parent_call: Option<String>,
+        depth: Option<i64>,
     }
 
     task = "tasks" {

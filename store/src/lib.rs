@@ -41,6 +41,7 @@ pub use page::{Listing, Page};
 pub use secret::Secret;
 pub use tenant::Tenant;
 pub use tenant::api_keys::{ApiKey, CreatedKey, NewApiKey};
+pub use tenant::child::Parent;
 pub use tenant::connections::AttemptConnections;
 pub use tenant::egress::{EgressEntry, NewEgressRule};
 pub use tenant::files::{File, FileOwner, NewFile};

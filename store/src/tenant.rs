@@ -2,6 +2,7 @@
 //! [`Error::NotFound`](crate::Error::NotFound), exactly as a row that never was.
 
 pub(crate) mod api_keys;
+pub(crate) mod child;
 pub(crate) mod connections;
 pub(crate) mod egress;
 mod file_content;

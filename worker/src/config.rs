@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::limits::{CellLimits, Setting, over_default, over_most};
+use domain::limits::{CellLimits, FLOW_DEPTH_MAX, Setting, over_default, over_most};
 use serde::{Deserialize, Serialize};
 
 use crate::egress::{Network, closed};
@@ -24,7 +24,8 @@ pub struct Config {
     pub cluster: String,
     /// The queue that tasks are taken from: 1 to 48 letters, digits and `-`.
     pub queue: String,
-    /// How many cells run at once.
+    /// How many cells run at once. For flows that flows run there are as many again, and one more
+    /// for each further depth: a cell that waits for a flow uses no processor.
     pub slots: u32,
     /// The engine: a `unix://` URL.
     pub docker_host: String,
@@ -346,19 +347,41 @@ impl Config {
         granted
     }
 
+    /// How many containers the pool's memory affords at once.
+    fn affordable(&self) -> u32 {
+        self.pool
+            .memory_bytes_max
+            .checked_div(self.limits.memory_bytes)
+            .filter(|_| self.pool.memory_bytes_max > 0)
+            .map_or(u32::MAX, |count| u32::try_from(count).unwrap_or(u32::MAX))
+            .max(1)
+    }
+
+    /// How many cells run at once, by the depth of their runs: a flow that a flow runs is one
+    /// deeper. Each depth has slots of its own, whose containers the others cannot take: a cell
+    /// that waits for a flow keeps its slot, and would keep out what it waits for. A worker that
+    /// affords few containers serves fewer depths.
+    #[must_use]
+    pub fn slots_by_depth(&self) -> Vec<u32> {
+        let affordable = self.affordable();
+        let depths = (affordable / 2).clamp(1, FLOW_DEPTH_MAX + 1);
+        let mut left = affordable;
+        let slots = (1..=depths).map(|lane| {
+            let wanted = if lane <= 2 { self.slots } else { 1 };
+            let slots = wanted.min(left.saturating_sub(depths - lane)).max(1);
+            left = left.saturating_sub(slots);
+            slots
+        });
+        slots.collect()
+    }
+
     /// How many containers may exist at once: running, waiting and starting.
     #[must_use]
     pub fn containers_max(&self) -> u32 {
         let pools: u32 =
             self.pool.images.iter().fold(0, |sum, image| sum.saturating_add(image.most()));
-        let wanted = self.slots.saturating_add(pools);
-        let affordable = self
-            .pool
-            .memory_bytes_max
-            .checked_div(self.limits.memory_bytes)
-            .filter(|_| self.pool.memory_bytes_max > 0)
-            .map_or(u32::MAX, |count| u32::try_from(count).unwrap_or(u32::MAX));
-        wanted.min(affordable).max(1)
+        let wanted = self.slots_by_depth().into_iter().fold(pools, u32::saturating_add);
+        wanted.min(self.affordable())
     }
 }
 
@@ -453,10 +476,25 @@ mod tests {
     #[test]
     fn memory_bounds_the_number_of_containers() {
         let mut config = Config { slots: 10, ..Config::default() };
-        assert_eq!(config.containers_max(), 42);
+        assert_eq!(config.containers_max(), 32 + 10 + 10 + 7);
         config.pool.memory_bytes_max = 3 * config.limits.memory_bytes + 1;
         assert_eq!(config.containers_max(), 3);
         config.pool.memory_bytes_max = 1;
         assert_eq!(config.containers_max(), 1);
+    }
+
+    #[test]
+    fn every_depth_has_slots_that_no_other_can_take() {
+        let mut config = Config { slots: 4, ..Config::default() };
+        assert_eq!(config.slots_by_depth(), [4, 4, 1, 1, 1, 1, 1, 1, 1]);
+        for affordable in 1..40 {
+            config.pool.memory_bytes_max = affordable * config.limits.memory_bytes;
+            let slots = config.slots_by_depth();
+            assert!(slots.iter().all(|slots| *slots > 0), "{affordable}: {slots:?}");
+            let sum: u32 = slots.iter().sum();
+            assert!(u64::from(sum) <= affordable, "{affordable}: {slots:?}");
+        }
+        config.pool.memory_bytes_max = 8 * config.limits.memory_bytes;
+        assert_eq!(config.slots_by_depth(), [4, 2, 1, 1]);
     }
 }

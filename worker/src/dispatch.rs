@@ -39,7 +39,7 @@ const BROKEN_PAUSE: Duration = Duration::from_secs(1);
 /// Attempts per slot that are held at most, those whose report is not yet answered included.
 const OBLIGATIONS_PER_SLOT: usize = 4;
 
-/// Takes work for one worker.
+/// Takes work of one depth for one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Dispatch {
     shop: Arc<Workshop>,
@@ -50,8 +50,8 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(crate) fn new(shop: Arc<Workshop>, held: Held) -> Self {
-        let slots = usize::try_from(shop.config.slots).unwrap_or(1);
+    pub(crate) fn new(shop: Arc<Workshop>, held: Held, slots: u32) -> Self {
+        let slots = usize::try_from(slots).unwrap_or(1);
         Self {
             shop,
             held,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::wire::decode;
-use bus::{Bus, Queue};
+use bus::{Bus, Consumer, Queue};
 use domain::id::WorkerEpoch;
+use futures::future::join_all;
 use nix::fcntl::{Flock, FlockArg};
 use proto::message::{WorkerOrder, WorkerRequestBody};
 use serde::Serialize;
@@ -182,8 +183,7 @@ impl Worker {
 
     async fn serve(&self) -> Result<(), Error> {
         let config = &self.shop.config;
-        let queue = Queue::Tasks { pool: config.queue.clone() };
-        let consumer = self.bus.consumer(&queue).await?;
+        let lanes = self.lanes().await?;
         let _orders = self.follow_orders().await?;
         let sweeper = self.control.sweeper.clone();
         let _sweeping = AbortOnDropHandle::new(tokio::spawn(async move { sweeper.run().await }));
@@ -197,7 +197,6 @@ impl Worker {
         )
         .start(silence.clone())?;
 
-        let dispatch = Dispatch::new(self.shop.clone(), self.held.clone());
         let drain = CancellationToken::new();
         let mut deadline = self.control.deadline.subscribe();
         let watching = async {
@@ -205,8 +204,10 @@ impl Worker {
             let _ = deadline.wait_for(Option::is_some).await;
             drain.cancel();
         };
-        tokio::join!(dispatch.run(consumer, &drain), watching);
-        self.finish(&dispatch).await;
+        let (dispatches, consumers): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
+        let runs = dispatches.iter().zip(consumers).map(|(dispatch, c)| dispatch.run(c, &drain));
+        tokio::join!(join_all(runs), watching);
+        self.finish(&dispatches).await;
         silence.cancel();
         let goodbye = self.shop.upstream.ask(WorkerRequestBody::Goodbye, GOODBYE_WAIT);
         if let Err(error) = goodbye.await {
@@ -215,11 +216,23 @@ impl Worker {
         Ok(())
     }
 
+    /// One lane for each depth, with slots of its own: a cell that waits for a flow keeps its
+    /// slot, and what it waits for runs one lane further down. The last lane waits for nobody.
+    async fn lanes(&self) -> Result<Vec<(Dispatch, Consumer)>, Error> {
+        let mut lanes = Vec::new();
+        for (depth, slots) in (0..).zip(self.shop.config.slots_by_depth()) {
+            let dispatch = Dispatch::new(self.shop.clone(), self.held.clone(), slots);
+            let queue = Queue::Tasks { pool: self.shop.config.queue.clone(), depth };
+            lanes.push((dispatch, self.bus.consumer(&queue).await?));
+        }
+        Ok(lanes)
+    }
+
     /// Waits for what is held until the deadline, then ends it.
-    async fn finish(&self, dispatch: &Dispatch) {
+    async fn finish(&self, dispatches: &[Dispatch]) {
         let deadline = *self.control.deadline.borrow();
         let deadline = deadline.unwrap_or_else(Instant::now);
-        if timeout_at(deadline, dispatch.finished()).await.is_ok() {
+        if timeout_at(deadline, join_all(dispatches.iter().map(Dispatch::finished))).await.is_ok() {
             return;
         }
         tracing::warn!(attempts = self.held.list().len(), "drain deadline: giving attempts up");

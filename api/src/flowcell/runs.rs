@@ -79,11 +79,12 @@ pub(crate) async fn list(
         None => None,
     };
     let session_id = params.text("session_id").map(str::to_owned);
+    let parent = params.text("parent_id").map(run_id).transpose()?;
     let page = Page {
         limit: params.number("limit")?.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
         offset: params.number("offset")?.unwrap_or(0),
     };
-    let listing = tenant.runs(&RunFilter { flow, state, session_id }, page).await?;
+    let listing = tenant.runs(&RunFilter { flow, state, session_id, parent }, page).await?;
     let flows = tenant.flows(&FlowFilter::default(), Page::all()).await?.items;
     let names: HashMap<FlowId, String> =
         flows.into_iter().map(|flow| (flow.id, flow.name)).collect();

@@ -1,9 +1,10 @@
 //! Runs as our routes show them.
 
+use domain::id::RunId;
 use domain::run::RunState;
-use proto::http::{RunView, TaskView};
+use proto::http::{RunChild, RunParent, RunView, TaskView};
 use serde_json::Value;
-use store::{RunHeader, Tenant};
+use store::{Page, RunFilter, RunHeader, Tenant};
 
 use crate::app::App;
 use crate::clock;
@@ -12,6 +13,9 @@ use crate::result;
 
 /// Most characters of a container's id that are shown, as Docker does.
 const CONTAINER_CHARS: usize = 12;
+
+/// Most children that are shown with a run, the latest; a list of runs by parent has all.
+const CHILDREN_MAX: u64 = 500;
 
 /// A run with its tasks, and its result once it is completed.
 pub(super) async fn whole(
@@ -29,7 +33,20 @@ pub(super) async fn whole(
         | RunState::TimedOut => None,
     };
     let tasks = view.tasks.iter().map(task).collect();
-    Ok(run(&view.header, flow_name, tasks, result))
+    let children = children(tenant, view.header.id).await?;
+    Ok(RunView { children, ..run(&view.header, flow_name, tasks, result) })
+}
+
+async fn children(tenant: &Tenant, parent: RunId) -> Result<Vec<RunChild>, Error> {
+    let of_parent = RunFilter { parent: Some(parent), ..RunFilter::default() };
+    let page = Page { limit: CHILDREN_MAX, offset: 0 };
+    let started = tenant.runs(&of_parent, page).await?.items;
+    let child = |header: RunHeader| RunChild {
+        id: header.id.to_string(),
+        task: header.parent.map_or(0, |(_, task)| task),
+        state: header.state.name().to_owned(),
+    };
+    Ok(started.into_iter().rev().map(child).collect())
 }
 
 /// A run without its tasks and result, for lists.
@@ -50,6 +67,8 @@ fn run(
         version_id: header.version.to_string(),
         state: header.state.name().to_owned(),
         session_id: header.session_id.clone(),
+        parent: header.parent.map(|(run, task)| RunParent { id: run.to_string(), task }),
+        children: Vec::new(),
         created_at: clock::rfc3339(header.created),
         started_at: header.started.map(clock::rfc3339),
         ended_at: header.ended.map(clock::rfc3339),

@@ -2,8 +2,13 @@
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
-use proto::http::{RunAccepted, RunView};
+use domain::id::RunId;
+use domain::limits::CellLimits;
+use domain::retry::RetryPolicy;
+use proto::http::{RunAccepted, RunChild, RunParent, RunView};
 use serde_json::{Value, json};
+use store::{NewRun, NewTask, Parent};
+use uuid::Uuid;
 
 use super::scheduler::{Script, boom, results_of};
 use super::world::{World, as_caller};
@@ -46,6 +51,46 @@ async fn a_run_is_accepted_followed_and_read() {
     assert_eq!(none, json!({"items": [], "total": 0}));
     let wrong = world.get(&format!("{RUNS}?state=lost")).await;
     assert_eq!(wrong.json()["error"]["code"], "body_invalid");
+}
+
+#[tokio::test]
+async fn a_run_that_a_component_started_is_found_from_its_parent_and_back() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let above = world.start("echo").await;
+    let tenant = world.store.tenant(world.admin.tenant);
+    let header = tenant.run_header(above).await.unwrap();
+    let parent = Parent { run: above, task: 1, attempt: 1, repeated: 0, depth: 1 };
+    let new = NewRun {
+        id: RunId(Uuid::now_v7()),
+        flow: header.flow,
+        version: header.version,
+        tasks: vec![NewTask { cell: "ChatInput-aaaaa".into(), depends_on: vec![] }],
+        request: json!({"session_id": "s"}),
+        session_id: "s".into(),
+        deadline: header.deadline,
+        retry: RetryPolicy::default(),
+        limits: CellLimits::default(),
+        isolation: header.isolation,
+        idempotency_key: None,
+        parent: Some(parent),
+        submitted_by: None,
+        now: store::now(),
+    };
+    let below = tenant.submit(new).await.unwrap().run;
+    let view = async |id: RunId| -> RunView {
+        serde_json::from_value(world.get(&format!("{RUNS}/{id}")).await.json()).unwrap()
+    };
+    let shown = view(above).await;
+    let child = RunChild { id: below.to_string(), task: 1, state: "queued".into() };
+    assert_eq!((shown.parent, shown.children), (None, vec![child]));
+    let shown = view(below).await;
+    let parent = RunParent { id: above.to_string(), task: 1 };
+    assert_eq!((shown.parent, shown.children), (Some(parent), vec![]));
+    let list = world.get(&format!("{RUNS}?parent_id={above}")).await.json();
+    assert_eq!((&list["total"], &list["items"][0]["id"]), (&json!(1), &json!(below.to_string())));
+    let none = world.get(&format!("{RUNS}?parent_id={below}")).await.json();
+    assert_eq!(none["total"], 0);
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 
+use domain::limits::FLOW_DEPTH_MAX;
+
 use super::{Nats, Role, lock};
 use crate::{Error, MESSAGE_BYTES_MAX, Queue};
 
@@ -17,6 +19,10 @@ const EVENTS_MESSAGE_BYTES_MAX: i32 = 640 * 1024;
 
 /// A queue is short: tasks wait in the database. This bounds what it takes of the server's disk.
 const QUEUE_BYTES_MAX: i64 = 256 * 1024 * 1024;
+
+/// The same for tasks of child runs: there is a queue for each depth, and the server sets aside
+/// what each may take.
+const CHILD_QUEUE_BYTES_MAX: i64 = 16 * 1024 * 1024;
 
 /// Queued messages are offered again by the database long before.
 const QUEUE_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -56,7 +62,19 @@ impl Nats {
         .await
     }
 
+    /// Along with a pool's queue, those of its child runs: workers that have no right to make
+    /// them look for them all the time.
     pub(super) async fn ensure_queue(&self, queue: &Queue) -> Result<(), Error> {
+        self.ensure_one(queue).await?;
+        if let Queue::Tasks { pool, depth: 0 } = queue {
+            for depth in 1..=FLOW_DEPTH_MAX {
+                self.ensure_one(&Queue::Tasks { pool: pool.clone(), depth }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ensure_one(&self, queue: &Queue) -> Result<(), Error> {
         let settings = &self.0.settings;
         let stream = self.0.subjects.queue_stream(queue)?;
         if settings.role != Role::Owner || lock(&self.0.ensured).contains(&stream) {
@@ -70,7 +88,7 @@ impl Nats {
             discard: DiscardPolicy::New,
             storage: StorageType::File,
             max_messages: i64::try_from(settings.queue_messages_max).unwrap_or(i64::MAX),
-            max_bytes: QUEUE_BYTES_MAX,
+            max_bytes: bytes_max(queue),
             max_age: QUEUE_AGE_MAX,
             max_message_size: i32::try_from(MESSAGE_BYTES_MAX).unwrap_or(i32::MAX) + 4096,
             duplicate_window: settings.dedupe_window.min(QUEUE_AGE_MAX),
@@ -144,6 +162,13 @@ impl Nats {
         compare(&name, "filter_subject", has_filter, filter)?;
         let pending = has.max_ack_pending;
         compare(&name, "max_ack_pending", &pending, &needed.max_ack_pending)
+    }
+}
+
+fn bytes_max(queue: &Queue) -> i64 {
+    match queue {
+        Queue::Runs | Queue::Tasks { depth: 0, .. } => QUEUE_BYTES_MAX,
+        Queue::Tasks { .. } => CHILD_QUEUE_BYTES_MAX,
     }
 }
 

@@ -49,6 +49,7 @@ on_both! {
     queues::a_cancelled_fetch_loses_nothing,
     queues::consumers_share,
     queues::pools_are_apart,
+    queues::depths_are_apart,
     queues::names_are_checked,
     requests::an_answer_comes_back,
     requests::nobody_serves,

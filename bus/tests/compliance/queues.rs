@@ -176,7 +176,7 @@ pub(crate) async fn consumers_share(fixture: Fixture) {
 
 pub(crate) async fn pools_are_apart(fixture: Fixture) {
     let bus = &fixture.bus;
-    let pool = |name: &str| Queue::Tasks { pool: name.into() };
+    let pool = |name: &str| Queue::Tasks { pool: name.into(), depth: 0 };
     let mut gpu = bus.consumer(&pool("gpu")).await.unwrap();
     none(&mut gpu).await;
     put(bus, &pool("default"), "a").await;
@@ -188,9 +188,23 @@ pub(crate) async fn pools_are_apart(fixture: Fixture) {
     assert_eq!(one(&mut default).await.body, "a");
 }
 
+pub(crate) async fn depths_are_apart(fixture: Fixture) {
+    let bus = &fixture.bus;
+    let depth = |depth: u32| Queue::Tasks { pool: "default".into(), depth };
+    let mut second = bus.consumer(&depth(2)).await.unwrap();
+    none(&mut second).await;
+    put(bus, &depth(0), "a").await;
+    put(bus, &depth(1), "a").await;
+    none(&mut second).await;
+    put(bus, &depth(2), "a").await;
+    one(&mut second).await.ack().await.unwrap();
+    let mut first = bus.consumer(&depth(1)).await.unwrap();
+    assert_eq!(one(&mut first).await.body, "a");
+}
+
 pub(crate) async fn names_are_checked(fixture: Fixture) {
     let bus = &fixture.bus;
-    let odd = Queue::Tasks { pool: "a.>".into() };
+    let odd = Queue::Tasks { pool: "a.>".into(), depth: 0 };
     let refused = bus.enqueue(&odd, "a", Bytes::new()).await;
     assert!(matches!(refused, Err(Error::Name { .. })), "{refused:?}");
     assert!(bus.consumer(&odd).await.is_err());

@@ -58,6 +58,9 @@ class Case:
     uses_model: bool = False
     messages: bool = False
     """Whether the stored messages of the session are compared too."""
+    other_flows: bool = False
+    """Whether other flows say something in the session too: their messages may have the very times
+    of the flow's own, so that a server lists them in any order. They are sorted by flow and text."""
     interleaved: bool = False
     """Events of different names come in no fixed order, since Langflow sends them from several
     threads: only the order among events of one name is compared. Requests to the model are sorted."""

@@ -112,7 +112,8 @@ def observe(
         reply = replace(reply, events=sorted(reply.events, key=lambda event: event.name))
     seen = normalised_reply(reply, normaliser)
     if case.messages:
-        seen["messages"] = normaliser.value(target.messages(session))
+        stored = target.messages(session)
+        seen["messages"] = normaliser.value(_by_flow(stored, flow) if case.other_flows else stored)
     if case.in_background:
         seen["messages"] = normaliser.value(target.finished_messages(flow.id, case.in_background))
     if case.uses_model and servers.model is not None:
@@ -121,6 +122,15 @@ def observe(
     if case.uses_web and servers.web is not None:
         seen["web_requests"] = normaliser.value(servers.web.recorded())
     return seen
+
+
+def _by_flow(messages: Json, flow: FlowRef) -> Json:
+    """The flow's own messages first, then those of others."""
+    stored = cast("list[dict[str, Json]]", messages)
+    order = sorted(
+        stored, key=lambda said: (said["flow_id"] != flow.id, str(said["sender"]), str(said["text"]))
+    )
+    return cast("Json", order)
 
 
 def _tools_sorted(requests: list[Json]) -> list[Json]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXPORTER = Path(__file__).resolve().parent / "langflow_side"
 
-MISBEHAVING = ("spin", "hog", "shout", "fork_bomb", "vanish", "notify_listen")
+MISBEHAVING = ("spin", "hog", "shout", "fork_bomb", "vanish", "notify_listen", "subflow_itself")
 """Flows that would take Langflow itself down, or never end in it: run them on Flowcell only."""
 
 VARIABLES = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .normalise import Json
 
+FLOW_INPUT = "ChatInput-aaaaa~input_value"
 TOOLS: tuple[tuple[str, str, dict[str, Json]], ...] = (
     ("use the tool", "to_upper", {"text": "quiet words"}),
     ("use the mcp tool", "shout", {"text": "quiet words"}),
@@ -15,6 +16,9 @@ TOOLS: tuple[tuple[str, str, dict[str, Json]], ...] = (
     ("use the calculator", "evaluate_expression", {"expression": "6*7"}),
     ("use the sql tool", "run_sql_query", {"query": "select 1 as one, 'zwei' as two"}),
     ("use the failing tool", "try_it", {"text": "quiet words"}),
+    ("ask the flow below", "conformance-below_tool", {"flow_tweak_data": {FLOW_INPUT: "from the tool"}}),
+    ("ask the flow that fails", "conformance-below_fails_tool", {"flow_tweak_data": {FLOW_INPUT: "x"}}),
+    ("ask the old flow tool", "ask_below", {"chat_input": "from the tool"}),
     ("ask the agent", "Call_Agent_message_response", {"input_value": "use the tool"}),
 )
 PERSON: Json = {"objects": [{"name": "Ada", "age": 36}]}

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .compare import Question, Servers, Words, observe
 from .flows import DEFAULTS, VARIABLES, load_flow
 from .places import places_of, put_user_files
 from .sample_files import SAMPLES
+from .target import FlowRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .normalise import Json
     from .places import Places
-    from .target import FlowRef, Target
+    from .target import Target
+
+_OTHER_FLOW = re.compile(r"\$FLOW_(NAME|ID):(\w+)\"")
+"""How a flow names another one of the harness."""
 
 
 class Session:
@@ -40,8 +46,18 @@ class Session:
     def flow(self, name: str) -> FlowRef:
         """The flow on this server, uploaded when it is first asked for."""
         if name not in self._flows:
-            self._flows[name] = self.target.upload_flow(load_flow(name, self._servers.web))
+            exported = load_flow(name, self._servers.web)
+            self._flows[name] = self.target.upload_flow(self._with_flows(name, exported))
         return self._flows[name]
+
+    def _with_flows(self, name: str, exported: dict[str, Json]) -> dict[str, Json]:
+        """The export with the names and ids of the flows that it runs, which are uploaded before it."""
+        text = json.dumps(exported)
+        for kind, other in sorted(set(_OTHER_FLOW.findall(text))):
+            # A flow that runs itself has the name it asks for, and no id yet.
+            known = self.flow(other) if other != name else FlowRef("", "", str(exported["name"]))
+            text = text.replace(f'$FLOW_{kind}:{other}"', f'{known.name if kind == "NAME" else known.id}"')
+        return cast("dict[str, Json]", json.loads(text))
 
     def ask(self, question: Question) -> dict[str, Json]:
         """The normalised answer to one question."""

@@ -27,6 +27,7 @@ class FlowRef:
 
     id: str
     endpoint_name: str
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Target:
     def upload_flow(self, exported: dict[str, Json]) -> FlowRef:
         """Store an export; the server chooses the id, and another name if this one is taken."""
         made = cast("dict[str, str]", self.call("POST", "/api/v1/flows/", body=exported))
-        return FlowRef(id=made["id"], endpoint_name=made["endpoint_name"])
+        return FlowRef(id=made["id"], endpoint_name=made["endpoint_name"], name=made["name"])
 
     def upload_file(self, name: str, content: bytes) -> str:
         """Store a file of the user; the path by which flows name it."""

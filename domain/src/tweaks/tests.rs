@@ -38,7 +38,7 @@ fn graph() -> Graph {
 fn tweak(tweaks: Value) -> (Graph, Result<Applied, Error>) {
     let mut graph = graph();
     let tweaks: Map<String, Value> = tweaks.as_object().unwrap().clone();
-    let applied = apply(&mut graph, &tweaks, false);
+    let applied = apply(&mut graph, &tweaks, Some(false));
     (graph, applied)
 }
 

@@ -61,6 +61,8 @@ pub(super) fn echo(seconds: f64) -> Result<Task> {
         variables: BTreeMap::new(),
         request_variables: BTreeMap::new(),
         upstream_usage: None,
+        child: false,
+        overrides: BTreeMap::new(),
         context: BTreeMap::new(),
         egress: None,
         limits: FrameLimits {

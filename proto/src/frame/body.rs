@@ -13,7 +13,7 @@ use super::usage::UsageByNode;
 /// The one task of a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
-    /// The run.
+    /// The run, as components see it: a flow that another one runs may be told that one's.
     pub run_id: RunId,
     /// The flow, as components see it.
     pub flow_id: FlowId,
@@ -39,6 +39,13 @@ pub struct Task {
     pub inputs: BTreeMap<String, BTreeMap<String, Value>>,
     /// Parameters written over a node's own: node → field → value.
     pub parameters: BTreeMap<String, Map<String, Value>>,
+    /// Whether a component of another run started this one. Then, as in Langflow, events of its
+    /// components go nowhere, and no node is told the session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub child: bool,
+    /// Values that the component handed down, written before `parameters`: node → field → value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overrides: BTreeMap<String, Map<String, Value>>,
     /// Variables this cell may read. Secret.
     pub variables: BTreeMap<String, String>,
     /// Those that the caller gave for this run; they go before. Secret.

@@ -44,6 +44,9 @@ class Cell:
         self._link = link
         self._members: list[str] = _field(task, "members", list)
         self._events = CellEvents(link, int(_field(task, "limits", dict)["output_bytes_max"]))
+        # Langflow gives a flow that another one runs nobody to tell its events, and its nodes no session.
+        self._is_child = bool(task.get("child"))
+        self._told = None if self._is_child else self._events
         #: The node being built, for whoever reports a failure.
         self.node: str | None = None
 
@@ -68,7 +71,7 @@ class Cell:
         decisions = Decisions(graph)
         never_reached: list[str] = []
         if self._task.get("driver") == "graph":
-            never_reached = await drive_graph(graph, self._members, self._events, self._at)
+            never_reached = await drive_graph(graph, self._members, self._told, self._at)
         else:
             await self._build_in_order(graph)
         self.node = None
@@ -116,11 +119,14 @@ class Cell:
         return graph
 
     def _set_parameters(self, graph: Graph) -> None:
+        for node, values in (self._task.get("overrides") or {}).items():
+            _override(graph.get_vertex(node), values)
         for node, values in _field(self._task, "parameters", dict).items():
             graph.get_vertex(node).update_raw_params(values, overwrite=True)
+        session_id = "" if self._is_child else self._task["session_id"]
         for node in graph.has_session_id_vertices:
             if node in self._members:
-                graph.get_vertex(node).update_raw_params({"session_id": self._task["session_id"]})
+                graph.get_vertex(node).update_raw_params({"session_id": session_id})
 
     async def _build_in_order(self, graph: Graph) -> None:
         skipped: set[str] = set()
@@ -142,7 +148,7 @@ class Cell:
                 inputs_dict={},
                 files=None,
                 fallback_to_env_vars=False,
-                event_manager=self._events,
+                event_manager=self._told,
             )
 
     def _at(self, node: str) -> None:
@@ -182,6 +188,16 @@ class Cell:
             if outside:
                 live.extend({"node": vertex.id, "output": name, "type": kind} for kind in dict.fromkeys(encoder.live))
         return {"outputs": outputs, "result": to_api_json(vertex.result), "valid": True}
+
+
+def _override(vertex: Vertex, values: dict[str, Any]) -> None:
+    """Write what a component handed down to the flow that it runs, as lfx writes it over a graph."""
+    given = {name: decode(value) for name, value in values.items()}
+    for name, value in given.items():
+        is_named = isinstance(value, dict) and value.get("load_from_db", False)
+        if value and name in vertex.params and name in vertex.load_from_db_fields and not is_named:
+            vertex.load_from_db_fields.remove(name)
+    vertex.update_raw_params(given, overwrite=True)
 
 
 def _field(task: dict[str, Any], name: str, kind: type) -> Any:

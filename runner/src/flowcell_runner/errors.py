@@ -65,14 +65,22 @@ _LIMITS = {OutputLimitError: "output_bytes_max", PayloadTooLargeError: "frame", 
 
 
 def failure(
-    error: BaseException, *, node: str | None = None, component: str | None = None, source: str = ""
+    error: BaseException,
+    *,
+    node: str | None = None,
+    component: str | None = None,
+    source: str = "",
+    reached: str | None = None,
 ) -> dict[str, Any]:
-    """Return the failure frame's payload for what ended the cell."""
+    """Return the failure frame's payload for what ended the cell.
+
+    `reached` is a limit that Langflow's words would hide: Run Flow says only that the flow failed.
+    """
     root = _root(error)
     missing = _missing_package(error)
     return {
-        "kind": _kind(error, node, missing),
-        "limit": next(filter(None, map(_limit, _chain(error))), None),
+        "kind": "limit" if reached else _kind(error, node, missing),
+        "limit": reached or next(filter(None, map(_limit, _chain(error))), None),
         "node": node,
         "component": component,
         "message": _message(error)[:_TEXT_MAX],

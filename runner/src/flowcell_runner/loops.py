@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from lfx.graph.graph.base import Graph
 
 
-async def drive_graph(graph: Graph, members: list[str], events: EventManager, at: Callable[[str], Any]) -> list[str]:
+async def drive_graph(
+    graph: Graph, members: list[str], events: EventManager | None, at: Callable[[str], Any]
+) -> list[str]:
     """Run the members as lfx would run a whole flow; return those whose turn never came."""
     for member in members:
         at(member)

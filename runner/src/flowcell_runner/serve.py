@@ -10,6 +10,7 @@ from typing import Any
 
 import flowcell_runner
 from flowcell_runner.cell import Cell
+from flowcell_runner.children import limit_reached
 from flowcell_runner.egress import is_egress, open_egress
 from flowcell_runner.errors import CpuTimeError, InputError, failure
 from flowcell_runner.frames import FrameError, Kind, PayloadTooLargeError
@@ -66,7 +67,8 @@ def _run(task: dict[str, Any], link: Link) -> tuple[Kind, dict[str, Any]]:
     except BaseException as error:  # noqa: BLE001 - whatever ends a component, the worker is told
         node = cell.node if cell else None
         component, source = cell.describe() if cell else (None, "")
-        return Kind.FAILURE, failure(error, node=node, component=component, source=source)
+        reached = limit_reached()
+        return Kind.FAILURE, failure(error, node=node, component=component, source=source, reached=reached)
     finally:
         capture.stop()
 

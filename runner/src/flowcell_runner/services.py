@@ -27,6 +27,7 @@ from lfx.services.tracing.service import TracingService
 from lfx.services.variable.exceptions import VariableNotFoundError
 from lfx.services.variable.service import VariableService
 
+from flowcell_runner import children, flows
 from flowcell_runner import files as cell_files
 from flowcell_runner.errors import without_paths
 from flowcell_runner.link import CallError
@@ -129,12 +130,14 @@ def install() -> None:
     manager.services[ServiceType.VARIABLE_SERVICE] = _variables
     manager.services[ServiceType.DATABASE_SERVICE] = CellDatabase()
     cell_files.install(manager)
+    flows.install()
 
 
 def bind(link: Link, variables: dict[str, str], files: Files) -> None:
     """Connect the services to the worker, for the one cell of this process."""
     _variables.bind(variables, link)
     cell_files.bind(files)
+    children.bind(link)
     store = MessageStore(link, files)
     for name in ("astore_message", "aupdate_messages", "aget_messages", "adelete_messages", "delete_message"):
         setattr(stubs, name, getattr(store, name))
@@ -166,6 +169,10 @@ _COLUMNS = (
 _TIMESTAMP = "%Y-%m-%d %H:%M:%S.%f %Z"
 
 
+class _OtherFlowError(ValueError):
+    """The message is there, and another flow's."""
+
+
 class MessageStore:
     """Langflow's message functions, over calls. The worker scopes everything to the run's flow and owner."""
 
@@ -192,7 +199,10 @@ class MessageStore:
             )
             raise ValueError(msg)
         if getattr(message, "id", None):
-            return await self.aupdate_messages(message)
+            try:
+                return await self.aupdate_messages(message)
+            except _OtherFlowError:
+                pass  # a flow that this one ran has said it; here it is said anew
         return await self.aadd_messages(message, flow_id=flow_id, run_id=run_id, user_id=user_id)
 
     async def aadd_messages(
@@ -262,9 +272,9 @@ class MessageStore:
         try:
             answer = await self._link.call(op, {"message": row})
         except CallError as error:
-            if error.kind == "not_found":
+            if error.kind in {"not_found", "other_flow"}:
                 msg = f"Message with id {row.get('id')} not found"
-                raise ValueError(msg) from None
+                raise (ValueError if error.kind == "not_found" else _OtherFlowError)(msg) from None
             raise
         return await _from_row({**row, **answer}, legacy_blocks=True)
 

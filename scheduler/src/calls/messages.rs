@@ -62,7 +62,12 @@ pub(super) async fn update(
     };
     let only = MessageFilter { flow: Some(record.flow), ids: Some(vec![id]), ..Default::default() };
     if tenant.messages(&only).await?.is_empty() {
-        return Ok(Err(error("not_found", format!("message {id} not found"))));
+        let anywhere = MessageFilter { flow: None, ..only };
+        // A flow that another one ran has said it: Langflow leaves that message alone, and lets
+        // the caller's flow say it anew.
+        let kind =
+            if tenant.messages(&anywhere).await?.is_empty() { "not_found" } else { "other_flow" };
+        return Ok(Err(error(kind, format!("message {id} not found"))));
     }
     let field = |key: &str| message.get(key).and_then(Value::as_str).map(str::to_owned);
     let patch = MessagePatch {

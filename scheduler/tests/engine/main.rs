@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod children;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -69,7 +70,8 @@ impl Cluster {
         let drain = Drain::new();
         let config = Config { sweep_ms: 50, archive_after_ms: 0, ..Config::default() };
         Scheduler::new(store.clone(), bus.clone(), config).start(&drain).await.unwrap();
-        let offers = bus.consumer(&Queue::Tasks { pool: "default".into() }).await.unwrap();
+        let offers =
+            bus.consumer(&Queue::Tasks { pool: "default".into(), depth: 0 }).await.unwrap();
         let worker = WorkerEpoch(Uuid::new_v4());
         let tenant = store.tenant(first.tenant);
         let (more, _database, _events) = (json!({}), database, events);
@@ -116,6 +118,7 @@ impl Cluster {
             limits: CellLimits::default(),
             isolation: "component".into(),
             idempotency_key: None,
+            parent: None,
             submitted_by: None,
             now: now(),
         };

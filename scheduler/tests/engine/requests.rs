@@ -116,6 +116,7 @@ async fn repeat(cluster: &Cluster, run: RunId) -> RunId {
         limits: CellLimits::default(),
         isolation: "component".into(),
         idempotency_key: None,
+        parent: None,
         submitted_by: None,
         now: now(),
     };

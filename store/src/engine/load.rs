@@ -38,6 +38,8 @@ pub struct RunRecord {
     pub session_id: String,
     /// The isolation policy's name.
     pub isolation: String,
+    /// How many runs stand above it: 0, unless a component of another run started it.
+    pub depth: u32,
     /// Who asked.
     pub user: Option<UserId>,
     /// When it was accepted.
@@ -129,6 +131,7 @@ fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> 
         limits: json::from_text("limits of a run", &row.limits)?,
         session_id: row.session_id,
         isolation: row.isolation,
+        depth: row.depth.map_or(Ok(0), number)?,
         user: row.submitted_by.map(UserId),
         created: Timestamp(row.created),
         started: row.started.map(Timestamp),

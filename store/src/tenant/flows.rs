@@ -231,6 +231,24 @@ impl Tenant {
         Err(Error::NotFound { what: "flow" })
     }
 
+    /// The flow of this name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn flow_named(&self, name: &str) -> Result<Flow, Error> {
+        // No stored name contains it, and Postgres refuses to compare with it.
+        if name.contains('\0') {
+            return Err(Error::NotFound { what: "flow" });
+        }
+        let found = flow::Entity::find()
+            .filter(flow::Column::Tenant.eq(self.id.uuid()))
+            .filter(flow::Column::Name.eq(name))
+            .one(self.store.read())
+            .await
+            .doing("looking for a flow")?;
+        found.ok_or(Error::NotFound { what: "flow" }).and_then(whole)
+    }
+
     /// Changes a flow.
     ///
     /// # Errors

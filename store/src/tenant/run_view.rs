@@ -34,6 +34,8 @@ pub struct RunHeader {
     pub session_id: String,
     /// The isolation policy's name.
     pub isolation: String,
+    /// The run that started it, and that run's task, when a component did.
+    pub parent: Option<(RunId, u32)>,
     /// Who asked.
     pub submitted_by: Option<UserId>,
     /// When it was accepted.
@@ -118,6 +120,8 @@ pub struct RunFilter {
     pub state: Option<RunState>,
     /// Only of this session.
     pub session_id: Option<String>,
+    /// Only those that components of this run started.
+    pub parent: Option<RunId>,
 }
 
 /// The columns of a run that are always small.
@@ -136,6 +140,8 @@ struct RunRow {
     ended: Option<i64>,
     deadline: i64,
     failure: Option<String>,
+    parent_run: Option<Uuid>,
+    parent_task: Option<i64>,
 }
 
 impl Tenant {
@@ -208,6 +214,7 @@ impl Tenant {
             .add(Column::Tenant.eq(self.id.uuid()))
             .add_option(filter.flow.map(|flow| Column::Flow.eq(flow.uuid())))
             .add_option(filter.state.map(|state| Column::State.eq(state.name())))
+            .add_option(filter.parent.map(|parent| Column::ParentRun.eq(parent.uuid())))
             .add_option(session.map(|id| Column::SessionId.eq(id.replace('\0', "\u{fffd}"))));
         let select = run::Entity::find().filter(fits);
         let total = select.clone().count(self.store.read()).await.doing(DOING)?;
@@ -233,6 +240,10 @@ fn header(row: RunRow) -> Result<RunHeader, Error> {
         state: RunState::named(&row.state).ok_or(Error::Corrupt { what: "state of a run" })?,
         session_id: row.session_id,
         isolation: row.isolation,
+        parent: match (row.parent_run, row.parent_task) {
+            (Some(run), Some(task)) => Some((RunId(run), number(task)?)),
+            (Some(_), None) | (None, Some(_)) | (None, None) => None,
+        },
         submitted_by: row.submitted_by.map(UserId),
         created: Timestamp(row.created),
         started: row.started.map(Timestamp),

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Tenant;
+use super::child::{self, Parent};
 use crate::engine::{OutboxMessage, outbox};
 use crate::entity::{flow, flow_version, run, task, user};
 use crate::error::{Doing, Error};
@@ -52,6 +53,8 @@ pub struct NewRun {
     pub isolation: String,
     /// The same key with the same request is the same run.
     pub idempotency_key: Option<String>,
+    /// What started it, when a component of another run did.
+    pub parent: Option<Parent>,
     /// Who asked.
     pub submitted_by: Option<UserId>,
     /// Now.
@@ -80,8 +83,8 @@ impl Tenant {
     /// Accepts a run: its row, its tasks and the message `run:<id>` on queue `runs`, all or none.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a foreign flow or version; [`Error::Conflict`] when the idempotency
-    /// key was used for another request.
+    /// [`Error::NotFound`] for a foreign flow, version or parent; [`Error::Conflict`] when the
+    /// idempotency key was used for another request, or the parent has ended.
     pub async fn submit(&self, new: NewRun) -> Result<Submitted, Error> {
         storable("session id", &new.session_id)?;
         storable("isolation", &new.isolation)?;
@@ -95,9 +98,16 @@ impl Tenant {
             return Ok(submitted);
         }
         let tx = self.store.begin(DOING).await?;
+        if let Some(parent) = &new.parent {
+            self.hold_parent(&tx, parent).await?;
+            // Whoever asked for the same at the same moment has written it by now.
+            if let Some(submitted) = self.repetition(&tx, &new, &fingerprint).await? {
+                return Ok(submitted);
+            }
+        }
         let flow_name = self.flow_name(&tx, &new).await?;
         let id = new.id;
-        let row = self.run_row(&new, flow_name, fingerprint.clone());
+        let row = self.run_row(&new, flow_name, &fingerprint);
         // On Postgres this waits for another transaction with the same key.
         let inserted = run::Entity::insert(row)
             .on_conflict_do_nothing_on([run::Column::Tenant, run::Column::IdempotencyKey])
@@ -118,13 +128,16 @@ impl Tenant {
         Ok(Submitted { run: id, existing: false })
     }
 
-    /// The run that was accepted under the same idempotency key before.
+    /// The run that was accepted under the same idempotency key before, or for the same component.
     async fn repetition<C: sea_orm::ConnectionTrait>(
         &self,
         connection: &C,
         new: &NewRun,
         fingerprint: &[u8],
     ) -> Result<Option<Submitted>, Error> {
+        if let Some(parent) = &new.parent {
+            return self.child(connection, parent, &child::call(parent, fingerprint)).await;
+        }
         let Some(key) = &new.idempotency_key else {
             return Ok(None);
         };
@@ -183,7 +196,8 @@ impl Tenant {
         Ok(name)
     }
 
-    fn run_row(&self, new: &NewRun, flow_name: String, fingerprint: Vec<u8>) -> run::ActiveModel {
+    fn run_row(&self, new: &NewRun, flow_name: String, fingerprint: &[u8]) -> run::ActiveModel {
+        let parent = new.parent.as_ref();
         run::ActiveModel {
             id: Set(new.id.uuid()),
             tenant: Set(self.id.uuid()),
@@ -193,7 +207,7 @@ impl Tenant {
             state: Set(RunState::Queued.name().to_owned()),
             version: Set(0),
             request: Set(to_text(&new.request)),
-            fingerprint: Set(fingerprint),
+            fingerprint: Set(fingerprint.to_vec()),
             session_id: Set(new.session_id.clone()),
             deadline: Set(new.deadline.millis()),
             retry: Set(to_text(&new.retry)),
@@ -209,6 +223,11 @@ impl Tenant {
             context: Set(None),
             plan: Set(None),
             event_log: Set(None),
+            parent_run: Set(parent.map(|parent| parent.run.uuid())),
+            parent_task: Set(parent.map(|parent| parent.task.into())),
+            parent_attempt: Set(parent.map(|parent| parent.attempt.into())),
+            parent_call: Set(parent.map(|parent| child::call(parent, fingerprint))),
+            depth: Set(parent.map(|parent| parent.depth.into())),
         }
     }
 }

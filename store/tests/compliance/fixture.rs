@@ -86,6 +86,7 @@ impl Owner {
             limits: CellLimits::default(),
             isolation: "component".into(),
             idempotency_key: None,
+            parent: None,
             submitted_by: None,
             now: T0,
         }

@@ -32,6 +32,7 @@ macro_rules! on_both {
     };
 }
 
+mod children;
 mod connections;
 mod files;
 mod fixture;

@@ -20,6 +20,10 @@ const ADD_A_PACKAGE: &str = "whoever runs the workers adds the distribution that
                              `runner/pyproject.toml`, then runs `uv lock --project runner` and \
                              `scripts/images`";
 
+/// What helps when flows run flows without end.
+const TOO_DEEP: &str = "a flow ran a flow that ran a flow, and so on, more deeply than the \
+                        schedulers' `flow_depth_max` allows";
+
 /// A failure that the runner reported. Its word about a limit is taken where the kernel's cannot
 /// be had: user code could forge it, and would only rename its own failure.
 pub(super) fn reported(body: FailureBody, limits: &CellLimits, strain: Strain) -> Failure {
@@ -42,6 +46,7 @@ pub(super) fn reported(body: FailureBody, limits: &CellLimits, strain: Strain) -
             let limit_bytes = u64::try_from(FRAME_BYTES_MAX).unwrap_or(u64::MAX);
             FailureKind::ValueTooLarge { limit_bytes }
         }
+        "limit" if claimed == Some("flow_depth_max") => FailureKind::FlowsTooDeep,
         "limit" if setting == Some(Setting::CpuMs) => {
             FailureKind::CpuTime { limit_ms: limits.cpu_ms }
         }
@@ -115,6 +120,9 @@ fn hint(kind: &FailureKind) -> Option<Box<str>> {
         let sentence = format!("the runner image has no `{package}`: {ADD_A_PACKAGE}");
         return Some(sentence.into_boxed_str());
     }
+    if *kind == FailureKind::FlowsTooDeep {
+        return Some(TOO_DEEP.into());
+    }
     kind.setting().and_then(|_| sentence(kind)).map(String::into_boxed_str)
 }
 
@@ -164,6 +172,7 @@ fn sentence(kind: &FailureKind) -> Option<String> {
         | FailureKind::ValueNotPortable { .. }
         | FailureKind::Unsupported
         | FailureKind::ExitedEarly { .. }
+        | FailureKind::FlowsTooDeep
         | FailureKind::ProtocolViolation
         | FailureKind::StartFailed
         | FailureKind::WorkerLost
@@ -230,6 +239,15 @@ mod tests {
         let failure = reported(body("import"), &CellLimits::default(), SEEN);
         let hint = failure.hint.unwrap_or_default();
         assert!(hint.contains("`torch`") && hint.contains("runner/pyproject.toml"), "{hint}");
+    }
+
+    #[test]
+    fn flows_that_run_flows_too_deeply_are_told_the_setting() {
+        let deep = FailureBody { limit: Some("flow_depth_max".into()), ..body("limit") };
+        let failure = reported(deep, &CellLimits::default(), SEEN);
+        assert_eq!(failure.kind, FailureKind::FlowsTooDeep);
+        assert!(failure.hint.unwrap_or_default().contains("`flow_depth_max`"));
+        assert_eq!(failure.message, "Error building Component Boom", "Langflow's words stay");
     }
 
     #[test]

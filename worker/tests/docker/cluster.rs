@@ -230,6 +230,8 @@ impl Cluster {
             variables: [("CANARY".to_owned(), CANARY.to_owned())].into(),
             request_variables: BTreeMap::new(),
             upstream_usage: None,
+            child: false,
+            overrides: BTreeMap::new(),
             context: BTreeMap::new(),
             egress: None,
             limits: FrameLimits {
@@ -256,7 +258,7 @@ impl Cluster {
         let (run, task) = (attempt.run, attempt.task);
         self.scheduler.with(|state| state.tasks.insert((run, task), assignment));
         let offer = encode("test", &TaskOffered { v: VERSION, run, task }).unwrap();
-        let queue = Queue::Tasks { pool: "default".into() };
+        let queue = Queue::Tasks { pool: "default".into(), depth: 0 };
         self.bus.enqueue(&queue, &run.to_string(), offer).await.unwrap();
         attempt
     }

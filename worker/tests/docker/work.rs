@@ -156,7 +156,7 @@ async fn an_offer_that_is_no_more_is_dropped_and_one_unanswered_comes_again() {
     let cluster = Cluster::start().await;
     let gone = cluster.assignment("echo", "s").attempt;
     let offer = TaskOffered { v: VERSION, run: gone.run, task: gone.task };
-    let queue = Queue::Tasks { pool: "default".into() };
+    let queue = Queue::Tasks { pool: "default".into(), depth: 0 };
     let body = encode("test", &offer).unwrap();
     cluster.bus.enqueue(&queue, "gone", body).await.unwrap();
     cluster.scheduler.with(|state| state.away = true);

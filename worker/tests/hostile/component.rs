@@ -121,6 +121,8 @@ impl Plan {
             variables: BTreeMap::new(),
             request_variables: BTreeMap::new(),
             upstream_usage: None,
+            child: false,
+            overrides: BTreeMap::new(),
             context: BTreeMap::new(),
             egress: None,
             limits: FrameLimits {

@@ -1,6 +1,19 @@
 """What is asked of both servers, one module per family of flows."""
 
-from . import agents, basics, constructs, files, mcp, models, processing, requests, routing, starters, web
+from . import (
+    agents,
+    basics,
+    constructs,
+    files,
+    mcp,
+    models,
+    processing,
+    requests,
+    routing,
+    starters,
+    subflows,
+    web,
+)
 
 CASES = (
     *basics.CASES,
@@ -12,6 +25,7 @@ CASES = (
     *models.CASES,
     *agents.CASES,
     *mcp.CASES,
+    *subflows.CASES,
     *web.CASES,
     *starters.CASES,
 )

@@ -29,6 +29,7 @@ from families import (
     shapes,
     starters,
     state,
+    subflows,
     values,
     web,
 )
@@ -48,6 +49,7 @@ FAMILIES = (
     models,
     agents,
     mcp,
+    subflows,
     web,
     old,
 )

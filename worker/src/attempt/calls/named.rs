@@ -22,6 +22,7 @@ impl Nameable {
         named.learn(&task.graph);
         task.inputs.values().flat_map(|outputs| outputs.values()).for_each(|v| named.learn(v));
         task.parameters.values().flat_map(|fields| fields.values()).for_each(|v| named.learn(v));
+        task.overrides.values().flat_map(|fields| fields.values()).for_each(|v| named.learn(v));
         task.context.values().for_each(|value| named.learn(value));
         let variables = task.variables.values().chain(task.request_variables.values());
         variables.for_each(|value| named.learn_text(value));
