@@ -58,6 +58,7 @@ CORE = (
     "merge/true/plain",
     "live_context/plain/plain",
     "disguised/plain/*",
+    "mcp_*/plain/plain",
     "bad_import/plain/*",
     "model/plain/*",
     "model/no-model/*",

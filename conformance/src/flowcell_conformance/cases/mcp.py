@@ -1,17 +1,16 @@
-"""Tools of MCP servers."""
+"""Tools of MCP servers. What reached them is not compared: Langflow keeps sessions from run to run."""
 
 from __future__ import annotations
 
 from ..case import Case, ask, with_model
 
 CASES: tuple[Case, ...] = (
-    Case("plain", "mcp_http", ask("Bob"), uses_web=True),
+    Case("plain", "mcp_http", ask("Bob")),
     Case(
         "plain",
         "mcp_http_agent",
         with_model("use the mcp tool", "Agent-bbbbb"),
         uses_model=True,
-        uses_web=True,
         interleaved=True,
         messages=True,
     ),
