@@ -21,6 +21,7 @@ from families import (
     files,
     groups,
     inputs,
+    mcp,
     models,
     old,
     processing,
