@@ -196,6 +196,7 @@ async fn flows_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("flow", t.flow(flow).await.look()),
         ("find_flow", t.find_flow(&flow.to_string()).await.look()),
         ("find_flow", t.find_flow("Echo").await.look()),
+        ("flow_named", t.flow_named("Echo").await.look()),
         ("update_flow", t.update_flow(flow, patch).await.look()),
         ("delete_flow", t.delete_flow(flow).await.look()),
         ("put_version", t.put_version(flow, &graph(), &json!(1)).await.look()),
