@@ -10,7 +10,7 @@ use crate::error::{Error, internal};
 
 /// Asks the schedulers to end a run.
 pub(crate) async fn cancel(bus: &Bus, run: RunId) -> Result<(), Error> {
-    let body = serde_json::to_vec(&RunOrder { v: VERSION, run, cancel: true })
+    let body = serde_json::to_vec(&RunOrder { v: VERSION, run, cancel: true, answered: false })
         .map_err(|error| internal("writing a cancel order", &error))?;
     Ok(bus.enqueue(&Queue::Runs, &format!("cancel:{run}"), Bytes::from(body)).await?)
 }

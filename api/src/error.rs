@@ -117,6 +117,9 @@ pub(crate) enum Error {
     TweaksRefused { message: String, fields: Vec<String> },
     #[error("a run of this flow would wait for a person")]
     NeedsPerson,
+    /// One of the answers that Langflow's workflows word themselves.
+    #[error("workflow: {detail}")]
+    Workflow { status: StatusCode, detail: Value },
     #[error("the run failed: {message}")]
     RunFailed { message: String, outdated: Vec<String> },
     #[error("the run took too long")]
@@ -268,6 +271,7 @@ impl Error {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
             Self::RunTimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Workflow { status, .. } => *status,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

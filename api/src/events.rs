@@ -191,7 +191,7 @@ fn lines(archive: Vec<u8>) -> Vec<Bytes> {
 /// The last event of a run, made from its row.
 fn ending(header: &RunHeader) -> Result<Option<Bytes>, Error> {
     let kind = match header.state {
-        RunState::Queued | RunState::Running => return Ok(None),
+        RunState::Queued | RunState::Running | RunState::Suspended => return Ok(None),
         RunState::Completed => RunEventKind::RunCompleted,
         RunState::Cancelled => RunEventKind::RunCancelled,
         RunState::TimedOut => RunEventKind::RunTimedOut,

@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod limits;
 pub(crate) mod me;
 pub(crate) mod plan;
+pub(crate) mod resume;
 pub(crate) mod runs;
 mod view;
 pub(crate) mod ws;

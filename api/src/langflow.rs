@@ -16,3 +16,4 @@ mod run_stream;
 pub(crate) mod upload;
 pub(crate) mod variables;
 pub(crate) mod webhook;
+pub(crate) mod workflows;

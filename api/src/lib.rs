@@ -18,6 +18,7 @@ mod auth;
 mod cancel;
 mod clock;
 mod config;
+mod decide;
 mod edge;
 mod error;
 mod events;

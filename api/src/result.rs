@@ -49,7 +49,7 @@ pub(crate) async fn of(app: &App, tenant: &Tenant, view: &RunView) -> Result<Val
 }
 
 /// The plan that a run follows.
-fn plan_of<'v>(version: &'v Version, view: &RunView) -> Result<Cow<'v, Plan>, Error> {
+pub(crate) fn plan_of<'v>(version: &'v Version, view: &RunView) -> Result<Cow<'v, Plan>, Error> {
     if let Some(plan) = &view.plan {
         let plan = serde_json::from_value(plan.clone());
         return plan.map(Cow::Owned).map_err(|error| internal("reading the plan of a run", &error));

@@ -10,9 +10,10 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
-use crate::flowcell::{connections, egress, events, limits, me, plan, runs, ws};
+use crate::flowcell::{connections, egress, events, limits, me, plan, resume, runs, ws};
 use crate::langflow::{
     api_keys, files, flows, login, messages, meta, projects, run, upload, variables, webhook,
+    workflows,
 };
 
 /// How large a body a route takes.
@@ -58,6 +59,11 @@ fn langflow() -> Vec<Route> {
         post("/api/v1/run/{flow}", run::run),
         post("/api/v1/run/{flow}/", run::redirect),
         post("/api/v1/webhook/{flow}", webhook::receive),
+        post("/api/v2/workflows", workflows::start),
+        get("/api/v2/workflows", workflows::status),
+        post("/api/v2/workflows/stop", workflows::stop),
+        get("/api/v2/workflows/pending", workflows::pending),
+        post("/api/v2/workflows/{job}/resume", workflows::resume),
         post("/api/v1/flows/", flows::create).takes(BodyMax::Flow),
         get("/api/v1/flows/", flows::list),
         post("/api/v1/flows/upload/", upload::upload).takes(BodyMax::Flow),
@@ -108,6 +114,7 @@ fn flowcell() -> Vec<Route> {
         post("/api/flowcell/v1/runs", runs::start),
         get("/api/flowcell/v1/runs/{id}", runs::get),
         post("/api/flowcell/v1/runs/{id}/cancel", runs::cancel),
+        post("/api/flowcell/v1/runs/{id}/resume", resume::post),
         get("/api/flowcell/v1/runs/{id}/events", events::get),
         get("/api/flowcell/v1/runs/{id}/ws", ws::get),
         get("/api/flowcell/v1/runs/{id}/connections", connections::get),

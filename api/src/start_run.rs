@@ -87,7 +87,8 @@ pub(crate) async fn start(
     let isolation = ask.isolation.unwrap_or(app.config.isolation);
     let run = RunId(Uuid::now_v7());
     let variables = tenant.seal_for_run(run, &ask.variables).await?;
-    let request = RunRequest { variables, ..resolve(flow, ask) };
+    let may_pause = terms.pause == Pause::Allowed;
+    let request = RunRequest { variables, may_pause, ..resolve(flow, ask) };
     let input_type = input_type(&request.input_type);
     tweaks::check_input(&request.tweaks, request.input_value.is_some(), input_type)?;
     check_ends(&version.graph, &request)?;
@@ -171,6 +172,7 @@ fn resolve(flow: &Flow, ask: Ask) -> RunRequest {
         stop_component_id: ask.stop_component_id,
         tweaks: ask.tweaks,
         stream: ask.stream,
+        may_pause: false,
         variables: BTreeMap::new(),
         child: None,
     }

@@ -7,6 +7,7 @@ mod crud;
 mod egress;
 mod events;
 mod files;
+mod human;
 mod limits;
 mod run;
 mod runs;

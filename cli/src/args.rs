@@ -65,6 +65,11 @@ pub(crate) enum Command {
   flowcell run 'Basic Prompting' --input hi --stream --tweak 'Agent.temperature=0.2'
   flowcell run echo --input hello --json | jq .state")]
     Run(RunArguments),
+    /// Answer what a run asks, and watch it go on.
+    #[command(after_help = "Examples:
+  flowcell resume 019aa9a0-… approve
+  flowcell resume 019aa9a0-… edit --values '{\"args\": {\"text\": \"other words\"}}'")]
+    Resume(ResumeArguments),
     /// Show how a flow is split into cells, and why.
     #[command(after_help = "Examples:
   flowcell explain echo            a flow on the server
@@ -269,6 +274,29 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) isolation: Option<Isolation>,
     /// Do not wait: print the run's id and return.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Print every event and the final state as JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+/// `flowcell resume`.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArguments {
+    /// Id of the run.
+    pub(crate) run: String,
+    /// The action to take: one of those that the question offers.
+    pub(crate) decision: String,
+    /// Which question; needed only when the run asks several.
+    #[arg(long, value_name = "ID")]
+    pub(crate) request: Option<String>,
+    /// What the action takes, as a JSON object.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) values: Option<String>,
+    /// Do not wait: return once the decision is stored.
     #[arg(long)]
     pub(crate) detach: bool,
     /// Print every event and the final state as JSON lines.

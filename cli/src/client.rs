@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
+use proto::event::{RunEvent, RunEventKind};
 use proto::http::ErrorBody;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -23,6 +24,9 @@ pub(crate) enum Refusal {
     #[error("{0}")]
     Failed(String),
 }
+
+/// A run that waits for a person rests once nothing has followed for so long.
+const REST: std::time::Duration = std::time::Duration::from_millis(700);
 
 /// A connection to one server.
 #[derive(Clone, Debug)]
@@ -119,17 +123,19 @@ impl Client {
         self.json(self.request(Method::POST, "/api/v1/flows/upload/").multipart(form)).await
     }
 
-    /// Follows a run's events; each item is `(sequence number, event)`. A broken connection is
-    /// resumed after the last event seen, so none is missed or repeated.
+    /// Follows a run's events after a position until it rests: it ended, or waits for a person.
+    /// Each item is `(sequence number, event)`. A broken connection is resumed after the last event
+    /// seen, so none is missed or repeated.
     pub(crate) async fn follow(
         &self,
         events_path: &str,
-        mut each: impl FnMut(u64, proto::event::RunEvent) -> Result<(), output::Error>,
+        after: u64,
+        mut each: impl FnMut(u64, RunEvent) -> Result<(), output::Error>,
     ) -> Result<()> {
-        let mut after = 0;
         let mut failures = 0u32;
+        let mut seen = Seen { after, rests: false };
         loop {
-            match self.follow_once(events_path, &mut after, &mut each).await {
+            match self.follow_once(events_path, &mut seen, &mut each).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => failures = 0,
                 Err(error) if failures >= 10 || error.is::<output::Error>() => return Err(error),
@@ -141,24 +147,46 @@ impl Client {
         }
     }
 
-    /// Returns whether the run's last event was seen.
+    /// The position of the last event so far of a run that waits for a person.
+    pub(crate) async fn position(&self, events_path: &str) -> Result<u64> {
+        let mut last = 0;
+        let each = |seq, _| {
+            last = seq;
+            Ok(())
+        };
+        self.follow(events_path, 0, each).await?;
+        Ok(last)
+    }
+
+    /// Returns whether the run was seen to rest.
     async fn follow_once(
         &self,
         path: &str,
-        after: &mut u64,
-        each: &mut impl FnMut(u64, proto::event::RunEvent) -> Result<(), output::Error>,
+        seen: &mut Seen,
+        each: &mut impl FnMut(u64, RunEvent) -> Result<(), output::Error>,
     ) -> Result<bool> {
-        let request = self.request(Method::GET, path).header("last-event-id", after.to_string());
+        let request =
+            self.request(Method::GET, path).header("last-event-id", seen.after.to_string());
         let response = self.send(request).await?;
         let mut lines = crate::sse::Parser::default();
         let mut body = response.bytes_stream();
-        while let Some(bytes) = body.next().await {
-            for event in lines.feed(&bytes?) {
+        loop {
+            // A log that is read again has what followed an earlier rest right behind it.
+            let next = match seen.rests {
+                true => tokio::time::timeout(REST, body.next()).await,
+                false => Ok(body.next().await),
+            };
+            let bytes = match next {
+                Err(_) => return Ok(true),
+                Ok(None) => return Ok(false),
+                Ok(Some(bytes)) => bytes?,
+            };
+            for event in lines.feed(&bytes) {
                 let (Some(id), Ok(parsed)) = (event.id, serde_json::from_str(&event.data)) else {
                     continue;
                 };
-                *after = id;
-                let parsed: proto::event::RunEvent = parsed;
+                let parsed: RunEvent = parsed;
+                *seen = Seen { after: id, rests: parsed.kind == RunEventKind::RunSuspended };
                 let last = parsed.kind.is_terminal();
                 each(id, parsed)?;
                 if last {
@@ -166,8 +194,14 @@ impl Client {
                 }
             }
         }
-        Ok(false)
     }
+}
+
+/// How far a run was followed.
+struct Seen {
+    after: u64,
+    /// Whether the last event says that the run waits for a person.
+    rests: bool,
 }
 
 fn describe(status: StatusCode, body: &str) -> String {

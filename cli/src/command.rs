@@ -9,6 +9,7 @@ pub(crate) mod flow;
 pub(crate) mod init;
 pub(crate) mod limits;
 pub(crate) mod reap;
+pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod up;
@@ -33,6 +34,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Init(arguments) => init::execute(&arguments),
         Command::Flow(command) => flow::execute(command).await,
         Command::Files(command) => files::execute(command).await,
+        Command::Resume(arguments) => resume::execute(arguments).await,
         Command::Run(arguments) => run::execute(arguments).await,
         Command::Explain(arguments) => explain::execute(arguments).await,
         Command::Var(command) => var::execute(command).await,

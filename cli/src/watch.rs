@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use domain::human;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::event::{RunEvent, RunEventKind};
 use proto::http::RunView;
@@ -72,6 +73,10 @@ impl Watch {
                 let note = format!("failed ({}): {message}", failure.kind.code());
                 self.cell(cell, &note, !will_retry)?;
             }
+            RunEventKind::TaskPaused { cell, request, .. } => {
+                self.cell(cell, "waits for a person", false)?;
+                self.question(request);
+            }
             RunEventKind::TaskSkipped { cell } => self.cell(cell, "skipped", true)?,
             RunEventKind::TaskCancelled { cell } => self.cell(cell, "cancelled", true)?,
             RunEventKind::RunReplanned { replaced, planned } => {
@@ -91,12 +96,23 @@ impl Watch {
             }
             RunEventKind::Langflow { .. }
             | RunEventKind::RunStarted
+            | RunEventKind::RunSuspended
+            | RunEventKind::RunResumed
             | RunEventKind::RunCompleted
             | RunEventKind::RunFailed { .. }
             | RunEventKind::RunCancelled
             | RunEventKind::RunTimedOut => {}
         }
         Ok(())
+    }
+
+    fn question(&self, request: &Value) {
+        let prompt = request.get("prompt").and_then(Value::as_str).unwrap_or_default();
+        for line in prompt.lines() {
+            self.note(&format!("  > {line}"));
+        }
+        let options = human::allowed(request).join(" | ");
+        self.note(&format!("  > {options}"));
     }
 
     /// Prints a line beside the live ones.

@@ -15,6 +15,7 @@ pub mod time;
 pub mod branch;
 pub mod defaults;
 pub mod flow;
+pub mod human;
 pub mod input;
 pub mod pause;
 pub mod plan;

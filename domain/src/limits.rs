@@ -24,6 +24,9 @@ pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Largest frame between worker and runner, and so the largest single result of a cell.
 pub const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Longest question to a person. It is shown whole wherever its run is, and in the chat.
+pub const QUESTION_BYTES_MAX: usize = 256 * 1024;
+
 /// Values up to this size are stored in the row that refers to them; larger ones become payloads.
 /// A few Postgres pages: small enough that a task row stays cheap to load on every transition.
 pub const INLINE_BYTES_MAX: usize = 32 * 1024;

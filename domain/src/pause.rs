@@ -25,6 +25,12 @@ pub fn waits_for_a_person(graph: &Graph) -> bool {
     })
 }
 
+/// Whether a node is of those that ask, wherever its answer goes.
+#[must_use]
+pub fn asks_a_person(node: &Node) -> bool {
+    node.kind == ASKER || has_tool_to_approve(node)
+}
+
 fn has_tool_to_approve(node: &Node) -> bool {
     let rows = node.field(TOOLS).and_then(|field| field.get("value")).and_then(Value::as_array);
     let mut rows = rows.into_iter().flatten();

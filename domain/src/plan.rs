@@ -45,6 +45,7 @@ pub use revise::Revision;
 
 use crate::flow::Graph;
 use crate::limits::FLOW_NODES_MAX;
+use crate::pause::waits_for_a_person;
 use group::Because;
 
 /// The version of the stored form. Raised when the meaning of a field changes.
@@ -413,8 +414,11 @@ impl Plan {
         let carried = classify::edges(graph, live);
         let groups = match (isolation::whole(graph, &cycles), isolation) {
             (Some(because), _) => group::everything(graph, Because::Whole(because)),
-            (None, Isolation::Run) => group::everything(graph, Because::Run),
-            (None, Isolation::Component) => group::form(graph, &carried, &cycles)?,
+            // What ran before a question must not run again after the answer.
+            (None, Isolation::Run) if !waits_for_a_person(graph) => {
+                group::everything(graph, Because::Run)
+            }
+            (None, Isolation::Component | Isolation::Run) => group::form(graph, &carried, &cycles)?,
             (None, Isolation::Chain) => {
                 let groups = group::form(graph, &carried, &cycles)?;
                 chain::join(graph, groups, graph.edges().iter().zip(&carried))

@@ -2,8 +2,12 @@
 //!
 //! ```text
 //! run:   queued ─▶ running ─▶ completed | failed | cancelled | timed_out
+//!                  ▲     │
+//!                  └ suspended (all that is left waits for a person)
 //! task:  waiting ─▶ ready ─▶ leased ─▶ running ─▶ done | failed
-//!           │         ▲         └──── retry ──┘
+//!           │         ▲ ▲       └──── retry ──┤
+//!           │         │ └─────────────────────┤
+//!           │         └──── answer ── paused ◀┘ (it asked a person)
 //!           ├─▶ skipped (its branch was not taken)
 //!           ├─▶ replaced (an output proved to be live, and its cell was planned anew)
 //!           └─▶ cancelled (the run ended first)
@@ -16,6 +20,8 @@
 
 mod decide;
 mod state;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +40,10 @@ pub struct Run {
     pub id: RunId,
     /// Where it stands.
     pub state: RunState,
-    /// When it must have ended.
+    /// When it must have ended; later by as long as it was suspended.
     pub deadline: Timestamp,
+    /// Since when it is suspended.
+    pub suspended: Option<Timestamp>,
     /// How its tasks are retried.
     pub retry: RetryPolicy,
     /// Its tasks, one per cell of the plan; `tasks[i].index == i`.
@@ -55,6 +63,8 @@ pub struct Task {
     pub state: TaskState,
     /// How many attempts were started; the current one's number (1-based) while leased or running.
     pub attempt: u32,
+    /// How many attempts ended by asking a person.
+    pub pauses: u32,
     /// How often it was offered to workers.
     pub dispatches: u32,
     /// When it was last offered.
@@ -82,7 +92,7 @@ pub struct Lease {
 pub enum Event {
     /// The run left the queue.
     RunStarted,
-    /// All that the task needs is there, or a failed attempt is to be repeated.
+    /// All that the task needs is there, a failed attempt is to be repeated, or a person decided.
     TaskReady {
         /// The task.
         task: u32,
@@ -121,6 +131,13 @@ pub enum Event {
         /// The attempt's number.
         attempt: u32,
     },
+    /// The attempt asked a person.
+    TaskPaused {
+        /// The task.
+        task: u32,
+        /// The attempt's number.
+        attempt: u32,
+    },
     /// The attempt failed; `TaskReady` or `TaskFailed` follows.
     AttemptFailed {
         /// The task.
@@ -151,6 +168,16 @@ pub enum Event {
         replaced: Vec<u32>,
         /// Tasks that are new, and those that need other ones than before.
         planned: Vec<PlannedTask>,
+    },
+    /// All that is left waits for a person.
+    RunSuspended {
+        /// When.
+        at: Timestamp,
+    },
+    /// A person decided.
+    RunResumed {
+        /// When.
+        at: Timestamp,
     },
     /// Every task is done, skipped or replaced.
     RunCompleted,
@@ -186,7 +213,15 @@ impl Run {
         retry: RetryPolicy,
     ) -> Self {
         let tasks = (0u32..).zip(depends_on).map(|(index, needs)| Task::waiting(index, needs));
-        Self { id, state: RunState::Queued, deadline, retry, tasks: tasks.collect(), failure: None }
+        Self {
+            id,
+            state: RunState::Queued,
+            deadline,
+            suspended: None,
+            retry,
+            tasks: tasks.collect(),
+            failure: None,
+        }
     }
 
     /// The task with this index.
@@ -197,6 +232,12 @@ impl Run {
 
     fn task_mut(&mut self, index: u32) -> Option<&mut Task> {
         usize::try_from(index).ok().and_then(|index| self.tasks.get_mut(index))
+    }
+
+    /// Whether its deadline has passed. While it is suspended its time stands still.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.state != RunState::Suspended && now >= self.deadline
     }
 
     /// Folds one event into the state. An event that does not fit (an unknown task, a transition
@@ -222,11 +263,21 @@ impl Run {
                     self.plan(task);
                 }
             }
+            Event::RunSuspended { at } => {
+                self.signal(RunSignal::Suspend);
+                self.suspended = (self.state == RunState::Suspended).then_some(*at);
+            }
+            Event::RunResumed { at } => {
+                let stood = self.suspended.take().map_or(Duration::ZERO, |since| at.since(since));
+                self.signal(RunSignal::Resume);
+                self.deadline = self.deadline + stood;
+            }
             Event::TaskReady { task, .. }
             | Event::TaskDispatched { task, .. }
             | Event::TaskLeased { task, .. }
             | Event::TaskRunning { task, .. }
             | Event::TaskDone { task, .. }
+            | Event::TaskPaused { task, .. }
             | Event::AttemptFailed { task, .. }
             | Event::TaskFailed { task }
             | Event::TaskSkipped { task }
@@ -250,6 +301,9 @@ impl Run {
         if let Some(next) = self.state.next(signal) {
             self.state = next;
         }
+        if self.state.is_terminal() {
+            self.suspended = None;
+        }
     }
 }
 
@@ -260,6 +314,7 @@ impl Task {
             depends_on,
             state: TaskState::Waiting,
             attempt: 0,
+            pauses: 0,
             dispatches: 0,
             dispatched: None,
             not_before: None,
@@ -271,8 +326,11 @@ impl Task {
     fn apply(&mut self, event: &Event) {
         match event {
             Event::TaskReady { not_before, .. } => {
-                let retry = self.state != TaskState::Waiting;
-                self.signal(if retry { TaskSignal::Retry } else { TaskSignal::Unblock });
+                self.signal(match self.state {
+                    TaskState::Waiting => TaskSignal::Unblock,
+                    TaskState::Paused => TaskSignal::Answer,
+                    _ => TaskSignal::Retry,
+                });
                 self.not_before = *not_before;
                 self.dispatched = None;
             }
@@ -290,12 +348,19 @@ impl Task {
                 self.signal(TaskSignal::Complete);
                 self.failure = None;
             }
+            Event::TaskPaused { .. } => {
+                self.signal(TaskSignal::Pause);
+                self.pauses = self.pauses.saturating_add(1);
+                self.failure = None;
+            }
             Event::AttemptFailed { failure, .. } => self.failure = Some(failure.clone()),
             Event::TaskFailed { .. } => self.signal(TaskSignal::Fail),
             Event::TaskSkipped { .. } => self.signal(TaskSignal::Skip),
             Event::TaskCancelled { .. } => self.signal(TaskSignal::Cancel),
             Event::Replanned { .. }
             | Event::RunStarted
+            | Event::RunSuspended { .. }
+            | Event::RunResumed { .. }
             | Event::RunCompleted
             | Event::RunFailed { .. }
             | Event::RunCancelled

@@ -1,8 +1,10 @@
 //! A seeded simulation of a cluster around the real state machine: messages are lost, repeated and
-//! reordered, workers die in the middle of their work, replies get lost after the commit.
+//! reordered, workers die in the middle of their work, replies get lost after the commit. Some
+//! attempts ask a person, who takes anything up to hours and may say it twice.
 //!
 //! Asserted for every seed: every run ends; no finished task runs again; no result counts twice;
-//! no task starts before all that it needs is settled.
+//! no task starts before all that it needs is settled; a run is suspended exactly while nothing
+//! but a person can move it, and does not time out meanwhile.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,23 +32,31 @@ use uuid::Uuid;
 const RUNS: usize = 4;
 const WORKERS: usize = 3;
 const SLOTS: usize = 2;
-/// Virtual end of the simulation: far beyond every deadline.
-const END: i64 = 3_600_000;
+/// Virtual end of the simulation: far beyond every deadline and every person's patience.
+const END: i64 = 36_000_000;
 
 #[derive(Clone, Debug)]
 enum Message {
     Offer { run: usize, task: u32 },
     Claim { run: usize, task: u32, worker: usize, epoch: WorkerEpoch },
     Assigned { run: usize, task: u32, attempt: u32, worker: usize, epoch: WorkerEpoch },
-    Report { run: usize, task: u32, attempt: u32, epoch: WorkerEpoch, worker: usize, ok: bool },
+    Report { run: usize, task: u32, attempt: u32, epoch: WorkerEpoch, worker: usize, end: End },
     Confirmed { run: usize, task: u32, attempt: u32, worker: usize, epoch: WorkerEpoch },
     Stop { run: usize, task: u32, attempt: u32, epoch: WorkerEpoch },
+    Answered { run: usize, task: u32 },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Done,
+    Failed,
+    Asks,
 }
 
 #[derive(Debug)]
 struct Work {
     ends: i64,
-    ok: bool,
+    end: End,
     next_report: i64,
 }
 
@@ -64,6 +74,8 @@ struct World {
     first: Vec<Run>,
     runs: Vec<Run>,
     logs: Vec<Vec<Event>>,
+    /// What a person has decided by when.
+    decided: BTreeMap<(usize, u32, u32), i64>,
     workers: Vec<Worker>,
     flying: Vec<(i64, Message)>,
     beats: HashMap<WorkerEpoch, i64>,
@@ -104,6 +116,7 @@ impl World {
             now: 0,
             logs: vec![Vec::new(); runs.len()],
             first: runs.clone(),
+            decided: BTreeMap::new(),
             runs,
             workers: Vec::new(),
             flying: Vec::new(),
@@ -143,7 +156,11 @@ impl World {
             self.check(run, event);
             self.runs[run].apply(event);
             self.logs[run].push(event.clone());
+            if let Event::TaskPaused { task, attempt } = event {
+                self.ask(run, *task, *attempt);
+            }
         }
+        self.check_rest(run);
         // The scheduler may die between its commit and the effects.
         if self.faults && self.rng.random_bool(0.05) {
             return Ok(());
@@ -157,6 +174,26 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A person reads it, at some time, and says what is to be done, sometimes twice.
+    fn ask(&mut self, run: usize, task: u32, attempt: u32) {
+        let slowest = if self.rng.random_bool(0.05) { 2_000_000 } else { 20_000 };
+        let at = self.now + self.rng.random_range(1..slowest);
+        self.decided.insert((run, task, attempt), at);
+        for _ in 0..self.rng.random_range(0..3) {
+            self.flying.push((at, Message::Answered { run, task }));
+        }
+    }
+
+    /// After every decision: a run rests exactly while only a person can move it.
+    fn check_rest(&self, run: usize) {
+        let run = &self.runs[run];
+        let any = |state| run.tasks.iter().any(|task| task.state == state);
+        let moves = run.tasks.iter().any(|task| task.state.is_moving());
+        let rests = any(TaskState::Paused) && !moves;
+        assert_eq!(run.state == RunState::Suspended, rests, "{run:?}");
+        assert_eq!(run.suspended.is_some(), rests, "{run:?}");
     }
 
     /// The promises, checked at every single event.
@@ -188,6 +225,9 @@ impl World {
                     .any(|e| matches!(e, Event::TaskDone { task: done, .. } if done == task));
                 assert!(!earlier, "a result counts twice");
             }
+            Event::RunTimedOut => {
+                assert_ne!(before.state, RunState::Suspended, "a person was not waited for");
+            }
             _ => {}
         }
     }
@@ -217,25 +257,34 @@ impl World {
             }
             Message::Assigned { run, task, attempt, worker, epoch } => {
                 let ends = self.now + self.rng.random_range(1..6_000);
-                let ok = !self.faults || self.rng.random_bool(0.9);
+                let asks = self.rng.random_bool(0.08);
+                let fails = self.faults && self.rng.random_bool(0.1);
+                let end = match (asks, fails) {
+                    (true, _) => End::Asks,
+                    (false, true) => End::Failed,
+                    (false, false) => End::Done,
+                };
                 let holder = &mut self.workers[worker];
                 if holder.epoch == epoch && holder.dead_until <= self.now && holder.seen < self.now
                 {
                     // A worker keeps one entry per attempt: a repeated reply starts nothing.
-                    let work = Work { ends, ok, next_report: ends };
+                    let work = Work { ends, end, next_report: ends };
                     holder.work.entry((run, task, attempt)).or_insert(work);
                     let began = Command::Began { task, attempt, worker: epoch };
                     let _ = self.command(run, &began);
                 }
             }
-            Message::Report { run, task, attempt, epoch, worker, ok } => {
-                let outcome = if ok && self.faults && self.rng.random_bool(0.1) {
-                    self.replanned(run, task)
-                } else if ok {
-                    Outcome::Done { skip: Vec::new() }
-                } else {
-                    let kind = FailureKind::Component { exception: "ValueError".into() };
-                    Outcome::Failed(Failure::new(kind, "no"))
+            Message::Report { run, task, attempt, epoch, worker, end } => {
+                let outcome = match end {
+                    End::Done if self.faults && self.rng.random_bool(0.1) => {
+                        self.replanned(run, task)
+                    }
+                    End::Done => Outcome::Done { skip: Vec::new() },
+                    End::Asks => Outcome::Paused,
+                    End::Failed => {
+                        let kind = FailureKind::Component { exception: "ValueError".into() };
+                        Outcome::Failed(Failure::new(kind, "no"))
+                    }
                 };
                 // Whatever the answer, the worker may forget the attempt.
                 let _ =
@@ -247,6 +296,7 @@ impl World {
                     self.workers[worker].work.remove(&(run, task, attempt));
                 }
             }
+            Message::Answered { run, task } => self.answer(run, task),
             Message::Stop { run, task, attempt, epoch } => {
                 for worker in &mut self.workers {
                     if worker.epoch == epoch {
@@ -310,8 +360,8 @@ impl World {
             for (&(run, task, attempt), work) in &mut self.workers[index].work {
                 if work.ends <= now && work.next_report <= now {
                     work.next_report = now + 1_000;
-                    let ok = work.ok;
-                    reports.push(Message::Report { run, task, attempt, epoch, worker: index, ok });
+                    let end = work.end;
+                    reports.push(Message::Report { run, task, attempt, epoch, worker: index, end });
                 }
             }
             for report in reports {
@@ -350,7 +400,24 @@ impl World {
         let _ = self.command(run, &Command::Lost { task, attempt, worker, failure });
     }
 
+    /// What a scheduler does when it hears of a decision: nothing, if there is none in the store.
+    fn answer(&mut self, run: usize, task: u32) {
+        let attempt = self.runs[run].task(task).unwrap().attempt;
+        if self.decided.get(&(run, task, attempt)).is_some_and(|at| *at <= self.now) {
+            let _ = self.command(run, &Command::Answer { tasks: vec![task] });
+        }
+    }
+
     fn tick_scheduler(&mut self) {
+        let due = self.decided.iter().filter(|(_, at)| **at <= self.now);
+        let due: Vec<(usize, u32, u32)> = due.map(|(asked, _)| *asked).collect();
+        for (run, task, attempt) in due {
+            self.answer(run, task);
+            let asked = self.runs[run].task(task).unwrap();
+            if asked.state != TaskState::Paused || asked.attempt != attempt {
+                self.decided.remove(&(run, task, attempt));
+            }
+        }
         for run in 0..self.runs.len() {
             if self.runs[run].state == RunState::Queued {
                 let _ = self.command(run, &Command::Start { skip: Vec::new() });
@@ -431,17 +498,20 @@ fn ends_well(seed: u64) -> World {
 #[test]
 fn every_run_ends_and_nothing_counts_twice() {
     let mut ends: HashMap<RunState, u32> = HashMap::new();
-    let mut attempts_max = 0;
     let mut replanned = 0;
+    let (mut attempts_max, mut pauses_max, mut suspended) = (0, 0, 0);
     for seed in 0..2_000 {
         let world = ends_well(seed);
         for run in &world.runs {
+            pauses_max = pauses_max.max(run.tasks.iter().map(|t| t.pauses).max().unwrap_or(0));
             *ends.entry(run.state).or_default() += 1;
             let was_replaced = |task: &Task| task.state == TaskState::Replaced;
             let completed = run.state == RunState::Completed;
             replanned += u32::from(completed && run.tasks.iter().any(was_replaced));
             attempts_max = attempts_max.max(run.tasks.iter().map(|t| t.attempt).max().unwrap_or(0));
         }
+        let rests = |event: &&Event| matches!(event, Event::RunSuspended { .. });
+        suspended += world.logs.iter().flatten().filter(rests).count();
     }
     // The simulation is only worth something while it reaches every kind of end and real retries.
     for state in RunState::ALL.into_iter().filter(|state| state.is_terminal()) {
@@ -452,10 +522,12 @@ fn every_run_ends_and_nothing_counts_twice() {
     }
     assert!(replanned > 100, "hardly any run went on under another plan: {replanned}");
     assert!(attempts_max >= 4, "no task was ever retried much");
+    assert!(pauses_max >= 2, "no task asked twice");
+    assert!(suspended > 1_000, "runs were hardly suspended: {suspended}");
 }
 
 #[test]
-fn without_faults_every_run_completes_in_one_attempt_per_task() {
+fn without_faults_every_run_completes_in_one_attempt_per_task_and_question() {
     for seed in 0..50 {
         let mut world = World::new(seed);
         world.faults = false;
@@ -465,7 +537,8 @@ fn without_faults_every_run_completes_in_one_attempt_per_task() {
         world.go();
         for run in &world.runs {
             assert_eq!(run.state, RunState::Completed, "seed {seed}");
-            assert!(run.tasks.iter().all(|task| task.attempt == 1), "seed {seed}: {run:?}");
+            let tries = run.tasks.iter().map(|task| task.attempt - task.pauses);
+            assert!(tries.into_iter().all(|tries| tries == 1), "seed {seed}: {run:?}");
         }
     }
 }
@@ -487,4 +560,52 @@ fn a_deadline_beats_everything_but_a_cancel() {
     assert_eq!(late.events.last(), Some(&Event::RunTimedOut));
     let cancelled = decide(&run, &Command::Cancel, Timestamp(5_000)).unwrap();
     assert_eq!(cancelled.events.last(), Some(&Event::RunCancelled));
+}
+
+#[test]
+fn waiting_for_a_person_takes_nothing_from_the_deadline() {
+    let worker = WorkerEpoch(Uuid::from_u128(9));
+    let mut run = Run::queued(
+        RunId(Uuid::from_u128(1)),
+        vec![vec![], vec![0]],
+        Timestamp(5_000),
+        RetryPolicy::default(),
+    );
+    let step = |run: &mut Run, command: Command, now: i64| {
+        let events = decide(run, &command, Timestamp(now)).unwrap().events;
+        events.iter().for_each(|event| run.apply(event));
+        events
+    };
+    step(&mut run, Command::Start { skip: Vec::new() }, 0);
+    step(&mut run, Command::Claim { task: 0, worker }, 0);
+    let asks = Command::Finish { task: 0, attempt: 1, worker, outcome: Outcome::Paused };
+    step(&mut run, asks.clone(), 1_000);
+    assert_eq!((run.state, run.tasks[0].state), (RunState::Suspended, TaskState::Paused));
+    assert_eq!(decide(&run, &asks, Timestamp(1_000)), Err(Refused::AlreadyDone));
+    // Long after its deadline nothing happens to it, whatever the clock says.
+    assert_eq!(step(&mut run, Command::Wake, 900_000), []);
+    let answer = Command::Answer { tasks: vec![0] };
+    step(&mut run, answer.clone(), 901_000);
+    assert_eq!((run.state, run.deadline), (RunState::Running, Timestamp(905_000)));
+    assert_eq!(decide(&run, &answer, Timestamp(901_000)), Err(Refused::AlreadyDone));
+    let late = decide(&run, &Command::Wake, Timestamp(905_000)).unwrap();
+    assert_eq!(late.events.last(), Some(&Event::RunTimedOut));
+    step(&mut run, Command::Claim { task: 0, worker }, 902_000);
+    assert_eq!(run.tasks[0].attempt, 2);
+}
+
+#[test]
+fn a_suspended_run_can_be_cancelled() {
+    let worker = WorkerEpoch(Uuid::from_u128(9));
+    let retry = RetryPolicy::default();
+    let mut run = Run::queued(RunId(Uuid::from_u128(1)), vec![vec![]], Timestamp(5_000), retry);
+    let asks = Command::Finish { task: 0, attempt: 1, worker, outcome: Outcome::Paused };
+    let claim = Command::Claim { task: 0, worker };
+    for command in [Command::Start { skip: Vec::new() }, claim, asks, Command::Cancel] {
+        let events = decide(&run, &command, Timestamp(0)).unwrap().events;
+        events.iter().for_each(|event| run.apply(event));
+    }
+    assert_eq!((run.state, run.tasks[0].state), (RunState::Cancelled, TaskState::Cancelled));
+    let answer = Command::Answer { tasks: vec![0] };
+    assert_eq!(decide(&run, &answer, Timestamp(0)), Err(Refused::RunEnded));
 }

@@ -40,6 +40,12 @@ pub enum RunEventKind {
     /// The run's deadline passed.
     #[serde(rename = "run.timed_out")]
     RunTimedOut,
+    /// All that is left of the run waits for a person.
+    #[serde(rename = "run.suspended")]
+    RunSuspended,
+    /// A person decided, and the run goes on.
+    #[serde(rename = "run.resumed")]
+    RunResumed,
     /// A cell waits for a worker.
     #[serde(rename = "task.ready")]
     TaskReady {
@@ -75,6 +81,16 @@ pub enum RunEventKind {
         attempt: u32,
         /// From the container's start of work to its result, in milliseconds.
         duration_ms: u64,
+    },
+    /// The cell asks a person; its container is gone.
+    #[serde(rename = "task.paused")]
+    TaskPaused {
+        /// The cell's id.
+        cell: String,
+        /// The attempt.
+        attempt: u32,
+        /// The question, as lfx makes it.
+        request: Value,
     },
     /// An attempt failed.
     #[serde(rename = "task.failed")]
@@ -154,10 +170,13 @@ impl RunEventKind {
             Self::RunFailed { .. } => "run.failed",
             Self::RunCancelled => "run.cancelled",
             Self::RunTimedOut => "run.timed_out",
+            Self::RunSuspended => "run.suspended",
+            Self::RunResumed => "run.resumed",
             Self::TaskReady { .. } => "task.ready",
             Self::TaskLeased { .. } => "task.leased",
             Self::TaskRunning { .. } => "task.running",
             Self::TaskDone { .. } => "task.done",
+            Self::TaskPaused { .. } => "task.paused",
             Self::TaskFailed { .. } => "task.failed",
             Self::TaskSkipped { .. } => "task.skipped",
             Self::TaskCancelled { .. } => "task.cancelled",

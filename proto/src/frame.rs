@@ -7,6 +7,6 @@ mod usage;
 pub use body::{
     CallBody, CellResult, EgressBody, Event, FailureBody, Forward, FrameLimits, LiveValue,
 };
-pub use body::{Log, NodeResult, Ready, ReplyBody, ReplyError, Task};
+pub use body::{Log, NodeResult, Paused, Ready, ReplyBody, ReplyError, Task};
 pub use codec::{Error, FrameCodec, FromRunner, ToRunner};
 pub use usage::{TokenUsage, UsageByNode};

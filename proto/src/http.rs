@@ -73,6 +73,9 @@ pub struct RunLinks {
     pub ws: String,
     /// `POST` to end it.
     pub cancel: String,
+    /// `POST` to answer what it asks.
+    #[serde(default)]
+    pub resume: String,
 }
 
 impl RunLinks {
@@ -84,6 +87,7 @@ impl RunLinks {
             events: format!("{this}/events"),
             ws: format!("{this}/ws"),
             cancel: format!("{this}/cancel"),
+            resume: format!("{this}/resume"),
             this,
         }
     }
@@ -100,7 +104,7 @@ pub struct RunView {
     pub flow_name: String,
     /// The flow version that runs.
     pub version_id: String,
-    /// `queued`, `running`, `completed`, `failed`, `cancelled` or `timed_out`.
+    /// `queued`, `running`, `suspended`, `completed`, `failed`, `cancelled` or `timed_out`.
     pub state: String,
     /// The chat session.
     pub session_id: String,
@@ -118,6 +122,9 @@ pub struct RunView {
     pub ended_at: Option<String>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// What it asked of people, first to last.
+    #[serde(default)]
+    pub requests: Vec<RequestView>,
     /// Its cells.
     pub tasks: Vec<TaskView>,
     /// Langflow's run response, once completed.
@@ -144,12 +151,41 @@ pub struct RunChild {
     pub state: String,
 }
 
+/// What a run asks of a person, and what was decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestView {
+    /// Its id within the run.
+    pub request_id: String,
+    /// The node that asks.
+    pub node: String,
+    /// The question, as lfx makes it: `prompt`, `options`, `allowed_decisions` and more.
+    pub request: Value,
+    /// When (RFC 3339).
+    pub asked_at: String,
+    /// What was decided: `action_id`, and `values` where the action takes some.
+    pub decision: Option<Value>,
+    /// When.
+    pub decided_at: Option<String>,
+}
+
+/// `POST /api/flowcell/v1/runs/{id}/resume`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// Which question is answered; may be absent where only one waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// What is decided: `action_id`, and `values` where the action takes some.
+    pub decision: Map<String, Value>,
+}
+
 /// One cell of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskView {
     /// The cell's id: its primary node.
     pub cell: String,
-    /// `waiting`, `ready`, `leased`, `running`, `done`, `failed`, `skipped` or `cancelled`.
+    /// `waiting`, `ready`, `leased`, `running`, `paused`, `done`, `failed`, `skipped` or
+    /// `cancelled`.
     pub state: String,
     /// Attempts started.
     pub attempt: u32,

@@ -24,7 +24,7 @@ pub struct RunSubmitted {
     pub run: RunId,
 }
 
-/// Queue `runs`, as a scheduler reads it: a run was accepted, or is to end.
+/// Queue `runs`, as a scheduler reads it: a run was accepted, is to end, or a person decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunOrder {
     /// [`VERSION`].
@@ -34,6 +34,9 @@ pub struct RunOrder {
     /// Whether it is to end.
     #[serde(default)]
     pub cancel: bool,
+    /// Whether a person decided what it asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
 }
 
 /// Queue `tasks`: a task may be taken.

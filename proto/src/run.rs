@@ -35,6 +35,9 @@ pub struct RunRequest {
     /// Whether models are asked to stream.
     #[serde(default)]
     pub stream: bool,
+    /// Whether the run may be suspended until a person decides something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_pause: bool,
     /// Values that the caller gave in place of stored variables, sealed for this run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,

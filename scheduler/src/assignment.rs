@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::{branches, flow, usage};
+use crate::human::Answered;
+use crate::{branches, flow, human, usage};
 
 /// Where the container finds its way out.
 const EGRESS_SOCKET: &str = "/run/flowcell/egress.sock";
@@ -61,7 +62,8 @@ pub(crate) async fn prepare(
     let neighbours: Vec<String> = inputs.keys().cloned().collect();
     let upstream_usage = usage::before(engine, record, &plan, &graph, cell, &neighbours).await?;
     let (graph, request, branches) = (&graph, &request, &branches);
-    let body = Body { cell, graph, request, branches, inputs, upstream_usage };
+    let answers = human::answers(engine, record, task).await?;
+    let body = Body { cell, graph, request, branches, inputs, upstream_usage, answers };
     let variables = match variables(engine, record, &body).await? {
         Ok(variables) => variables,
         Err(failure) => return Ok(Err(failure)),
@@ -190,6 +192,7 @@ struct Body<'a> {
     branches: &'a Branches,
     inputs: Inputs,
     upstream_usage: Option<UsageByNode>,
+    answers: Answered,
 }
 
 impl Body<'_> {
@@ -235,6 +238,9 @@ impl Body<'_> {
             request_variables: variables.given,
             upstream_usage: self.upstream_usage,
             context,
+            may_pause: self.request.may_pause,
+            decisions: self.answers.decisions,
+            saved: self.answers.saved,
             egress: (!egress.is_empty())
                 .then(|| EgressBody { socket: EGRESS_SOCKET.to_owned(), forwards: Vec::new() }),
             limits: FrameLimits {

@@ -14,7 +14,7 @@ use crate::assignment::{self, Prepared};
 use crate::engine::{Engine, Intention, Step};
 use crate::error::Error;
 use crate::replan::{Learned, Replan};
-use crate::{branches, frozen, replan};
+use crate::{branches, frozen, human, replan};
 
 /// A container has its task.
 pub(crate) struct Began {
@@ -126,6 +126,12 @@ impl Intention for Report {
         let failed = |failure: Failure| Step::from(finish(Outcome::Failed(failure)));
         let step = match &self.outcome {
             ReportOutcome::Failed { failure } => failed(failure.clone()),
+            ReportOutcome::Done { result } if result.paused.is_some() => {
+                match human::asked(engine, record, self.attempt, result).await? {
+                    Err(failure) => failed(failure),
+                    Ok(asked) => Step { asked: Some(asked), ..Step::from(finish(Outcome::Paused)) },
+                }
+            }
             ReportOutcome::Done { result } => match digest(engine, record, task, result).await? {
                 Digest::Failed(failure) => failed(failure),
                 Digest::Replanned(replan) => {

@@ -29,12 +29,6 @@ pub(crate) fn follow(
         let message = format!("the cell's branch decisions are unusable: {why}");
         Failure::new(FailureKind::ProtocolViolation, message).at(cell.id.clone())
     };
-    // Human input suspends a run, which is not built yet; going on without it would be wrong.
-    let pauses = |operation: &Value| operation.get("op").is_some_and(|op| op == "request_pause");
-    if operations.iter().any(pauses) {
-        let message = "the component asks a person, and runs cannot be suspended yet";
-        return Err(Failure::new(FailureKind::Unsupported, message).at(cell.id.clone()));
-    }
     let operations: Vec<Operation> = operations
         .iter()
         .map(|operation| serde_json::from_value(operation.clone()))

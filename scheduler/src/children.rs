@@ -19,7 +19,12 @@ pub(crate) async fn end(engine: &Engine, run: &Run) {
 
 async fn order(engine: &Engine, run: RunId) -> Result<(), Error> {
     for child in engine.store.engine().open_children(run).await? {
-        let body = serde_json::to_vec(&RunOrder { v: VERSION, run: child, cancel: true })?;
+        let body = serde_json::to_vec(&RunOrder {
+            v: VERSION,
+            run: child,
+            cancel: true,
+            answered: false,
+        })?;
         let id = format!("cancel:{child}");
         engine.bus.enqueue(&Queue::Runs, &id, Bytes::from(body)).await?;
     }

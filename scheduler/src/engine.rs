@@ -13,7 +13,7 @@ use proto::message::{AttemptRef, Figures};
 use proto::run::RunRequest;
 use rand::RngExt;
 use serde_json::Value;
-use store::{AttemptFigures, OutboxMessage, RunRecord, Store, TaskResult, Transition, now};
+use store::{Asked, AttemptFigures, OutboxMessage, RunRecord, Store, TaskResult, Transition, now};
 
 use tokio::sync::Semaphore;
 
@@ -51,6 +51,7 @@ pub(crate) struct Step {
     pub(crate) operations: Option<Value>,
     pub(crate) context: Option<Value>,
     pub(crate) plan: Option<Value>,
+    pub(crate) asked: Option<Asked>,
 }
 
 /// What somebody wants of a run: looks at the run and says what to do. It is asked again whenever
@@ -89,7 +90,15 @@ impl Intention for Start {
 
 impl From<Command> for Step {
     fn from(command: Command) -> Self {
-        Self { command, result: None, attempt: None, operations: None, context: None, plan: None }
+        Self {
+            command,
+            result: None,
+            attempt: None,
+            operations: None,
+            context: None,
+            plan: None,
+            asked: None,
+        }
     }
 }
 
@@ -177,7 +186,8 @@ impl Engine {
         decision.events.iter().for_each(|event| after.apply(event));
         let container = step.attempt.as_ref().and_then(|attempt| attempt.container.as_deref());
         let figures = step.attempt.as_ref().and_then(|attempt| attempt.figures.as_ref());
-        let told = events::describe(record, &decision.events, container, figures, now);
+        let known = events::Known { container, figures, asked: step.asked.as_ref() };
+        let told = events::describe(record, &decision.events, &known, now);
         let mut outbox = Vec::new();
         if !told.is_empty() {
             outbox.push(outgoing::events(after.id, record.version + 1, &told, now)?);
@@ -191,6 +201,7 @@ impl Engine {
         transition.operations = step.operations;
         transition.context = step.context;
         transition.plan = step.plan;
+        transition.asked = step.asked;
         transition.outbox = outbox;
         Ok(transition)
     }

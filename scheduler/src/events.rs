@@ -6,14 +6,21 @@ use domain::run::Event;
 use domain::time::Timestamp;
 use proto::event::{RunEvent, RunEventKind};
 use proto::message::Figures;
-use store::RunRecord;
+use store::{Asked, RunRecord};
+
+/// What is known of the attempt that the events are about.
+#[derive(Default)]
+pub(crate) struct Known<'a> {
+    pub(crate) container: Option<&'a str>,
+    pub(crate) figures: Option<&'a Figures>,
+    pub(crate) asked: Option<&'a Asked>,
+}
 
 /// The entries of the run's event log that these events make, in order.
 pub(crate) fn describe(
     record: &RunRecord,
     events: &[Event],
-    container: Option<&str>,
-    figures: Option<&Figures>,
+    known: &Known<'_>,
     now: Timestamp,
 ) -> Vec<RunEvent> {
     let new = new_cells(events);
@@ -24,6 +31,8 @@ pub(crate) fn describe(
     };
     let kinds = events.iter().enumerate().filter_map(|(index, event)| match event {
         Event::RunStarted => Some(RunEventKind::RunStarted),
+        Event::RunSuspended { .. } => Some(RunEventKind::RunSuspended),
+        Event::RunResumed { .. } => Some(RunEventKind::RunResumed),
         Event::RunCompleted => Some(RunEventKind::RunCompleted),
         Event::RunCancelled => Some(RunEventKind::RunCancelled),
         Event::RunTimedOut => Some(RunEventKind::RunTimedOut),
@@ -38,12 +47,17 @@ pub(crate) fn describe(
         Event::TaskRunning { task, attempt } => Some(RunEventKind::TaskRunning {
             cell: cell(*task),
             attempt: *attempt,
-            container: container.unwrap_or_default().chars().take(12).collect(),
+            container: known.container.unwrap_or_default().chars().take(12).collect(),
         }),
         Event::TaskDone { task, attempt } => Some(RunEventKind::TaskDone {
             cell: cell(*task),
             attempt: *attempt,
-            duration_ms: figures.map_or(0, |figures| figures.run_ms),
+            duration_ms: known.figures.map_or(0, |figures| figures.run_ms),
+        }),
+        Event::TaskPaused { task, attempt } => Some(RunEventKind::TaskPaused {
+            cell: cell(*task),
+            attempt: *attempt,
+            request: known.asked.map(|asked| asked.request.clone()).unwrap_or_default(),
         }),
         Event::AttemptFailed { task, attempt, failure } => Some(RunEventKind::TaskFailed {
             cell: cell(*task),

@@ -1,4 +1,5 @@
-//! Takes accepted runs out of the queue and starts them; ends those that are to be cancelled.
+//! Takes accepted runs out of the queue and starts them; ends those that are to be cancelled, and
+//! goes on with those for which a person decided.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::{Engine, Start};
 use crate::error::Error;
+use crate::human::Answers;
 
 /// Orders that are handled at the same time.
 const ORDERS_MAX: usize = 64;
@@ -90,6 +92,8 @@ async fn hand_back(delivery: Delivery) {
 async fn follow(engine: &Engine, order: &RunOrder) -> Result<(), Error> {
     let outcome = if order.cancel {
         engine.transition(order.run, &Command::Cancel).await
+    } else if order.answered {
+        engine.transition(order.run, &Answers).await
     } else {
         engine.transition(order.run, &Start).await
     };

@@ -20,6 +20,7 @@ mod error;
 mod events;
 mod flow;
 mod frozen;
+mod human;
 mod intake;
 mod outgoing;
 mod replan;

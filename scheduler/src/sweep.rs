@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, Start};
 use crate::error::Error;
+use crate::human::Answers;
 
 /// Rows handled in one round; the next round comes soon.
 const BATCH: u64 = 200;
@@ -55,6 +56,7 @@ impl Sweep {
         told("looking for lost workers", self.lost().await);
         told("waking runs", self.due().await);
         told("ending children of ended runs", self.orphans().await);
+        told("looking for decisions", self.answered().await);
         told("archiving event logs", self.archive().await);
         if self.pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
             self.pruned = Some(Instant::now());
@@ -108,6 +110,14 @@ impl Sweep {
     async fn orphans(&self) -> Result<(), Error> {
         for run in self.engine.store.engine().orphaned_runs(BATCH).await? {
             quietly(run, self.engine.transition(run, &Command::Cancel).await);
+        }
+        Ok(())
+    }
+
+    /// Goes on with runs whose question is answered, but whose message was lost.
+    async fn answered(&self) -> Result<(), Error> {
+        for run in self.engine.store.engine().runs_answered(BATCH).await? {
+            quietly(run, self.engine.transition(run, &Answers).await);
         }
         Ok(())
     }

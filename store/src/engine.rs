@@ -8,6 +8,7 @@ mod commit;
 mod connections;
 mod due;
 mod frozen;
+pub(crate) mod human;
 pub(crate) mod load;
 pub(crate) mod outbox;
 mod replan;
@@ -17,6 +18,7 @@ mod workers;
 
 pub use due::QUEUED_MAX;
 pub use frozen::{FROZEN_BYTES_MAX, FrozenKey};
+pub use human::{Asked, HumanRequest};
 pub use load::RunRecord;
 pub use outbox::{OutboxMessage, Pruned};
 pub use transition::{AttemptFigures, BatchOutcome, TaskResult, Transition};

@@ -239,6 +239,7 @@ entities! {
         fingerprint: Vec<u8>,
         session_id: String,
         deadline: i64,
+        suspended: Option<i64>,
         retry: String,
         limits: String,
         isolation: String,
@@ -268,6 +269,7 @@ entities! {
         state: String,
         depends_on: String,
         attempt: i64,
+        pauses: i64,
         dispatches: i64,
         dispatched: Option<i64>,
         not_before: Option<i64>,
@@ -314,6 +316,23 @@ entities! {
         payload: Option<Vec<u8>>,
         usage: Option<String>,
         created: i64,
+    }
+
+    human_request = "human_requests" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        run: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        request_id: String,
+        tenant: Uuid,
+        task: i64,
+        attempt: i64,
+        node: String,
+        request: String,
+        saved: Option<Vec<u8>>,
+        card: Uuid,
+        asked: i64,
+        decision: Option<String>,
+        decided: Option<i64>,
     }
 
     frozen_result = "frozen_results" {

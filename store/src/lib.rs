@@ -32,8 +32,8 @@ pub use auth::{Auth, FirstStart, Principal};
 pub use clock::now;
 pub use connect::{Settings, Store};
 pub use engine::{
-    AttemptFigures, BatchOutcome, Engine, ExpiredAttempt, FROZEN_BYTES_MAX, FrozenKey,
-    OutboxMessage, Pruned, QUEUED_MAX, RunRecord, TaskResult, Transition, WorkerRow,
+    Asked, AttemptFigures, BatchOutcome, Engine, ExpiredAttempt, FROZEN_BYTES_MAX, FrozenKey,
+    HumanRequest, OutboxMessage, Pruned, QUEUED_MAX, RunRecord, TaskResult, Transition, WorkerRow,
 };
 pub use error::Error;
 pub use operator::TenantInfo;
@@ -43,6 +43,7 @@ pub use tenant::Tenant;
 pub use tenant::api_keys::{ApiKey, CreatedKey, NewApiKey};
 pub use tenant::child::Parent;
 pub use tenant::connections::AttemptConnections;
+pub use tenant::decisions::{Decided, PendingRequest};
 pub use tenant::egress::{EgressEntry, NewEgressRule};
 pub use tenant::files::{File, FileOwner, NewFile};
 pub use tenant::flows::{Flow, FlowFilter, FlowHeader, FlowPatch, NewFlow};

@@ -4,6 +4,7 @@
 pub(crate) mod api_keys;
 pub(crate) mod child;
 pub(crate) mod connections;
+pub(crate) mod decisions;
 pub(crate) mod egress;
 mod file_content;
 pub(crate) mod files;

@@ -58,6 +58,7 @@ fn code_and_action(error: &Error) -> (&'static str, &'static str) {
             ("tweaks_refused", "leave these fields as the flow has them")
         }
         Error::NeedsPerson => ("needs_person", "start it with POST /api/flowcell/v1/runs"),
+        Error::Workflow { .. } => ("workflow", "read the details"),
         Error::RunFailed { .. } => ("run_failed", "read the run's events"),
         Error::RunTimedOut => ("run_timed_out", "start long runs with POST /api/flowcell/v1/runs"),
         Error::Unavailable(_) => ("unavailable", "try again in a moment"),
@@ -99,6 +100,7 @@ fn message(error: &Error, reference: Option<Uuid>) -> String {
         | Error::StorageRefused(_)
         | Error::Refused(_)
         | Error::Duplicate(_)
+        | Error::Workflow { .. }
         | Error::NeedsPerson => error.to_string(),
     }
 }

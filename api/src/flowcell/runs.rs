@@ -111,12 +111,14 @@ pub(crate) async fn cancel(
     principal: Principal,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Value>), Error> {
-    let header = app.tenant(&principal).run_header(run_id(&id)?).await?;
+    let tenant = app.tenant(&principal);
+    let header = tenant.run_header(run_id(&id)?).await?;
     let answer = json!({"id": header.id, "state": header.state.name()});
     if header.state.is_terminal() {
         return Ok((StatusCode::OK, Json(answer)));
     }
     cancel::cancel(&app.bus, header.id).await?;
+    tenant.close_questions(header.id).await?;
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }
 

@@ -2,9 +2,9 @@
 
 use domain::id::RunId;
 use domain::run::RunState;
-use proto::http::{RunChild, RunParent, RunView, TaskView};
+use proto::http::{RequestView, RunChild, RunParent, RunView, TaskView};
 use serde_json::Value;
-use store::{Page, RunFilter, RunHeader, Tenant};
+use store::{HumanRequest, Page, RunFilter, RunHeader, Tenant};
 
 use crate::app::App;
 use crate::clock;
@@ -28,13 +28,16 @@ pub(super) async fn whole(
         RunState::Completed => Some(result::of(app, tenant, view).await?),
         RunState::Queued
         | RunState::Running
+        | RunState::Suspended
         | RunState::Failed
         | RunState::Cancelled
         | RunState::TimedOut => None,
     };
     let tasks = view.tasks.iter().map(task).collect();
     let children = children(tenant, view.header.id).await?;
-    Ok(RunView { children, ..run(&view.header, flow_name, tasks, result) })
+    let asked = tenant.human_requests(view.header.id).await?;
+    let requests = asked.into_iter().map(request).collect();
+    Ok(RunView { children, requests, ..run(&view.header, flow_name, tasks, result) })
 }
 
 async fn children(tenant: &Tenant, parent: RunId) -> Result<Vec<RunChild>, Error> {
@@ -47,6 +50,17 @@ async fn children(tenant: &Tenant, parent: RunId) -> Result<Vec<RunChild>, Error
         state: header.state.name().to_owned(),
     };
     Ok(started.into_iter().rev().map(child).collect())
+}
+
+fn request(asked: HumanRequest) -> RequestView {
+    RequestView {
+        request_id: asked.request_id,
+        node: asked.node,
+        request: asked.request,
+        asked_at: clock::rfc3339(asked.asked),
+        decision: asked.decision,
+        decided_at: asked.decided.map(clock::rfc3339),
+    }
 }
 
 /// A run without its tasks and result, for lists.
@@ -73,6 +87,7 @@ fn run(
         started_at: header.started.map(clock::rfc3339),
         ended_at: header.ended.map(clock::rfc3339),
         failure: header.failure.clone(),
+        requests: Vec::new(),
         tasks,
         result,
     }

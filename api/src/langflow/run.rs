@@ -123,7 +123,7 @@ async fn plain(app: &App, tenant: &Tenant, run: RunId) -> Result<Response, Error
 }
 
 /// Waits for a run's end. The log tells at once; the row, looked at now and then, in any case.
-async fn ended(app: &App, tenant: &Tenant, run: RunId) -> Result<RunHeader, Error> {
+pub(super) async fn ended(app: &App, tenant: &Tenant, run: RunId) -> Result<RunHeader, Error> {
     const LOOK: Duration = Duration::from_secs(1);
     let mut events = Events::open(app, tenant.clone(), run, 0).await?;
     let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
@@ -189,7 +189,7 @@ pub(super) fn outcome(header: &RunHeader) -> Outcome {
         RunState::Cancelled => {
             Outcome::Failed { message: "Error running graph: the run was cancelled".to_owned() }
         }
-        RunState::Failed | RunState::Queued | RunState::Running => {
+        RunState::Failed | RunState::Queued | RunState::Running | RunState::Suspended => {
             let unknown = "the run failed";
             let is_input = |failure: &Failure| failure.kind == FailureKind::InputInvalid;
             let is_input = header.failure.as_ref().is_some_and(is_input);

@@ -1,7 +1,7 @@
 //! `flowcell run`.
 
 use anyhow::{Context, Result};
-use proto::http::{RunAccepted, RunView, StartRun};
+use proto::http::{RunAccepted, RunLinks, RunView, StartRun};
 use reqwest::Method;
 use serde_json::{Map, Value};
 
@@ -29,18 +29,34 @@ pub(crate) async fn execute(arguments: RunArguments) -> Result<Exit> {
         output::line(accepted.id)?;
         return Ok(Exit::Done);
     }
-    let mut watch = Watch::new(arguments.json);
-    let followed = client.follow(&accepted.links.events, |seq, event| watch.event(seq, &event));
+    watched(&client, &accepted.links, 0, arguments.json).await
+}
+
+/// Watches a run until it ends or waits for a person.
+pub(crate) async fn watched(
+    client: &Client,
+    links: &RunLinks,
+    after: u64,
+    json: bool,
+) -> Result<Exit> {
+    let mut watch = Watch::new(json);
+    let followed = client.follow(&links.events, after, |seq, event| watch.event(seq, &event));
     tokio::select! {
         followed = followed => followed?,
         _ = tokio::signal::ctrl_c() => {
-            client.send(client.request(Method::POST, &accepted.links.cancel)).await?;
+            client.send(client.request(Method::POST, &links.cancel)).await?;
             watch.note("cancelled");
         }
     }
-    let view: RunView = client.get(&accepted.links.this).await?;
+    let view: RunView = client.get(&links.this).await?;
     watch.end(&view)?;
-    Ok(if view.state == "completed" { Exit::Done } else { Exit::Failed })
+    if view.state == "suspended" {
+        watch.note(&format!("answer with: flowcell resume {} DECISION", view.id));
+    }
+    Ok(match view.state.as_str() {
+        "completed" | "suspended" => Exit::Done,
+        _ => Exit::Failed,
+    })
 }
 
 /// `NODE.FIELD=VALUE` to Langflow's nested form.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 import httpx
 
+from . import human_routes
 from . import results as kept
 from .bench import open_egress
 from .cases import CASES
@@ -274,6 +275,10 @@ def record(arguments: argparse.Namespace) -> int:
                 print(f"{question.title}: {type(error).__name__}: {error}", file=sys.stderr)
         if not (arguments.missing and ROUTES in answers):
             answers[ROUTES] = cast("Json", converse(session.target, session.flow("echo")))
+        for talk in human_routes.TALKS:
+            title = f"{human_routes.ROUTES}/{talk.name}"
+            if not (arguments.missing and title in answers):
+                answers[title] = cast("Json", human_routes.converse(session, talk, bench.servers.model))
     print(f"{len(answers)} answers in {file}")
     return EXIT_DIFFERENT if failed else 0
 

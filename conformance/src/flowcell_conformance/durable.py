@@ -133,6 +133,15 @@ class DurableRuns:
         """Ask for its end."""
         return self.http.post(f"/runs/{run}/cancel")
 
+    def requests(self, run: str) -> list[dict[str, Json]]:
+        """What it asked of people."""
+        return cast("list[dict[str, Json]]", self.get(run).raw["requests"])
+
+    def decide(self, run: str, action: str, *, request: str | None = None, **values: Json) -> httpx.Response:
+        """Answer what it asks."""
+        decision: Json = {"action_id": action, "values": values}
+        return self.http.post(f"/runs/{run}/resume", json={"request_id": request, "decision": decision})
+
     def wait(self, run: str, *, seconds: float = 90.0) -> Run:
         """Wait until it has ended."""
         return self.wait_state(run, ENDED, seconds=seconds)

@@ -83,6 +83,14 @@ def _tools(web: str) -> list[Json]:
     rules: list[Json] = [
         {"name": "tool-answer", "match": {"last_role": "tool"}, "text": "The tool has spoken."},
         {"name": "both", "match": {"contains": "use both tools"}, "tool_calls": both},
+        {
+            "name": "ask-first",
+            "match": {"contains": "ask before you act"},
+            # Langflow loses an agent's question when its model answers fast.
+            "first_token_ms": 300,
+            "token_ms": 60,
+            "tool_calls": [{"name": "to_upper", "arguments": {"text": "quiet words"}}],
+        },
     ]
     for phrase, tool, arguments in TOOLS:
         told: Json = {key: _with_web(value, web) for key, value in arguments.items()}

@@ -6,7 +6,8 @@ use super::Carries;
 use super::group::{Because, Group, Join, dependencies, homes};
 use super::needs::needs_of;
 use super::stock;
-use crate::flow::{Edge, Graph};
+use crate::flow::{Edge, Graph, Node};
+use crate::pause::asks_a_person;
 
 /// Joins groups along data edges where every node of both is Langflow's own and needs no secret.
 /// Two groups with another way between them stay apart: what lies on that way would have to move
@@ -43,9 +44,13 @@ pub(super) fn join<'e>(
 fn is_harmless(graph: &Graph, group: &Group) -> bool {
     let mut nodes = group.primaries.union(&group.copies).filter_map(|at| graph.nodes().get(*at));
     let turns = group.joins.iter().any(|join| matches!(join.because, Because::Cycle(_)));
-    !turns
-        && nodes
-            .all(|node| stock::is_stock(node) && !needs_of(graph, [node.id.as_str()]).any_secret())
+    let is_harmless = |node: &Node| {
+        stock::is_stock(node)
+            // What ran before a question must not run again after the answer.
+            && !asks_a_person(node)
+            && !needs_of(graph, [node.id.as_str()]).any_secret()
+    };
+    !turns && nodes.all(is_harmless)
 }
 
 /// Whether the second can be reached from the first through others.

@@ -367,6 +367,27 @@ fn a_chain_goes_around_no_code_of_a_user() {
 }
 
 #[test]
+fn who_asks_a_person_shares_no_cell_with_what_ran_before() {
+    let tools = json!({"type": "tools", "value": [{"approval_actions": ["approve"]}]});
+    let graph = Draft::new()
+        .node(stock("In-a"))
+        .node(stock("Prompt-b"))
+        .node(stock("Ask-h").raw_field("tools_metadata", tools))
+        .node(stock("Out-c"))
+        .edge("In-a.out:Message", "Prompt-b.in")
+        .edge("Prompt-b.out:Message", "Ask-h.in")
+        .edge("Ask-h.out:Message", "Out-c.in")
+        .graph();
+    let plans = Plans::of(&graph).unwrap();
+    let cells = |isolation| -> Vec<usize> {
+        plans.under(isolation).cells.iter().map(|cell| cell.members.len()).collect()
+    };
+    assert_eq!(cells(Isolation::Component), [1, 1, 1, 1]);
+    assert_eq!(cells(Isolation::Chain), [2, 1, 1]);
+    assert_eq!(cells(Isolation::Run), [1, 1, 1, 1]);
+}
+
+#[test]
 fn a_run_is_one_cell_and_lfx_drives_it() {
     let graph = Draft::new()
         .nodes("In-i Model-m Agent-a Out-o Alone-x")

@@ -59,6 +59,11 @@ pub enum Command {
         /// Why.
         failure: Failure,
     },
+    /// A person decided what these tasks asked.
+    Answer {
+        /// The tasks.
+        tasks: Vec<u32>,
+    },
     /// End the run.
     Cancel,
     /// Look at the clock: deadline, backoff, offers that were not taken.
@@ -73,6 +78,8 @@ pub enum Outcome {
         /// Tasks to skip.
         skip: Vec<u32>,
     },
+    /// It asks a person first.
+    Paused,
     /// It has none.
     Failed(Failure),
     /// It has one that cannot leave its container, so the run goes on under another plan.
@@ -149,7 +156,7 @@ pub fn decide(run: &Run, command: &Command, now: Timestamp) -> Result<Decision, 
     let mut deciding = Deciding { run: run.clone(), decision: Decision::default() };
     if *command == Command::Cancel {
         deciding.end(Event::RunCancelled);
-    } else if now >= run.deadline {
+    } else if run.is_overdue(now) {
         deciding.end(Event::RunTimedOut);
     } else {
         deciding.step(command, now)?;
@@ -185,12 +192,17 @@ impl Deciding {
             }
             Command::Finish { task, attempt, worker, outcome } => {
                 let found = self.run.task(*task).ok_or(Refused::UnknownTask)?;
-                if found.state == TaskState::Done && found.attempt == *attempt {
+                let is_reported = matches!(found.state, TaskState::Done | TaskState::Paused);
+                if is_reported && found.attempt == *attempt {
                     return Err(Refused::AlreadyDone);
                 }
                 self.held(*task, *attempt, *worker)?;
                 match outcome {
                     Outcome::Done { skip } => self.done(*task, *attempt, skip, now),
+                    Outcome::Paused => {
+                        self.event(Event::TaskPaused { task: *task, attempt: *attempt });
+                        self.rest(now);
+                    }
                     Outcome::Failed(failure) => self.failed(*task, *attempt, failure, now),
                     Outcome::Replanned { failure, replaced, planned, skip } => {
                         let failure = failure.clone();
@@ -218,7 +230,25 @@ impl Deciding {
                 self.event(Event::AttemptFailed { task: *task, attempt, failure: failure.clone() });
                 self.fail(*task, failure);
             }
+            Command::Answer { tasks } => self.answer(tasks, now)?,
             Command::Wake => self.wake(now),
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, tasks: &[u32], now: Timestamp) -> Result<(), Refused> {
+        let is_paused =
+            |task: &&u32| self.run.task(**task).is_some_and(|task| task.state == TaskState::Paused);
+        let paused: Vec<u32> = tasks.iter().filter(is_paused).copied().collect();
+        if paused.is_empty() {
+            return Err(Refused::AlreadyDone);
+        }
+        if self.run.state == RunState::Suspended {
+            self.event(Event::RunResumed { at: now });
+        }
+        for task in paused {
+            self.event(Event::TaskReady { task, not_before: None });
+            self.dispatch(task, now);
         }
         Ok(())
     }
@@ -277,7 +307,10 @@ impl Deciding {
 
     fn failed(&mut self, task: u32, attempt: u32, failure: &Failure, now: Timestamp) {
         self.event(Event::AttemptFailed { task, attempt, failure: failure.clone() });
-        match self.run.retry.delay_after(attempt, failure.kind.cause()) {
+        // An attempt that asked a person did its work; it is none of the tries.
+        let pauses = self.run.task(task).map_or(0, |task| task.pauses);
+        let tries = attempt.saturating_sub(pauses);
+        match self.run.retry.delay_after(tries, failure.kind.cause()) {
             Some(delay) => self.event(Event::TaskReady { task, not_before: Some(now + delay) }),
             None => self.fail(task, failure),
         }
@@ -303,6 +336,16 @@ impl Deciding {
         }
         if self.run.tasks.iter().all(|task| task.state.is_settled()) {
             self.event(Event::RunCompleted);
+        } else {
+            self.rest(now);
+        }
+    }
+
+    /// Suspends a run in which nothing goes on without a person.
+    fn rest(&mut self, now: Timestamp) {
+        let any = |is: fn(&Task) -> bool| self.run.tasks.iter().any(is);
+        if any(|task| task.state == TaskState::Paused) && !any(|task| task.state.is_moving()) {
+            self.event(Event::RunSuspended { at: now });
         }
     }
 

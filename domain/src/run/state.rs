@@ -10,6 +10,8 @@ pub enum RunState {
     Queued,
     /// Its tasks are being executed.
     Running,
+    /// Nothing can go on before a person decides.
+    Suspended,
     /// Every task is done or skipped.
     Completed,
     /// A task failed for good.
@@ -29,6 +31,10 @@ pub enum RunSignal {
     Complete,
     /// A task failed for good.
     Fail,
+    /// All that is left waits for a person.
+    Suspend,
+    /// A person decided.
+    Resume,
     /// Somebody asked for its end.
     Cancel,
     /// Its deadline passed.
@@ -47,6 +53,8 @@ pub enum TaskState {
     Leased,
     /// Its container has it.
     Running,
+    /// It asked a person, and its container is gone.
+    Paused,
     /// Succeeded.
     Done,
     /// Failed for good.
@@ -70,6 +78,10 @@ pub enum TaskSignal {
     Start,
     /// The attempt succeeded.
     Complete,
+    /// The attempt asked a person.
+    Pause,
+    /// The person decided: it may be taken again.
+    Answer,
     /// The attempt failed; there will be another.
     Retry,
     /// The attempt failed; there will be no other.
@@ -84,9 +96,10 @@ pub enum TaskSignal {
 
 impl RunState {
     /// Every state, for tests and documentation.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Queued,
         Self::Running,
+        Self::Suspended,
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
@@ -100,10 +113,26 @@ impl RunState {
             (Self::Queued, RunSignal::Start) => Some(Self::Running),
             (Self::Running, RunSignal::Complete) => Some(Self::Completed),
             (Self::Running, RunSignal::Fail) => Some(Self::Failed),
-            (Self::Queued | Self::Running, RunSignal::Cancel) => Some(Self::Cancelled),
+            (Self::Running, RunSignal::Suspend) => Some(Self::Suspended),
+            (Self::Suspended, RunSignal::Resume) => Some(Self::Running),
+            (Self::Queued | Self::Running | Self::Suspended, RunSignal::Cancel) => {
+                Some(Self::Cancelled)
+            }
             (Self::Queued | Self::Running, RunSignal::Expire) => Some(Self::TimedOut),
-            (Self::Queued, RunSignal::Complete | RunSignal::Fail)
-            | (Self::Running, RunSignal::Start)
+            (
+                Self::Queued,
+                RunSignal::Complete | RunSignal::Fail | RunSignal::Suspend | RunSignal::Resume,
+            )
+            | (Self::Running, RunSignal::Start | RunSignal::Resume)
+            // Its deadline does not pass: a person may take days.
+            | (
+                Self::Suspended,
+                RunSignal::Start
+                | RunSignal::Complete
+                | RunSignal::Fail
+                | RunSignal::Suspend
+                | RunSignal::Expire,
+            )
             | (Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut, _) => None,
         }
     }
@@ -112,7 +141,7 @@ impl RunState {
     #[must_use]
     pub fn is_terminal(self) -> bool {
         match self {
-            Self::Queued | Self::Running => false,
+            Self::Queued | Self::Running | Self::Suspended => false,
             Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut => true,
         }
     }
@@ -123,6 +152,7 @@ impl RunState {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
+            Self::Suspended => "suspended",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -139,11 +169,12 @@ impl RunState {
 
 impl TaskState {
     /// Every state, for tests and documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Waiting,
         Self::Ready,
         Self::Leased,
         Self::Running,
+        Self::Paused,
         Self::Done,
         Self::Failed,
         Self::Skipped,
@@ -163,18 +194,46 @@ impl TaskState {
             // A very short attempt may report its end before its start was recorded.
             (Self::Leased | Self::Running, On::Complete) => Some(Self::Done),
             (Self::Leased | Self::Running, On::Retry) => Some(Self::Ready),
+            (Self::Leased | Self::Running, On::Pause) => Some(Self::Paused),
+            (Self::Paused, On::Answer) => Some(Self::Ready),
             // A ready task fails when its input turns out to be impossible at claim time.
             (Self::Ready | Self::Leased | Self::Running, On::Fail) => Some(Self::Failed),
-            (Self::Waiting | Self::Ready | Self::Leased | Self::Running, On::Cancel) => {
-                Some(Self::Cancelled)
-            }
-            (Self::Waiting | Self::Ready | Self::Leased | Self::Running, On::Replace) => {
-                Some(Self::Replaced)
-            }
-            (Self::Waiting, On::Lease | On::Start | On::Complete | On::Retry | On::Fail)
-            | (Self::Ready, On::Unblock | On::Start | On::Complete | On::Retry)
-            | (Self::Leased, On::Unblock | On::Lease | On::Skip)
-            | (Self::Running, On::Unblock | On::Lease | On::Start | On::Skip)
+            (
+                Self::Waiting | Self::Ready | Self::Leased | Self::Running | Self::Paused,
+                On::Cancel,
+            ) => Some(Self::Cancelled),
+            // What a paused task asked is asked again by the cell that takes its place.
+            (
+                Self::Waiting | Self::Ready | Self::Leased | Self::Running | Self::Paused,
+                On::Replace,
+            ) => Some(Self::Replaced),
+            (
+                Self::Waiting,
+                On::Lease
+                | On::Start
+                | On::Complete
+                | On::Pause
+                | On::Answer
+                | On::Retry
+                | On::Fail,
+            )
+            | (
+                Self::Ready,
+                On::Unblock | On::Start | On::Complete | On::Pause | On::Answer | On::Retry,
+            )
+            | (Self::Leased, On::Unblock | On::Lease | On::Answer | On::Skip)
+            | (Self::Running, On::Unblock | On::Lease | On::Start | On::Answer | On::Skip)
+            | (
+                Self::Paused,
+                On::Unblock
+                | On::Lease
+                | On::Start
+                | On::Complete
+                | On::Pause
+                | On::Retry
+                | On::Fail
+                | On::Skip,
+            )
             | (Self::Done | Self::Failed | Self::Skipped | Self::Cancelled | Self::Replaced, _) => {
                 None
             }
@@ -185,7 +244,7 @@ impl TaskState {
     #[must_use]
     pub fn is_terminal(self) -> bool {
         match self {
-            Self::Waiting | Self::Ready | Self::Leased | Self::Running => false,
+            Self::Waiting | Self::Ready | Self::Leased | Self::Running | Self::Paused => false,
             Self::Done | Self::Failed | Self::Skipped | Self::Cancelled | Self::Replaced => true,
         }
     }
@@ -196,6 +255,12 @@ impl TaskState {
         matches!(self, Self::Done | Self::Skipped | Self::Replaced)
     }
 
+    /// Whether it goes on without anybody's decision.
+    #[must_use]
+    pub fn is_moving(self) -> bool {
+        matches!(self, Self::Ready | Self::Leased | Self::Running)
+    }
+
     /// The name used by the API and the database.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -204,6 +269,7 @@ impl TaskState {
             Self::Ready => "ready",
             Self::Leased => "leased",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
@@ -228,17 +294,19 @@ mod tests {
     fn every_task_transition() {
         use TaskSignal::*;
         use TaskState as S;
-        let signals = [Unblock, Lease, Start, Complete, Retry, Fail, Skip, Cancel, Replace];
+        let signals =
+            [Unblock, Lease, Start, Complete, Pause, Answer, Retry, Fail, Skip, Cancel, Replace];
         let table = [
-            (S::Waiting, "ready - - - - - skipped cancelled replaced"),
-            (S::Ready, "- leased - - - failed skipped cancelled replaced"),
-            (S::Leased, "- - running done ready failed - cancelled replaced"),
-            (S::Running, "- - - done ready failed - cancelled replaced"),
-            (S::Done, "- - - - - - - - -"),
-            (S::Failed, "- - - - - - - - -"),
-            (S::Skipped, "- - - - - - - - -"),
-            (S::Cancelled, "- - - - - - - - -"),
-            (S::Replaced, "- - - - - - - - -"),
+            (S::Waiting, "ready - - - - - - - skipped cancelled replaced"),
+            (S::Ready, "- leased - - - - - failed skipped cancelled replaced"),
+            (S::Leased, "- - running done paused - ready failed - cancelled replaced"),
+            (S::Running, "- - - done paused - ready failed - cancelled replaced"),
+            (S::Paused, "- - - - - ready - - - cancelled replaced"),
+            (S::Done, "- - - - - - - - - - -"),
+            (S::Failed, "- - - - - - - - - - -"),
+            (S::Skipped, "- - - - - - - - - - -"),
+            (S::Cancelled, "- - - - - - - - - - -"),
+            (S::Replaced, "- - - - - - - - - - -"),
         ];
         assert_eq!(table.len(), TaskState::ALL.len());
         for (state, row) in table {
@@ -255,14 +323,15 @@ mod tests {
     fn every_run_transition() {
         use RunSignal::*;
         use RunState as S;
-        let signals = [Start, Complete, Fail, Cancel, Expire];
+        let signals = [Start, Complete, Fail, Suspend, Resume, Cancel, Expire];
         let table = [
-            (S::Queued, "running - - cancelled timed_out"),
-            (S::Running, "- completed failed cancelled timed_out"),
-            (S::Completed, "- - - - -"),
-            (S::Failed, "- - - - -"),
-            (S::Cancelled, "- - - - -"),
-            (S::TimedOut, "- - - - -"),
+            (S::Queued, "running - - - - cancelled timed_out"),
+            (S::Running, "- completed failed suspended - cancelled timed_out"),
+            (S::Suspended, "- - - - running cancelled -"),
+            (S::Completed, "- - - - - - -"),
+            (S::Failed, "- - - - - - -"),
+            (S::Cancelled, "- - - - - - -"),
+            (S::TimedOut, "- - - - - - -"),
         ];
         assert_eq!(table.len(), RunState::ALL.len());
         for (state, row) in table {

@@ -63,6 +63,9 @@ pub(super) fn echo(seconds: f64) -> Result<Task> {
         upstream_usage: None,
         child: false,
         overrides: BTreeMap::new(),
+        may_pause: false,
+        decisions: BTreeMap::new(),
+        saved: BTreeMap::new(),
         context: BTreeMap::new(),
         egress: None,
         limits: FrameLimits {

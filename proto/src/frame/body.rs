@@ -57,6 +57,15 @@ pub struct Task {
     pub upstream_usage: Option<UsageByNode>,
     /// The run's shared context.
     pub context: BTreeMap<String, Value>,
+    /// Whether the cell may ask a person and end without a result.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_pause: bool,
+    /// What people decided about the cell's earlier requests: request id → decision.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub decisions: BTreeMap<String, Value>,
+    /// What the cell left behind when it last asked: kind → text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub saved: BTreeMap<String, String>,
     /// How the cell reaches the network, when it may.
     pub egress: Option<EgressBody>,
     /// What the runner enforces itself.
@@ -188,6 +197,21 @@ pub struct CellResult {
     /// Model usage, when known.
     #[serde(default)]
     pub usage: Option<Value>,
+    /// What has to be asked before there is a result. The rest is void then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Box<Paused>>,
+}
+
+/// A question to a person, with which a cell ends instead of a result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Paused {
+    /// The node that asks.
+    pub node: String,
+    /// The question, as lfx makes it.
+    pub request: Value,
+    /// What the node needs when it goes on: kind → text. Opaque.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub saved: BTreeMap<String, String>,
 }
 
 /// What one node gives.

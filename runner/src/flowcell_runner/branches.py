@@ -43,11 +43,6 @@ class Decisions:
             "exclude_branches_conditionally",
             lambda vertex_id, output_names: {"node": vertex_id, "outputs": list(output_names)},
         )
-        self._wrap(
-            graph,
-            "request_pause",
-            lambda reason="pause_requested", data=None: {"node": None, "reason": reason, "data": data or {}},
-        )
 
     def _wrap(self, graph: Graph, name: str, describe: Callable[..., dict[str, Any]]) -> None:
         original = getattr(graph, name)

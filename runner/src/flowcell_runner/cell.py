@@ -24,9 +24,10 @@ from flowcell_runner.files import Files, appended_to
 from flowcell_runner.frames import dump_json
 from flowcell_runner.loops import drive_graph
 from flowcell_runner.neighbour import hydrate
+from flowcell_runner.pauses import CellPausedError, Pauses
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lfx.graph.vertex.base import Vertex
 
@@ -69,11 +70,15 @@ class Cell:
             raise InputError(str(error)) from error
         before = await _encode_context(graph.context)
         decisions = Decisions(graph)
+        pauses = Pauses(self._task, graph, lambda: self.node)
         never_reached: list[str] = []
-        if self._task.get("driver") == "graph":
-            never_reached = await drive_graph(graph, self._members, self._told, self._at)
-        else:
-            await self._build_in_order(graph)
+        try:
+            if self._task.get("driver") == "graph":
+                never_reached = await drive_graph(graph, self._members, self._told, self._at, pauses.check)
+            else:
+                await self._build_in_order(graph, pauses.check)
+        except CellPausedError:
+            return pauses.result()
         self.node = None
         return await self._collect(graph, decisions.settle(never_reached), before)
 
@@ -128,7 +133,7 @@ class Cell:
             if node in self._members:
                 graph.get_vertex(node).update_raw_params({"session_id": session_id})
 
-    async def _build_in_order(self, graph: Graph) -> None:
+    async def _build_in_order(self, graph: Graph, built: Callable[[], None]) -> None:
         skipped: set[str] = set()
         for member in self._members:
             vertex = graph.get_vertex(member)
@@ -150,6 +155,7 @@ class Cell:
                 fallback_to_env_vars=False,
                 event_manager=self._told,
             )
+            built()
 
     def _at(self, node: str) -> None:
         self.node = node

@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 
 
 async def drive_graph(
-    graph: Graph, members: list[str], events: EventManager | None, at: Callable[[str], Any]
+    graph: Graph,
+    members: list[str],
+    events: EventManager | None,
+    at: Callable[[str], Any],
+    built: Callable[[], None],
 ) -> list[str]:
-    """Run the members as lfx would run a whole flow; return those whose turn never came."""
+    """Run the members as lfx would run a whole flow; return those whose turn never came.
+
+    `at` hears of every member before, `built` after it is built.
+    """
     for member in members:
         at(member)
         # lfx clears a loop's cached outputs only on components that exist already.
@@ -42,10 +49,12 @@ async def drive_graph(
         reached.add(vertex_id)
         at(vertex_id)
         try:
-            return await build(vertex_id, **kwargs)
+            result = await build(vertex_id, **kwargs)
+            built()
         except Exception as error:
             failures.append((vertex_id, error))
             raise
+        return result
 
     graph.build_vertex = build_member
     try:

@@ -115,6 +115,7 @@ fn request(wanted: Wanted) -> Result<RunRequest, Error> {
         InputType::Any => "any",
     };
     Ok(RunRequest {
+        may_pause: false,
         input_value: wanted.input_value,
         input_type: input_type.to_owned(),
         output_type: wanted.output_type,

@@ -9,6 +9,7 @@
 )]
 
 mod children;
+mod human;
 mod requests;
 
 use std::collections::BTreeMap;

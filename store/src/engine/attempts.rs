@@ -83,6 +83,9 @@ impl Changes {
             Event::TaskDone { task, attempt } => {
                 self.end(transition, *task, *attempt, "done");
             }
+            Event::TaskPaused { task, attempt } => {
+                self.end(transition, *task, *attempt, "paused");
+            }
             Event::AttemptFailed { task, attempt, failure } => {
                 self.end(transition, *task, *attempt, "failed").failure = Some(failure.clone());
             }
@@ -96,6 +99,8 @@ impl Changes {
             | Event::TaskSkipped { .. }
             | Event::Replanned { .. }
             | Event::RunStarted
+            | Event::RunSuspended { .. }
+            | Event::RunResumed { .. }
             | Event::RunCompleted
             | Event::RunFailed { .. }
             | Event::RunCancelled

@@ -14,7 +14,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{BatchOutcome, Engine, Transition, attempts, outbox, replan};
+use super::{BatchOutcome, Engine, Transition, attempts, human, outbox, replan};
 use crate::bulk::BulkUpdate;
 use crate::entity::{result, run};
 use crate::error::{Doing, Error};
@@ -28,7 +28,8 @@ const RUNS: BulkUpdate = BulkUpdate {
     set: "version = runs.version + 1, state = v.column3, \
           started = COALESCE(runs.started, v.column4), ended = COALESCE(runs.ended, v.column5), \
           failure = v.column6, operations = COALESCE(v.column7, runs.operations), \
-          context = COALESCE(v.column8, runs.context), plan = COALESCE(v.column9, runs.plan)",
+          context = COALESCE(v.column8, runs.context), plan = COALESCE(v.column9, runs.plan), \
+          deadline = v.column10, suspended = v.column11",
     on: "runs.id = v.column1 AND runs.version = v.column2",
 };
 
@@ -36,7 +37,7 @@ const TASKS: BulkUpdate = BulkUpdate {
     table: "tasks",
     set: "state = v.column3, attempt = v.column4, dispatches = v.column5, \
           dispatched = v.column6, not_before = v.column7, lease_worker = v.column8, \
-          lease_since = v.column9, failure = v.column10",
+          lease_since = v.column9, failure = v.column10, pauses = v.column11",
     on: "tasks.run = v.column1 AND tasks.position = v.column2",
 };
 
@@ -153,6 +154,8 @@ fn run_row(transition: &Transition) -> Vec<Value> {
         transition.operations.as_ref().map(json::to_text).into(),
         transition.context.as_ref().map(json::to_text).into(),
         transition.plan.as_ref().map(json::to_text).into(),
+        after.deadline.millis().into(),
+        after.suspended.map(|at| at.millis()).into(),
     ]
 }
 
@@ -162,6 +165,7 @@ async fn write(tx: &DatabaseTransaction, won: Vec<(TenantId, Transition)>) -> Re
     let mut results = Vec::new();
     let mut tasks = Vec::new();
     let mut messages = Vec::new();
+    let mut asked = human::NewRequests::default();
     let mut changes = attempts::Changes::default();
     replan::write(tx, won.iter().map(|(_, transition)| transition)).await?;
     for (tenant, mut transition) in won {
@@ -169,6 +173,9 @@ async fn write(tx: &DatabaseTransaction, won: Vec<(TenantId, Transition)>) -> Re
             let (row, payload) = result_row(tenant, &transition, given);
             results.push(row);
             payloads.extend(payload);
+        }
+        if let Some(new) = transition.asked.take() {
+            payloads.extend(asked.add(tenant, &transition, new));
         }
         let changed: BTreeSet<u32> = transition.events.iter().flat_map(tasks_of).collect();
         for task in changed.into_iter().filter_map(|index| transition.after.task(index)) {
@@ -192,6 +199,7 @@ async fn write(tx: &DatabaseTransaction, won: Vec<(TenantId, Transition)>) -> Re
         return Err(Error::Corrupt { what: "run (it lacks tasks of its plan)" });
     }
     changes.write(tx).await?;
+    asked.write(tx).await?;
     outbox::insert(tx, messages).await
 }
 
@@ -231,6 +239,7 @@ fn task_row(run: RunId, task: &Task) -> Vec<Value> {
         task.lease.map(|lease| lease.worker.uuid()).into(),
         task.lease.map(|lease| lease.since.millis()).into(),
         task.failure.as_ref().map(json::to_text).into(),
+        i64::from(task.pauses).into(),
     ]
 }
 
@@ -245,11 +254,14 @@ fn tasks_of(event: &Event) -> Vec<u32> {
         | Event::TaskLeased { task, .. }
         | Event::TaskRunning { task, .. }
         | Event::TaskDone { task, .. }
+        | Event::TaskPaused { task, .. }
         | Event::AttemptFailed { task, .. }
         | Event::TaskFailed { task }
         | Event::TaskSkipped { task }
         | Event::TaskCancelled { task } => vec![*task],
         Event::RunStarted
+        | Event::RunSuspended { .. }
+        | Event::RunResumed { .. }
         | Event::RunCompleted
         | Event::RunFailed { .. }
         | Event::RunCancelled

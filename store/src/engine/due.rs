@@ -42,6 +42,7 @@ impl Engine {
             .select_only()
             .column(run::Column::Id)
             .filter(run::Column::Ended.is_null())
+            .filter(run::Column::Suspended.is_null())
             .filter(run::Column::Deadline.lte(now.millis()))
             .order_by_asc(run::Column::Deadline)
             .limit(limit)

@@ -55,6 +55,7 @@ async fn write_task(
         state: Set(domain::run::TaskState::Waiting.name().to_owned()),
         depends_on: Set(depends_on),
         attempt: Set(0),
+        pauses: Set(0),
         dispatches: Set(0),
         dispatched: Set(None),
         not_before: Set(None),

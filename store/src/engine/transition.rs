@@ -8,6 +8,7 @@ use proto::message::Figures;
 use serde_json::Value;
 
 use super::OutboxMessage;
+use super::human::Asked;
 use crate::error::Error;
 
 /// What one decision changes: written in one transaction, or not at all.
@@ -21,6 +22,8 @@ pub struct Transition {
     pub events: Vec<Event>,
     /// Results of tasks.
     pub results: Vec<TaskResult>,
+    /// What a person is asked.
+    pub asked: Option<Asked>,
     /// What became known of attempts: their container, what they took.
     pub figures: Vec<AttemptFigures>,
     /// The branch decisions, when they changed.
@@ -75,6 +78,7 @@ impl Transition {
             after,
             events,
             results: Vec::new(),
+            asked: None,
             figures: Vec::new(),
             operations: None,
             context: None,

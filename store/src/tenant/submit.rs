@@ -23,7 +23,7 @@ use crate::json::{fingerprint, storable, storable_optional, to_text};
 const DOING: &str = "accepting a run";
 
 /// The queue on which schedulers learn of new runs.
-const RUNS_QUEUE: &str = "runs";
+pub(crate) const RUNS_QUEUE: &str = "runs";
 
 /// Task rows per statement: 12 columns each, and SQLite takes 32,766 parameters.
 const ROWS_MAX: usize = 1_000;
@@ -210,6 +210,7 @@ impl Tenant {
             fingerprint: Set(fingerprint.to_vec()),
             session_id: Set(new.session_id.clone()),
             deadline: Set(new.deadline.millis()),
+            suspended: Set(None),
             retry: Set(to_text(&new.retry)),
             limits: Set(to_text(&new.limits)),
             isolation: Set(new.isolation.clone()),
@@ -242,6 +243,7 @@ async fn insert_tasks(tx: &DatabaseTransaction, new: &NewRun) -> Result<(), Erro
             state: Set(TaskState::Waiting.name().to_owned()),
             depends_on: Set(to_text(&new_task.depends_on)),
             attempt: Set(0),
+            pauses: Set(0),
             dispatches: Set(0),
             dispatched: Set(None),
             not_before: Set(None),

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::files;
 use crate::fixture::{Fixture, Owner, T0, claim, finish, graph, result, transition, worker};
+use crate::human;
 
 on_both! { a_foreign_tenant_sees_nothing }
 
@@ -30,6 +31,7 @@ struct Rows {
     message: MessageId,
     rule: Uuid,
     run: RunId,
+    asking: RunId,
     file: File,
 }
 
@@ -107,7 +109,10 @@ async fn rows(f: &Fixture) -> Rows {
     let attempt = AttemptRef { run, task: 0, attempt: 1 };
     let log = ConnectionLog { revision: 1, ..ConnectionLog::default() };
     f.store.engine().record_connections(worker(1), attempt, &log).await.unwrap();
-    Rows { owner, project, user, key, variable, message, rule, run, file }
+    let asking = owner.submit().await;
+    f.step(asking, Command::Start { skip: vec![] }, T0).await;
+    human::asks(f, asking, human::asked(&owner, 0, 1)).await;
+    Rows { owner, project, user, key, variable, message, rule, run, asking, file }
 }
 
 fn new_key(user: UserId) -> NewApiKey {
@@ -243,6 +248,11 @@ async fn runs_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("results", t.results(rows.run, &cells).await.look()),
         ("event_log", t.event_log(rows.run).await.look()),
         ("connections", t.connections(rows.run).await.look()),
+        ("human_requests", t.human_requests(rows.asking).await.look()),
+        ("pending_requests", list(t.pending_requests(None, None).await)),
+        ("pending_requests", list(t.pending_requests(None, Some(rows.asking)).await)),
+        ("decide", t.decide(rows.asking, "A:1", &json!({}), T0).await.look()),
+        ("close_questions", list(t.close_questions(rows.asking).await.map(|()| Vec::<()>::new()))),
         ("store_message", t.store_message(new_message(&rows.owner)).await.look()),
         ("update_message", t.update_message(rows.message, MessagePatch::default()).await.look()),
         ("messages", list(t.messages(&all).await)),

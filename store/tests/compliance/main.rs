@@ -38,6 +38,7 @@ mod files;
 mod fixture;
 mod flows;
 mod frozen;
+mod human;
 mod identity;
 mod intake;
 mod isolation;

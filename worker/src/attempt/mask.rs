@@ -149,6 +149,12 @@ impl Mask {
         result.nodes =
             result.nodes.into_iter().map(|(node, value)| (self.text(node), value)).collect();
         result.usage = result.usage.map(|usage| self.value(usage));
+        if let Some(paused) = &mut result.paused {
+            paused.node = self.text(std::mem::take(&mut paused.node));
+            paused.request = self.value(paused.request.take());
+            let saved = std::mem::take(&mut paused.saved).into_iter();
+            paused.saved = saved.map(|(kind, text)| (self.text(kind), self.text(text))).collect();
+        }
         result
     }
 
@@ -231,6 +237,11 @@ mod tests {
                 value_type: CANARY.into(),
             }],
             usage: Some(value()),
+            paused: Some(Box::new(proto::frame::Paused {
+                node: CANARY.into(),
+                request: value(),
+                saved: [(CANARY.to_owned(), CANARY.to_owned())].into(),
+            })),
         };
         let text = serde_json::to_string(&mask().result(result)).unwrap();
         assert!(!text.contains("canary"), "{text}");

@@ -232,6 +232,9 @@ impl Cluster {
             upstream_usage: None,
             child: false,
             overrides: BTreeMap::new(),
+            may_pause: false,
+            decisions: BTreeMap::new(),
+            saved: BTreeMap::new(),
             context: BTreeMap::new(),
             egress: None,
             limits: FrameLimits {

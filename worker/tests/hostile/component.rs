@@ -123,6 +123,9 @@ impl Plan {
             upstream_usage: None,
             child: false,
             overrides: BTreeMap::new(),
+            may_pause: false,
+            decisions: BTreeMap::new(),
+            saved: BTreeMap::new(),
             context: BTreeMap::new(),
             egress: None,
             limits: FrameLimits {
