@@ -7,5 +7,6 @@ pub(crate) mod limits;
 pub(crate) mod me;
 pub(crate) mod plan;
 pub(crate) mod runs;
+pub(crate) mod runtime;
 mod view;
 pub(crate) mod ws;

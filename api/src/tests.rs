@@ -10,6 +10,7 @@ mod files;
 mod limits;
 mod run;
 mod runs;
+mod runtime;
 mod scheduler;
 mod stream;
 mod upload;

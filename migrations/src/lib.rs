@@ -23,6 +23,8 @@ mod m20261122_000006_usage;
 mod m20261122_000007_frozen;
 mod m20261122_000008_replanned;
 mod m20261122_000009_children;
+mod m20261122_000009_needs;
+mod m20261122_000010_requirements;
 
 use sea_orm_migration::prelude::*;
 
@@ -46,6 +48,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_frozen::Migration),
             Box::new(m20261122_000008_replanned::Migration),
             Box::new(m20261122_000009_children::Migration),
+            Box::new(m20261122_000009_needs::Migration),
+            Box::new(m20261122_000010_requirements::Migration),
         ]
     }
 }
