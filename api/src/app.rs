@@ -59,8 +59,8 @@ impl Api {
         Self(App(Arc::new(Shared {
             store,
             bus,
+            versions: Versions::new(config.runtimes.clone()),
             config,
-            versions: Versions::default(),
             throttle: Throttle::default(),
             stop: CancellationToken::new(),
         })))

@@ -8,6 +8,7 @@ use domain::limits::{
 };
 use domain::plan::Isolation;
 use domain::retry::RetryPolicy;
+use domain::runtime::Runtimes;
 use domain::tweaks::Policy;
 use serde::Deserialize;
 
@@ -55,6 +56,9 @@ pub struct Config {
     /// `declared` (only those that the author marked as editable by the API, in flows with any
     /// such mark) or `off` (none).
     pub tweaks_policy: Policy,
+    /// Which runtimes there are: `[runtimes]`, which the schedulers read as well.
+    #[serde(skip)]
+    pub runtimes: Runtimes,
 }
 
 impl Default for Config {
@@ -78,6 +82,7 @@ impl Default for Config {
             retry: RetryPolicy::default(),
             isolation: Isolation::default(),
             tweaks_policy: Policy::default(),
+            runtimes: Runtimes::default(),
         }
     }
 }

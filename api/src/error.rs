@@ -14,6 +14,7 @@ use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use domain::limits::Setting;
+use domain::runtime::Refused;
 use proto::http::ErrorBody;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -122,6 +123,10 @@ pub(crate) enum Error {
     Workflow { status: StatusCode, detail: Value },
     #[error("the run failed: {message}")]
     RunFailed { message: String, outdated: Vec<String> },
+    #[error("{} of the requirements cannot be taken", .0.len())]
+    RequirementsInvalid(Vec<Refused>),
+    #[error("flows may not have packages of their own here")]
+    RequirementsOff,
     #[error("the run took too long")]
     RunTimedOut,
     #[error("unavailable: {0}")]
@@ -256,9 +261,11 @@ impl Error {
             | Self::Issues(_)
             | Self::BodyInvalid(_)
             | Self::LimitsInvalid(_)
+            | Self::RequirementsInvalid(_)
             | Self::TweaksRefused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyUnreadable
             | Self::Refused(_)
+            | Self::RequirementsOff
             | Self::TweakConflict(_)
             | Self::NeedsPerson => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge | Self::FileTooLarge { .. } | Self::StorageFull { .. } => {

@@ -8,5 +8,6 @@ pub(crate) mod me;
 pub(crate) mod plan;
 pub(crate) mod resume;
 pub(crate) mod runs;
+pub(crate) mod runtime;
 mod view;
 pub(crate) mod ws;

@@ -52,6 +52,8 @@ pub(crate) struct Started {
     pub(crate) run: RunId,
     /// Whether an idempotency key named an earlier run.
     pub(crate) existing: bool,
+    /// What its runtime changes for the flow.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Whether a run may wait for a person.
@@ -114,7 +116,8 @@ pub(crate) async fn start(
         submitted_by: Some(principal.user),
         now: terms.now,
     };
-    submit(app, &tenant, new).await
+    let warnings = version.warning.iter().map(ToString::to_string).collect();
+    submit(app, &tenant, new, warnings).await
 }
 
 /// A run that starts or stops nowhere would build nothing and say nothing.
@@ -141,12 +144,17 @@ fn check(graph: &Graph, request: &RunRequest, terms: &Terms) -> Result<(), Error
     }
 }
 
-async fn submit(app: &App, tenant: &Tenant, new: NewRun) -> Result<Started, Error> {
+async fn submit(
+    app: &App,
+    tenant: &Tenant,
+    new: NewRun,
+    warnings: Vec<String>,
+) -> Result<Started, Error> {
     let submitted = tenant.submit(new).await?;
     if !submitted.existing {
         announce(app, submitted.run).await;
     }
-    Ok(Started { run: submitted.run, existing: submitted.existing })
+    Ok(Started { run: submitted.run, existing: submitted.existing, warnings })
 }
 
 /// Tells the schedulers at once. A failure is no failure of the run: it is committed, and the

@@ -11,6 +11,7 @@ mod human;
 mod limits;
 mod run;
 mod runs;
+mod runtime;
 mod scheduler;
 mod stream;
 mod upload;

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use domain::flow::Graph;
-use domain::id::{FlowId, TenantId, VersionId};
+use domain::id::{TenantId, VersionId};
 use domain::plan::{PLAN_VERSION, Plans, code_digests, observed};
+use domain::runtime::{Needs, Runtimes, Warning};
 use moka::future::Cache;
 use serde_json::Value;
-use store::{Flow, Tenant};
+use store::{Flow, NewVersion, Tenant};
 
 use crate::error::{Error, internal};
 
@@ -21,6 +22,10 @@ pub(crate) struct Version {
     pub(crate) id: VersionId,
     pub(crate) graph: Graph,
     pub(crate) plans: Plans,
+    /// What it needs of its runtime.
+    pub(crate) needs: Needs,
+    /// What its runtime changes for it, where that is not its own.
+    pub(crate) warning: Option<Warning>,
     /// Nodes that another version of Langflow wrote, by its own reckoning.
     pub(crate) outdated: Vec<String>,
 }
@@ -28,65 +33,81 @@ pub(crate) struct Version {
 /// The version of Langflow whose answers these are; clients look at it.
 pub(crate) const LANGFLOW_VERSION: &str = "1.13.0";
 
-/// The versions in use. The key names the tenant, so none is ever served to another.
+/// The versions in use.
 #[derive(Clone, Debug)]
-pub(crate) struct Versions(Cache<(TenantId, VersionId), Arc<Version>>);
+pub(crate) struct Versions {
+    /// The key names the tenant, so none is ever served to another.
+    cache: Cache<(TenantId, VersionId), Arc<Version>>,
+    runtimes: Arc<Runtimes>,
+}
 
-impl Default for Versions {
-    fn default() -> Self {
-        Self(Cache::new(VERSIONS_MAX))
-    }
+/// A version that was read or stored.
+struct Known {
+    id: VersionId,
+    graph: Graph,
+    plans: Plans,
+    needs: Needs,
+    outdated: Vec<String>,
 }
 
 impl Versions {
+    pub(crate) fn new(runtimes: Runtimes) -> Self {
+        Self { cache: Cache::new(VERSIONS_MAX), runtimes: Arc::new(runtimes) }
+    }
+
     /// The version of this id.
     pub(crate) async fn get(&self, tenant: &Tenant, id: VersionId) -> Result<Arc<Version>, Error> {
-        if let Some(version) = self.0.get(&(tenant.id(), id)).await {
+        if let Some(version) = self.cache.get(&(tenant.id(), id)).await {
             return Ok(version);
         }
         let stored = tenant.version(id).await?;
         let graph = Graph::read(&stored.data)?;
         let plans = serde_json::from_value(stored.plan)
             .map_err(|error| internal("reading a stored plan", &error))?;
-        let outdated = outdated(&stored.data);
-        Ok(self.keep(tenant, Version { id, graph, plans, outdated }).await)
+        let (outdated, needs) = (outdated(&stored.data), stored.needs);
+        Ok(self.keep(tenant, Known { id, graph, plans, needs, outdated }).await)
     }
 
-    /// The version of a flow that runs now. A flow whose graph changed since is planned first.
+    /// The version of a flow that runs now. A flow whose graph or needs changed since is planned
+    /// first.
     pub(crate) async fn current(
         &self,
         tenant: &Tenant,
         flow: &Flow,
     ) -> Result<Arc<Version>, Error> {
+        let needs = self.runtimes.needs(&flow.export, &flow.data, &flow.requirements);
         if let Some(id) = flow.header.current_version {
             let version = self.get(tenant, id).await?;
             // A plan that an older program wrote may mean something else by now.
-            if version.plans.version() == PLAN_VERSION {
+            if version.plans.version() == PLAN_VERSION && version.needs == needs {
                 return Ok(version);
             }
         }
         let planned = planned_for(tenant, &flow.data).await?;
-        self.put(tenant, flow.header.id, &flow.data, planned).await
+        self.put(tenant, flow, planned).await
     }
 
-    /// Stores a planned graph as the flow's current version.
+    /// Stores a planned flow's current version.
     pub(crate) async fn put(
         &self,
         tenant: &Tenant,
-        flow: FlowId,
-        data: &Value,
+        flow: &Flow,
         (graph, plans): (Graph, Plans),
     ) -> Result<Arc<Version>, Error> {
+        let needs = self.runtimes.needs(&flow.export, &flow.data, &flow.requirements);
         let stored =
             serde_json::to_value(&plans).map_err(|error| internal("writing a plan", &error))?;
-        let id = tenant.put_version(flow, data, &stored).await?;
-        let outdated = outdated(data);
-        Ok(self.keep(tenant, Version { id, graph, plans, outdated }).await)
+        let new = NewVersion { data: &flow.data, plan: &stored, needs: &needs };
+        let id = tenant.put_new_version(flow.header.id, new).await?;
+        let outdated = outdated(&flow.data);
+        Ok(self.keep(tenant, Known { id, graph, plans, needs, outdated }).await)
     }
 
-    async fn keep(&self, tenant: &Tenant, version: Version) -> Arc<Version> {
-        let version = Arc::new(version);
-        self.0.insert((tenant.id(), version.id), Arc::clone(&version)).await;
+    async fn keep(&self, tenant: &Tenant, known: Known) -> Arc<Version> {
+        let Known { id, graph, plans, needs, outdated } = known;
+        let warning = self.runtimes.warning(&needs, &graph);
+        let version = Arc::new(Version { id, graph, plans, needs, warning, outdated });
+        self.cache.insert((tenant.id(), version.id), Arc::clone(&version)).await;
         version
     }
 }

@@ -247,6 +247,40 @@ pub(crate) enum FlowCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show or set the packages that a flow lists besides those of its runtime.
+    #[command(after_help = "Examples:
+  flowcell flow requirements Report                          what it lists, and how the image is doing
+  flowcell flow requirements Report --file requirements.txt  list these; a run builds the image
+  flowcell flow requirements Report --clear                  list nothing
+
+A line is a name with versions (`humanize>=4,<5`), extras and sha256 hashes. Where packages come from
+is the operator's to say.")]
+    Requirements {
+        /// Id, endpoint name or name of the flow.
+        flow: String,
+        /// A requirements file; `-` reads standard input.
+        #[arg(long, value_name = "FILE", conflicts_with = "clear")]
+        file: Option<PathBuf>,
+        /// List nothing.
+        #[arg(long)]
+        clear: bool,
+        #[command(flatten)]
+        client: ClientArguments,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show which runtime a flow gets, and what that changes for it.
+    #[command(after_help = "Example: flowcell flow runtime 'Basic Prompting'")]
+    Runtime {
+        /// Id, endpoint name or name of the flow.
+        flow: String,
+        #[command(flatten)]
+        client: ClientArguments,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `flowcell run`.

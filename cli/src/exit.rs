@@ -40,7 +40,9 @@ impl Exit {
         for cause in error.chain().skip(1) {
             output::note(format_args!("  because: {cause}"));
         }
-        if error.downcast_ref::<service::config::Error>().is_some() {
+        let is_configuration =
+            error.is::<service::config::Error>() || error.is::<domain::runtime::SettingsError>();
+        if is_configuration {
             return Self::BadConfiguration;
         }
         match error.downcast_ref::<Refusal>() {

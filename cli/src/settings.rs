@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bus::nats::{Credentials, Role};
+use domain::runtime::Runtimes;
 use serde::Deserialize;
 use service::telemetry;
 use store::Store;
@@ -23,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) admin: Option<SocketAddr>,
     /// Logs and traces.
     pub(crate) telemetry: telemetry::Settings,
+    /// The images that flows run in; the API and the schedulers read the same.
+    pub(crate) runtimes: Runtimes,
     /// The API.
     pub(crate) api: api::Config,
     /// The scheduler.
@@ -90,7 +93,11 @@ impl Default for BusSettings {
 impl Settings {
     /// Reads the file (if one is named) and the environment.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
-        Ok(service::config::load(file)?)
+        let mut settings: Self = service::config::load(file)?;
+        settings.runtimes.validate()?;
+        settings.api.runtimes.clone_from(&settings.runtimes);
+        settings.scheduler.runtimes.clone_from(&settings.runtimes);
+        Ok(settings)
     }
 
     /// Where a process of the cluster may be found that no cell may reach, as far as this file
@@ -162,6 +169,7 @@ fn with_password(url: &str, password: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     #[test]
     fn a_password_is_escaped_into_the_url() {
@@ -181,6 +189,22 @@ mod tests {
     #[test]
     fn an_empty_configuration_is_valid() {
         Settings::load(None).unwrap();
+    }
+
+    #[test]
+    fn runtimes_are_known_to_the_api_and_the_scheduler() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("flowcell.toml");
+        let images = "[runtimes.images]\n\"1.12\" = \"a\"\n\"1.13\" = \"b\"\n";
+        std::fs::write(&file, images).unwrap();
+        let settings = Settings::load(Some(&file)).unwrap();
+        assert_eq!(settings.runtimes.images.len(), 2);
+        assert_eq!(settings.api.runtimes, settings.runtimes);
+        assert_eq!(settings.scheduler.runtimes, settings.runtimes);
+        std::fs::write(&file, "[runtimes]\ndefault = \"1.9\"\n").unwrap();
+        let error = Settings::load(Some(&file)).unwrap_err();
+        assert!(error.to_string().contains("runtimes.default is 1.9"), "{error}");
+        assert_eq!(Exit::from_error(&error), Exit::BadConfiguration);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum FailureKind {
         /// The top-level name of the missing module.
         package: String,
     },
+    /// The image with the flow's own packages cannot be built.
+    RuntimeNotBuilt,
     /// An input could not be prepared: a variable is missing, a value cannot be read.
     InputInvalid,
     /// A value that had to leave the container cannot travel (a live object).
@@ -140,6 +142,7 @@ impl FailureKind {
         match self {
             Self::Component { .. } => "component",
             Self::PackageMissing { .. } => "package_missing",
+            Self::RuntimeNotBuilt => "runtime_not_built",
             Self::InputInvalid => "input_invalid",
             Self::ValueNotPortable { .. } => "value_not_portable",
             Self::Unsupported => "unsupported",
@@ -170,6 +173,7 @@ impl FailureKind {
             Self::StartFailed | Self::WorkerLost | Self::Internal => Cause::Infrastructure,
             Self::Component { .. }
             | Self::PackageMissing { .. }
+            | Self::RuntimeNotBuilt
             | Self::InputInvalid
             | Self::ValueNotPortable { .. }
             | Self::Unsupported
@@ -204,6 +208,7 @@ impl FailureKind {
             Self::DiskFull { .. } => Some(Setting::TmpfsBytes),
             Self::Component { .. }
             | Self::PackageMissing { .. }
+            | Self::RuntimeNotBuilt
             | Self::InputInvalid
             | Self::ValueNotPortable { .. }
             | Self::Unsupported
@@ -255,6 +260,7 @@ mod tests {
         for kind in [
             FailureKind::Component { exception: "ValueError".into() },
             FailureKind::PackageMissing { package: "torch".into() },
+            FailureKind::RuntimeNotBuilt,
             FailureKind::InputInvalid,
             FailureKind::ValueNotPortable { value_type: "x.Y".into() },
             FailureKind::Unsupported,

@@ -10,6 +10,7 @@ pub mod id;
 pub mod limits;
 pub mod retry;
 pub mod run;
+pub mod runtime;
 pub mod time;
 // flow graph and planner (kept together):
 pub mod branch;

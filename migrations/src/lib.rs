@@ -24,6 +24,8 @@ mod m20261122_000007_frozen;
 mod m20261122_000008_replanned;
 mod m20261122_000009_children;
 mod m20261122_000010_human;
+mod m20261122_000011_needs;
+mod m20261122_000012_requirements;
 
 use sea_orm_migration::prelude::*;
 
@@ -48,6 +50,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000008_replanned::Migration),
             Box::new(m20261122_000009_children::Migration),
             Box::new(m20261122_000010_human::Migration),
+            Box::new(m20261122_000011_needs::Migration),
+            Box::new(m20261122_000012_requirements::Migration),
         ]
     }
 }

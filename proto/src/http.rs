@@ -59,6 +59,9 @@ pub struct RunAccepted {
     pub state: String,
     /// Where to look next.
     pub links: RunLinks,
+    /// What the caller should know although the run was accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Paths of one run.
@@ -177,6 +180,71 @@ pub struct Resume {
     pub request_id: Option<String>,
     /// What is decided: `action_id`, and `values` where the action takes some.
     pub decision: Map<String, Value>,
+}
+
+/// `GET /api/flowcell/v1/flows/{flow}/runtime`: what the flow's current version runs in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeView {
+    /// The flow's id.
+    pub flow_id: String,
+    /// The flow's name.
+    pub flow_name: String,
+    /// The version that runs now.
+    pub version_id: String,
+    /// The minor version of Langflow that exported it, when the export says.
+    pub exported_by: Option<String>,
+    /// The minor version of Langflow whose runtime it gets.
+    pub runs_under: String,
+    /// For people; empty when there is nothing to be told.
+    pub warnings: Vec<String>,
+    /// Components whose code is not the runtime's own; only where the two versions differ.
+    pub changes: Vec<ComponentChange>,
+    /// Packages that the flow lists besides those of the runtime.
+    #[serde(default)]
+    pub requirements: Vec<String>,
+    /// Packages that its components name and the flow does not list, as their export says: to look
+    /// at, perhaps to list.
+    #[serde(default)]
+    pub mentioned: Vec<String>,
+    /// What became of the image with the listed packages; none before a run needs it.
+    #[serde(default)]
+    pub build: Option<BuildView>,
+}
+
+/// What became of an image with a flow's own packages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildView {
+    /// The image.
+    pub image: String,
+    /// `queued`, `building`, `ready` or `failed`.
+    pub state: String,
+    /// The step of a build, or the reason of a failure.
+    pub detail: String,
+    /// Exact versions and hashes, once they are known.
+    pub lock: Option<String>,
+    /// When it was last heard of (RFC 3339).
+    pub updated_at: String,
+}
+
+/// `PUT /api/flowcell/v1/flows/{flow}/requirements`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetRequirements {
+    /// The lines of a requirements file: names with versions.
+    pub requirements: Vec<String>,
+}
+
+/// A component whose code is not the runtime's own. The code in the flow is what runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentChange {
+    /// The node.
+    pub node: String,
+    /// Its name.
+    pub display_name: String,
+    /// Fields that the runtime's own component does not have.
+    pub fields_gone: Vec<String>,
+    /// Fields that only the runtime's own component has.
+    pub fields_new: Vec<String>,
 }
 
 /// One cell of a run.

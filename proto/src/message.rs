@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use domain::failure::Failure;
 use domain::id::{RunId, TenantId, WorkerEpoch};
 use domain::limits::CellLimits;
+use domain::runtime::Requirements;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,12 +77,25 @@ pub struct WorkerRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum WorkerRequestBody {
-    /// Give me this task. Answer: `assigned` or `refused`.
+    /// Give me this task. Answer: `assigned`, `refused` or `prepare`.
     Claim {
         /// The run.
         run: RunId,
         /// The task.
         task: u32,
+        /// Images with a flow's own packages that are ready here.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        runtimes: Vec<String>,
+    },
+    /// What became of an image with a flow's own packages. Answer: `lock` where it was resolved,
+    /// otherwise `accepted`.
+    Runtime {
+        /// Whose it is.
+        tenant: TenantId,
+        /// The image.
+        image: String,
+        /// What.
+        progress: RuntimeProgress,
     },
     /// A container has the task. Answer: `accepted` or `refused`.
     Began {
@@ -127,6 +141,44 @@ pub enum WorkerRequestBody {
         /// Its arguments.
         args: Value,
     },
+}
+
+/// What became of an image with a flow's own packages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "progress", rename_all = "snake_case")]
+pub enum RuntimeProgress {
+    /// It is being built.
+    Building {
+        /// The step, for people.
+        doing: String,
+    },
+    /// Its requirements are resolved: exact versions and hashes. The first answer is kept.
+    Locked {
+        /// The lock.
+        lock: String,
+    },
+    /// It is on this worker.
+    Ready,
+    /// It cannot be built.
+    Failed {
+        /// Why, for its owner: the end of what the installer said.
+        reason: String,
+    },
+}
+
+/// An image that a worker is to make ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeOrder {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The image's name.
+    pub image: String,
+    /// The runner image that the packages are added to.
+    pub base: String,
+    /// What is to be added.
+    pub requirements: Requirements,
+    /// What they were resolved to before.
+    pub lock: Option<String>,
 }
 
 /// How an attempt ended, as the worker saw it.
@@ -175,6 +227,16 @@ pub enum SchedulerReply {
     Assigned {
         /// All that is needed to run it.
         assignment: Box<Assignment>,
+    },
+    /// The task runs in an image that is not on this worker: make it ready, then ask again.
+    Prepare {
+        /// The image.
+        runtime: Box<RuntimeOrder>,
+    },
+    /// The lock that counts, whoever resolved it.
+    Lock {
+        /// The lock.
+        lock: String,
     },
     /// Recorded (now or before).
     Accepted,

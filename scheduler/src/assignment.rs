@@ -9,6 +9,7 @@ use domain::id::UserId;
 use domain::input::{Input, inject};
 use domain::limits::CellLimits;
 use domain::plan::{Cell, cell_graph, needs};
+use domain::runtime::Needs;
 use domain::selection::to_run;
 use domain::time::Timestamp;
 use proto::frame::{CellResult, EgressBody, FrameLimits, Task, UsageByNode};
@@ -21,7 +22,7 @@ use uuid::Uuid;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::human::Answered;
-use crate::{branches, flow, human, usage};
+use crate::{branches, flow, human, runtimes, usage};
 
 /// Where the container finds its way out.
 const EGRESS_SOCKET: &str = "/run/flowcell/egress.sock";
@@ -40,6 +41,9 @@ pub(crate) async fn prepare(
     let Some(cell) = plan.cell(task) else {
         return Ok(Err(Failure::new(FailureKind::Internal, "the plan has no such cell")));
     };
+    if let Some(failure) = runtimes::refused(engine, &version.needs) {
+        return Ok(Err(failure));
+    }
     let request: RunRequest = serde_json::from_value(record.request.clone())?;
     let branches = branches::read(record)?;
     let results = engine.store.engine().results(record.run.id, &cell.depends_on).await?;
@@ -75,13 +79,21 @@ pub(crate) async fn prepare(
     Ok(Ok(Box::new(Assignment {
         attempt,
         tenant: record.tenant,
-        image: engine.runner_image.clone(),
+        image: image(engine, record, &version.needs),
         limits: within_deadline(&record.limits, record.run.deadline, now()),
         egress,
         secrets,
         traceparent: None,
         task: frame,
     })))
+}
+
+/// The image that the cells of a version run in.
+fn image(engine: &Engine, record: &RunRecord, needs: &Needs) -> String {
+    match engine.runtimes.packaged(record.tenant, needs) {
+        Some(packaged) => packaged.image,
+        None => engine.runtimes.choose(needs).image.to_owned(),
+    }
 }
 
 /// The rules that apply to this cell: those for no node, and those for a node that it builds.

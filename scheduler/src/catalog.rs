@@ -8,8 +8,9 @@ use domain::id::VersionId;
 use domain::plan::{
     Isolation, PLAN_VERSION, Plan, Plans, UnknownIsolation, code_digests, observed,
 };
+use domain::runtime::{Needs, Runtimes};
 use moka::future::Cache;
-use store::{Flow, RunRecord, Store, Tenant};
+use store::{Flow, NewVersion, RunRecord, Store, Tenant};
 
 use crate::error::Error;
 
@@ -21,6 +22,8 @@ const VERSIONS_MAX: u64 = 256;
 pub(crate) struct Version {
     /// Its graph, groups flattened.
     pub(crate) graph: Graph,
+    /// What it needs of its runtime.
+    pub(crate) needs: Needs,
     /// Its plans.
     plans: Plans,
 }
@@ -56,24 +59,26 @@ pub(crate) fn isolation(record: &RunRecord) -> Result<Isolation, Error> {
 #[derive(Debug)]
 pub(crate) struct Catalog {
     store: Store,
+    runtimes: Runtimes,
     versions: Cache<VersionId, Arc<Version>>,
 }
 
 impl Catalog {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store, versions: Cache::new(VERSIONS_MAX) }
+    pub(crate) fn new(store: Store, runtimes: Runtimes) -> Self {
+        Self { store, runtimes, versions: Cache::new(VERSIONS_MAX) }
     }
 
-    /// The version of a flow that runs now, with its id. A flow whose graph changed since is
-    /// planned first; `Err` inside says why it cannot run.
+    /// The version of a flow that runs now, with its id. A flow whose graph or needs changed since
+    /// is planned first; `Err` inside says why it cannot run.
     pub(crate) async fn current(
         &self,
         tenant: &Tenant,
         flow: &Flow,
     ) -> Result<Result<(VersionId, Arc<Version>), String>, Error> {
+        let needs = self.runtimes.needs(&flow.export, &flow.data, &flow.requirements);
         if let Some(id) = flow.header.current_version {
             let version = self.version(id).await?;
-            if version.is_current() {
+            if version.is_current() && version.needs == needs {
                 return Ok(Ok((id, version)));
             }
         }
@@ -88,8 +93,9 @@ impl Catalog {
             Err(error) => return Ok(Err(error.to_string())),
         };
         let stored = serde_json::to_value(&plans)?;
-        let id = tenant.put_version(flow.header.id, &flow.data, &stored).await?;
-        let version = Arc::new(Version { graph, plans });
+        let new = NewVersion { data: &flow.data, plan: &stored, needs: &needs };
+        let id = tenant.put_new_version(flow.header.id, new).await?;
+        let version = Arc::new(Version { graph, needs, plans });
         self.versions.insert(id, Arc::clone(&version)).await;
         Ok(Ok((id, version)))
     }
@@ -99,12 +105,12 @@ impl Catalog {
         if let Some(version) = self.versions.get(&id).await {
             return Ok(version);
         }
-        let (data, plan) = self.store.engine().version_data(id).await?;
+        let (data, plan, needs) = self.store.engine().version_data(id).await?;
         let unusable = |why: String| Error::Version { version: id, why };
         let graph = Graph::read(&data).map_err(|error| unusable(error.to_string()))?;
         let plans: Plans =
             serde_json::from_value(plan).map_err(|error| unusable(error.to_string()))?;
-        let version = Arc::new(Version { graph, plans });
+        let version = Arc::new(Version { graph, needs, plans });
         self.versions.insert(id, Arc::clone(&version)).await;
         Ok(version)
     }

@@ -6,6 +6,7 @@ use bus::{Bus, Queue};
 use domain::id::RunId;
 use domain::limits::{FLOW_DEPTH_MAX, FileLimits};
 use domain::run::{Command, Decision, Effect, Run, decide};
+use domain::runtime::Runtimes;
 use domain::selection::to_run;
 use domain::time::Timestamp;
 use proto::frame::CellResult;
@@ -35,7 +36,7 @@ pub(crate) struct Engine {
     pub(crate) bus: Bus,
     pub(crate) catalog: Catalog,
     pub(crate) pool: String,
-    pub(crate) runner_image: String,
+    pub(crate) runtimes: Runtimes,
     pub(crate) files: FileLimits,
     pub(crate) flow_depth_max: u32,
     /// Questions for the end of a child that may be kept at once.
@@ -125,11 +126,11 @@ impl Step {
 impl Engine {
     pub(crate) fn new(store: Store, bus: Bus, config: &Config) -> Self {
         Self {
-            catalog: Catalog::new(store.clone()),
+            catalog: Catalog::new(store.clone(), config.runtimes.clone()),
             store,
             bus,
             pool: config.pool.clone(),
-            runner_image: config.runner_image.clone(),
+            runtimes: config.runtimes.clone(),
             files: config.files,
             flow_depth_max: config.flow_depth_max.min(FLOW_DEPTH_MAX),
             waits: Semaphore::new(config.requests_max / WAITS_SHARE),

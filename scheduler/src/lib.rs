@@ -25,6 +25,7 @@ mod intake;
 mod outgoing;
 mod replan;
 mod requests;
+mod runtimes;
 mod sweep;
 mod usage;
 
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use bus::Bus;
 use domain::limits::{FLOW_DEPTH_MAX, FileLimits};
+use domain::runtime::Runtimes;
 use serde::Deserialize;
 use service::drain::Drain;
 use store::Store;
@@ -47,8 +49,9 @@ use crate::engine::Engine;
 pub struct Config {
     /// The pool whose workers get the tasks.
     pub pool: String,
-    /// The runner image that cells run in.
-    pub runner_image: String,
+    /// The images that cells run in: `[runtimes]`, which the API reads as well.
+    #[serde(skip)]
+    pub runtimes: Runtimes,
     /// Worker requests that are handled at the same time.
     pub requests_max: usize,
     /// How often the clock is looked at, in milliseconds.
@@ -67,7 +70,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             pool: "default".to_owned(),
-            runner_image: "flowcell/runner:lfx-1.13".to_owned(),
+            runtimes: Runtimes::default(),
             requests_max: 256,
             sweep_ms: 500,
             archive_after_ms: 60_000,

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::attempts::{Began, Claim, Report};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::{calls, frozen, replan, sweep};
+use crate::{calls, frozen, replan, runtimes, sweep};
 
 /// The server of worker requests.
 pub(crate) struct Requests {
@@ -88,7 +88,15 @@ async fn handle(
     body: WorkerRequestBody,
 ) -> Result<SchedulerReply, Error> {
     match body {
-        WorkerRequestBody::Claim { run, task } => claim(engine, worker, run, task).await,
+        WorkerRequestBody::Claim { run, task, runtimes } => {
+            match runtimes::gate(engine, run, task, &runtimes).await? {
+                Some(reply) => Ok(reply),
+                None => claim(engine, worker, run, task).await,
+            }
+        }
+        WorkerRequestBody::Runtime { tenant, image, progress } => {
+            runtimes::heard(engine, tenant, &image, progress).await
+        }
         WorkerRequestBody::Began { attempt, container } => {
             engine.transition(attempt.run, &Began { attempt, worker, container }).await?;
             Ok(SchedulerReply::Accepted)

@@ -13,6 +13,7 @@ pub(crate) mod load;
 pub(crate) mod outbox;
 mod replan;
 pub(crate) mod results;
+mod runtimes;
 mod transition;
 mod workers;
 

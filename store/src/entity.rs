@@ -100,6 +100,7 @@ entities! {
         data: String,
         export: String,
         current_version: Option<Uuid>,
+        requirements: Option<String>,
         created: i64,
         updated: i64,
     }
@@ -112,7 +113,20 @@ entities! {
         sha256: Vec<u8>,
         data: String,
         plan: String,
+        needs: Option<String>,
         created: i64,
+    }
+
+    runtime_build = "runtime_builds" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        image: String,
+        state: String,
+        detail: String,
+        lock: Option<String>,
+        created: i64,
+        updated: i64,
     }
 
     variable = "variables" {

@@ -19,6 +19,7 @@ pub(crate) mod projects;
 pub(crate) mod results;
 mod run_variables;
 pub(crate) mod run_view;
+pub(crate) mod runtimes;
 pub(crate) mod submit;
 pub(crate) mod users;
 pub(crate) mod variables;

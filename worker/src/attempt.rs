@@ -32,6 +32,7 @@ use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::egress::{Closed, Policy, Resolve};
 use crate::pool::{Lent, Pool};
+use crate::runtimes::Runtimes;
 use crate::sandbox::{FrameReader, Job, Sandbox, SlotSpec};
 use crate::upstream::Upstream;
 use calls::{Calls, Desk, Nameable};
@@ -56,6 +57,7 @@ pub(crate) struct Workshop {
     pub(crate) upstream: Upstream,
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) closed: Arc<Closed>,
+    pub(crate) runtimes: Arc<Runtimes>,
 }
 
 /// An attempt that ended by itself.
@@ -101,11 +103,16 @@ pub(crate) async fn drive(
         secrets: Arc::new(Secrets::of(&assignment)),
     };
     let spec = cell.spec(&assignment.image);
+    shop.runtimes.used(&assignment.image);
     let taken =
         stop.run_until_cancelled(shop.pool.take(&spec, shop.config.pool.take_max())).await?;
     let lent = match taken {
         Ok(lent) => lent,
-        Err(error) => return Some(cell.failed(verdict::not_started(&error), Figures::default())),
+        Err(error) => {
+            // Whatever the reason, the next task looks whether its image is there.
+            shop.runtimes.forget(&assignment.image);
+            return Some(cell.failed(verdict::not_started(&error), Figures::default()));
+        }
     };
     let (name, secrets) = (cell.name.clone(), cell.secrets.clone());
     let record = Record::new(shop.upstream.clone(), cell.attempt, name, secrets);

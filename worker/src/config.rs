@@ -47,6 +47,84 @@ pub struct Config {
     pub caps: CellLimits,
     /// The way out of the cells.
     pub egress: EgressConfig,
+    /// Images with packages that flows list.
+    pub runtimes: RuntimesConfig,
+}
+
+/// Settings of images with packages that flows list. Without an index or a folder of wheels none
+/// can be built here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuntimesConfig {
+    /// The package index: the URL of its simple API.
+    pub index: Option<String>,
+    /// Where its files are, when not on the same host: `host:port`.
+    pub hosts: Vec<String>,
+    /// Whether these names may resolve to addresses of the inside: an index of one's own.
+    pub private: bool,
+    /// Certificates of authorities to trust instead of the public ones (PEM).
+    pub ca_file: Option<PathBuf>,
+    /// A folder of wheels on this host, looked at beside the index or instead of it.
+    pub wheels: Option<PathBuf>,
+    /// Whether packages without a wheel may be built. That runs their code, in the container of
+    /// the build.
+    pub source_builds: bool,
+    /// How long one step of a build may take, in seconds.
+    pub build_s_max: u64,
+    /// Memory of a build, in bytes. What it writes counts, before it is stored.
+    pub memory_bytes: u64,
+    /// Processor time of a build, in thousandths of a processor.
+    pub cpu_millis: u32,
+    /// Size of the packages of one image, in bytes.
+    pub disk_bytes: u64,
+    /// Images that are kept. Of more, those that were not used for the longest time are removed.
+    pub images_max: u32,
+}
+
+impl Default for RuntimesConfig {
+    fn default() -> Self {
+        Self {
+            index: None,
+            hosts: Vec::new(),
+            private: false,
+            ca_file: None,
+            wheels: None,
+            source_builds: false,
+            build_s_max: 600,
+            memory_bytes: 2 * 1024 * 1024 * 1024,
+            cpu_millis: 1_000,
+            disk_bytes: 512 * 1024 * 1024,
+            images_max: 16,
+        }
+    }
+}
+
+impl RuntimesConfig {
+    /// Hosts and ports that a build may connect to.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = (String, u16)> {
+        let index = self.index.as_deref().and_then(index_address);
+        index.into_iter().chain(self.hosts.iter().filter_map(|text| address(text)))
+    }
+
+    /// What a build may write before it is stored: packages, and the files they come in.
+    pub(crate) fn work_bytes(&self) -> u64 {
+        self.disk_bytes.saturating_mul(2).min(self.memory_bytes)
+    }
+}
+
+fn index_address(url: &str) -> Option<(String, u16)> {
+    let url: hyper::Uri = url.parse().ok()?;
+    let default_port = match url.scheme_str() {
+        Some("https") => 443,
+        Some("http") => 80,
+        _ => return None,
+    };
+    Some((url.host()?.to_owned(), url.port_u16().unwrap_or(default_port)))
+}
+
+fn address(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    Some((host.to_owned(), port.parse().ok().filter(|_| !host.is_empty())?))
 }
 
 /// How cells are made.
@@ -197,6 +275,7 @@ impl Default for Config {
             limits: CellLimits::default(),
             caps: CellLimits::most(),
             egress: EgressConfig::default(),
+            runtimes: RuntimesConfig::default(),
         }
     }
 }
@@ -265,6 +344,12 @@ pub enum Error {
     /// A service to close that is none.
     #[error("worker.egress.deny_endpoints has {0:?}: write host:port")]
     Endpoint(String),
+    /// Not an index.
+    #[error("worker.runtimes.index is {0:?}: write an http:// or https:// URL")]
+    Index(String),
+    /// Not a host with files of one.
+    #[error("worker.runtimes.hosts has {0:?}: write host:port")]
+    IndexHost(String),
     /// The default limits are over the caps.
     #[error("worker.limits.{field} is over worker.caps.{field}")]
     OverCap {
@@ -291,6 +376,11 @@ impl Config {
             ("limits.pids", u64::from(self.limits.pids)),
             ("limits.tmpfs_bytes", self.limits.tmpfs_bytes),
             ("limits.open_files", u64::from(self.limits.open_files)),
+            ("runtimes.build_s_max", self.runtimes.build_s_max),
+            ("runtimes.memory_bytes", self.runtimes.memory_bytes),
+            ("runtimes.cpu_millis", u64::from(self.runtimes.cpu_millis)),
+            ("runtimes.disk_bytes", self.runtimes.disk_bytes),
+            ("runtimes.images_max", u64::from(self.runtimes.images_max)),
             ("caps.wall_ms", self.caps.wall_ms),
             ("caps.cpu_ms", self.caps.cpu_ms),
             ("caps.tokens_max", self.caps.tokens_max),
@@ -313,7 +403,19 @@ impl Config {
         if let Some(wrong) = endpoints.iter().find(|text| closed::endpoint(text).is_none()) {
             return Err(Error::Endpoint(wrong.clone()));
         }
+        self.check_runtimes()?;
         self.check_caps()
+    }
+
+    fn check_runtimes(&self) -> Result<(), Error> {
+        let RuntimesConfig { index, hosts, .. } = &self.runtimes;
+        if let Some(index) = index.as_ref().filter(|index| index_address(index).is_none()) {
+            return Err(Error::Index(index.clone()));
+        }
+        match hosts.iter().find(|text| address(text).is_none()) {
+            Some(wrong) => Err(Error::IndexHost(wrong.clone())),
+            None => Ok(()),
+        }
     }
 
     fn check_caps(&self) -> Result<(), Error> {

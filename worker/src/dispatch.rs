@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use bus::wire::decode;
 use bus::{Consumer, Delivery};
 use domain::failure::{Failure, FailureKind};
+use domain::id::RunId;
 use proto::message::{
-    Assignment, AttemptRef, ReportOutcome, SchedulerReply, TaskOffered, VERSION, WorkerRequestBody,
+    Assignment, AttemptRef, ReportOutcome, RuntimeOrder, SchedulerReply, TaskOffered, VERSION,
+    WorkerRequestBody,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,16 @@ const NACK_UNREADABLE_AFTER: Duration = Duration::from_secs(30);
 const BROKEN_PAUSE: Duration = Duration::from_secs(1);
 /// Attempts per slot that are held at most, those whose report is not yet answered included.
 const OBLIGATIONS_PER_SLOT: usize = 4;
+
+/// What became of an offer.
+enum Claimed {
+    /// The task is ours.
+    Task(Box<Assignment>),
+    /// It is not.
+    Nothing,
+    /// It could be, with this image.
+    Unprepared { run: RunId, task: u32, runtime: Box<RuntimeOrder> },
+}
 
 /// Takes work of one depth for one worker.
 #[derive(Clone, Debug)]
@@ -75,6 +87,7 @@ impl Dispatch {
                 None => break,
             }
         }
+        self.shop.runtimes.close();
         self.tasks.close();
     }
 
@@ -117,7 +130,43 @@ impl Dispatch {
         (slot, obligation): (OwnedSemaphorePermit, OwnedSemaphorePermit),
     ) {
         let claimed = Instant::now();
-        let Some(assignment) = self.claim(offer).await else { return };
+        match self.claim(offer).await {
+            Claimed::Task(assignment) => self.work(assignment, claimed, (slot, obligation)).await,
+            Claimed::Nothing => {}
+            Claimed::Unprepared { run, task, runtime } => {
+                // What waits for an image holds up nobody else.
+                drop((slot, obligation));
+                self.prepare(run, task, &runtime).await;
+            }
+        }
+    }
+
+    /// Makes the image of a task ready, and asks for the task again. Should this worker end
+    /// before, the task is offered to others.
+    async fn prepare(self, run: RunId, task: u32, runtime: &RuntimeOrder) {
+        let shop = self.shop.clone();
+        let Some(_waiting) = shop.runtimes.wait(run, task) else { return };
+        if !shop.runtimes.prepare(runtime).await {
+            return;
+        }
+        let (Ok(slot), Ok(obligation)) = (
+            self.slots.clone().acquire_owned().await,
+            self.obligations.clone().acquire_owned().await,
+        ) else {
+            return;
+        };
+        let claimed = Instant::now();
+        if let Ok(SchedulerReply::Assigned { assignment }) = self.ask(run, task).await {
+            self.work(assignment, claimed, (slot, obligation)).await;
+        }
+    }
+
+    async fn work(
+        self,
+        assignment: Box<Assignment>,
+        claimed: Instant,
+        (slot, obligation): (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    ) {
         let attempt = assignment.attempt;
         let hold = self.held.enter(attempt, claimed);
         let ended = Box::pin(attempt::drive(&self.shop, *assignment, hold.stop())).await;
@@ -137,23 +186,31 @@ impl Dispatch {
         drop(obligation);
     }
 
+    async fn ask(&self, run: RunId, task: u32) -> Result<SchedulerReply, bus::Error> {
+        let runtimes = self.shop.runtimes.ready();
+        self.shop.upstream.ask(WorkerRequestBody::Claim { run, task, runtimes }, CLAIM_WAIT).await
+    }
+
     /// Asks for the offered task, and settles the offer.
-    async fn claim(&self, offer: Delivery) -> Option<Box<Assignment>> {
+    async fn claim(&self, offer: Delivery) -> Claimed {
         let Ok(TaskOffered { v: VERSION, run, task }) = decode("offers", &offer.body) else {
             tracing::warn!("an offer cannot be read; another worker may");
             settle(offer.nack(NACK_UNREADABLE_AFTER).await);
-            return None;
+            return Claimed::Nothing;
         };
-        let answer = self.shop.upstream.ask(WorkerRequestBody::Claim { run, task }, CLAIM_WAIT);
-        match answer.await {
+        match self.ask(run, task).await {
             Ok(SchedulerReply::Assigned { assignment }) => {
                 settle(offer.ack().await);
-                Some(assignment)
+                Claimed::Task(assignment)
+            }
+            Ok(SchedulerReply::Prepare { runtime }) => {
+                settle(offer.ack().await);
+                Claimed::Unprepared { run, task, runtime }
             }
             Ok(SchedulerReply::Refused { reason }) => {
                 tracing::debug!(run.id = %run, task.id = task, %reason, "claim refused");
                 settle(offer.ack().await);
-                None
+                Claimed::Nothing
             }
             other => {
                 match other {
@@ -163,7 +220,7 @@ impl Dispatch {
                     Ok(_) => tracing::warn!(run.id = %run, task.id = task, "claim not decided"),
                 }
                 settle(offer.nack(NACK_AFTER).await);
-                None
+                Claimed::Nothing
             }
         }
     }

@@ -14,6 +14,7 @@ mod heartbeat;
 mod held;
 pub mod pool;
 pub mod reaper;
+mod runtimes;
 pub mod sandbox;
 mod service;
 mod sweeper;

@@ -24,6 +24,7 @@ use crate::heartbeat::Heartbeat;
 use crate::held::Held;
 use crate::pool::{Figures, Pool, Settings, ShelfHealth};
 use crate::reaper::{self, Job, Reaper};
+use crate::runtimes::{Runtimes, Tools};
 use crate::sandbox::containers::Containers;
 use crate::sandbox::{self, Sandbox};
 use crate::sweeper::Sweeper;
@@ -144,14 +145,17 @@ impl Worker {
             ended: watch::Sender::new(false),
         };
         let closed = Closed::of(&config.egress, resolver.as_ref()).await;
-        let shop = Workshop {
-            config: Arc::new(config),
-            sandbox: shared,
-            pool,
-            upstream: Upstream::new(bus.clone(), epoch),
-            resolver,
-            closed: Arc::new(closed),
+        let (config, closed) = (Arc::new(config), Arc::new(closed));
+        let upstream = Upstream::new(bus.clone(), epoch);
+        let tools = Tools {
+            config: config.clone(),
+            sandbox: sandbox.clone(),
+            upstream: upstream.clone(),
+            resolver: resolver.clone(),
+            closed: closed.clone(),
         };
+        let runtimes = Arc::new(Runtimes::new(tools));
+        let shop = Workshop { config, sandbox: shared, pool, upstream, resolver, closed, runtimes };
         Ok(Self {
             shop: Arc::new(shop),
             sandbox,

@@ -1,5 +1,6 @@
 //! Errors in our envelope: a stable code, what is wrong, what to do.
 
+use domain::runtime::Refused;
 use proto::http::ErrorDetail;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -40,6 +41,12 @@ fn code_and_action(error: &Error) -> (&'static str, &'static str) {
         }
         Error::LimitsInvalid(_) => {
             ("limits_invalid", "correct the values; a superuser may set more than other users")
+        }
+        Error::RequirementsInvalid(_) => {
+            ("requirements_invalid", "name packages of the operator's index, with versions")
+        }
+        Error::RequirementsOff => {
+            ("requirements_off", "have runtimes.build set to \"listed\" in the configuration")
         }
         Error::BodyTooLarge => {
             ("body_too_large", "send less, or have the limit raised in the configuration")
@@ -86,7 +93,11 @@ fn message(error: &Error, reference: Option<Uuid>) -> String {
         Error::LimitsInvalid(problems) => {
             problems.first().map_or_else(|| error.to_string(), LimitProblem::message)
         }
+        Error::RequirementsInvalid(refused) => {
+            refused.first().map_or_else(|| error.to_string(), ToString::to_string)
+        }
         Error::KeyInvalid(_)
+        | Error::RequirementsOff
         | Error::SessionInvalid
         | Error::LoginFailed
         | Error::TooManyLogins { .. }
@@ -113,10 +124,24 @@ fn details(error: &Error) -> Option<Value> {
             let problems: Vec<Value> = problems.iter().map(LimitProblem::to_value).collect();
             Some(json!({"problems": problems}))
         }
+        Error::RequirementsInvalid(refused) => {
+            let problems: Vec<Value> = refused.iter().map(problem).collect();
+            Some(json!({"problems": problems}))
+        }
         Error::Issues(issues) => {
             let problems: Vec<Value> = issues.iter().map(Issue::to_value).collect();
             Some(json!({"problems": problems}))
         }
         _ => None,
     }
+}
+
+/// A line of requirements that is refused.
+fn problem(refused: &Refused) -> Value {
+    json!({
+        "line": refused.line,
+        "text": refused.text,
+        "reason": refused.reason.to_string(),
+        "message": refused.to_string(),
+    })
 }

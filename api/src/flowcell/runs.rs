@@ -56,6 +56,7 @@ pub(crate) async fn start(
         id: started.run.to_string(),
         state: state.name().to_owned(),
         links: RunLinks::of(started.run),
+        warnings: started.warnings,
     };
     Ok((status, Json(accepted)))
 }

@@ -35,10 +35,9 @@ pub(super) async fn store_new(app: &App, tenant: &Tenant, new: NewFlow) -> Resul
         true => None,
         false => Some(planned_for(tenant, &new.data).await?),
     };
-    let data = new.data.clone();
     let flow = tenant.create_flow(new).await?;
     if let Some(plan) = plan {
-        app.versions.put(tenant, flow.header.id, &data, plan).await?;
+        app.versions.put(tenant, &flow, plan).await?;
     }
     Ok(flow)
 }
@@ -102,15 +101,15 @@ pub(super) async fn apply(
     id: FlowId,
     patch: FlowPatch,
 ) -> Result<(Flow, Option<std::sync::Arc<Version>>), Error> {
-    let data = patch.data.clone().filter(|data| !flow_body::is_empty(data));
-    let plan = match &data {
+    let data = patch.data.as_ref().filter(|data| !flow_body::is_empty(data));
+    let plan = match data {
         Some(data) => Some(planned_for(tenant, data).await?),
         None => None,
     };
     let flow = tenant.update_flow(id, patch).await?;
-    let version = match (data, plan) {
-        (Some(data), Some(plan)) => Some(app.versions.put(tenant, id, &data, plan).await?),
-        _ => None,
+    let version = match plan {
+        Some(plan) => Some(app.versions.put(tenant, &flow, plan).await?),
+        None => None,
     };
     Ok((flow, version))
 }

@@ -25,6 +25,9 @@ pub(crate) async fn execute(arguments: RunArguments) -> Result<Exit> {
     };
     let post = client.request(Method::POST, "/api/flowcell/v1/runs").json(&request);
     let accepted: RunAccepted = client.json(post).await?;
+    for warning in &accepted.warnings {
+        output::note(format_args!("warning: {warning}"));
+    }
     if arguments.detach {
         output::line(accepted.id)?;
         return Ok(Exit::Done);

@@ -55,13 +55,44 @@ class Options:
     pool: int = 3
     limits: Limits = Limits()
     isolation: str = "component"
+    # More runtimes than the default one: images by minor version of Langflow.
+    runtimes: tuple[tuple[str, str], ...] = ()
+    # Whether flows may list packages, and where a build gets them from.
+    packages: PackageSource | None = None
+
+
+@dataclass(frozen=True)
+class PackageSource:
+    """An index on this machine, or a folder of wheels."""
+
+    index: str | None = None
+    wheels: str | None = None
+
+    def toml(self) -> str:
+        """The fields as lines of a table."""
+        fields = {name: value for name, value in vars(self).items() if value is not None}
+        return "\n".join(
+            f"{name} = {json.dumps(value)}" for name, value in (fields | {"private": True}).items()
+        )
+
+
+def runtimes(options: Options) -> str:
+    """Lines of a table of images by minor version."""
+    images = (("1.13", RUNNER_IMAGE), *options.runtimes)
+    return "\n".join(f"{json.dumps(minor)} = {json.dumps(image)}" for minor, image in images)
 
 
 def configuration(worker: str, options: Options) -> str:
     """`flowcell.toml`."""
     return f"""
-[scheduler]
-runner_image = {json.dumps(RUNNER_IMAGE)}
+[runtimes]
+build = {json.dumps("listed" if options.packages else "off")}
+
+[runtimes.images]
+{runtimes(options)}
+
+[worker.runtimes]
+{options.packages.toml() if options.packages else ""}
 
 [worker]
 name = {json.dumps(worker)}

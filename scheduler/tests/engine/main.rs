@@ -11,6 +11,7 @@
 mod children;
 mod human;
 mod requests;
+mod runtimes;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,7 @@ use domain::limits::{CellLimits, FileLimits};
 use domain::plan::{Driver, Plan};
 use domain::retry::RetryPolicy;
 use domain::run::RunState;
+use domain::runtime::Needs;
 use domain::time::Timestamp;
 use flowcell_scheduler::{Config, Scheduler};
 use proto::connection::ConnectionLog;
@@ -39,7 +41,7 @@ use service::drain::Drain;
 use store::seal::KeyEncryptionKey;
 use store::{
     FileOwner, NewEgressRule, NewFile, NewFlow, NewMessage, NewRun, NewTask, NewVariable,
-    OutboxMessage, Secret, Store, Tenant, Transition, VariableKind, now,
+    NewVersion, OutboxMessage, Secret, Store, Tenant, Transition, VariableKind, now,
 };
 use testkit::database::Database;
 use uuid::Uuid;
@@ -55,12 +57,18 @@ struct Cluster {
     worker: WorkerEpoch,
     /// What requests say beside their input.
     more: Value,
+    /// What the versions of flows need of their runtime.
+    needs: Needs,
     _database: Database,
     _events: tempfile::TempDir,
 }
 
 impl Cluster {
     async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let database = Database::sqlite().unwrap();
         let settings = store::Settings { url: database.url().to_owned(), connections_max: 4 };
         let store = Store::connect(&settings, KeyEncryptionKey::generate()).await.unwrap();
@@ -69,14 +77,15 @@ impl Cluster {
         let events = tempfile::tempdir().unwrap();
         let bus = bus::memory(bus::memory::Settings::new(events.path())).await.unwrap();
         let drain = Drain::new();
-        let config = Config { sweep_ms: 50, archive_after_ms: 0, ..Config::default() };
+        let mut config = Config { sweep_ms: 50, archive_after_ms: 0, ..Config::default() };
+        change(&mut config);
         Scheduler::new(store.clone(), bus.clone(), config).start(&drain).await.unwrap();
         let offers =
             bus.consumer(&Queue::Tasks { pool: "default".into(), depth: 0 }).await.unwrap();
         let worker = WorkerEpoch(Uuid::new_v4());
         let tenant = store.tenant(first.tenant);
-        let (more, _database, _events) = (json!({}), database, events);
-        Self { store, bus, tenant, drain, offers, worker, more, _database, _events }
+        let (more, needs, _database, _events) = (json!({}), Needs::default(), database, events);
+        Self { store, bus, tenant, drain, offers, worker, more, needs, _database, _events }
     }
 
     /// Accepts a run of a graph as the API does.
@@ -96,7 +105,8 @@ impl Cluster {
         let flow = self.tenant.create_flow(new).await.unwrap();
         let plan = Plan::of(&Graph::read(&data).unwrap()).unwrap();
         let stored = serde_json::to_value(&plan).unwrap();
-        let version = self.tenant.put_version(flow.header.id, &data, &stored).await.unwrap();
+        let new = NewVersion { data: &data, plan: &stored, needs: &self.needs };
+        let version = self.tenant.put_new_version(flow.header.id, new).await.unwrap();
         let run = RunId(Uuid::now_v7());
         let variables = self.tenant.seal_for_run(run, &given).await.unwrap();
         let mut request =
@@ -153,7 +163,11 @@ impl Cluster {
             let offers = self.offers.fetch(1, Duration::from_millis(200)).await.unwrap();
             for offer in offers {
                 let asked: TaskOffered = decode("test", &offer.body).unwrap();
-                let claim = WorkerRequestBody::Claim { run: asked.run, task: asked.task };
+                let claim = WorkerRequestBody::Claim {
+                    run: asked.run,
+                    task: asked.task,
+                    runtimes: Vec::new(),
+                };
                 let reply = self.ask(claim).await;
                 offer.ack().await.unwrap();
                 if let SchedulerReply::Assigned { assignment } = reply {
@@ -420,7 +434,8 @@ async fn only_one_of_many_claims_is_granted() {
     let data = testkit::flows::graph(&[("ChatInput-a", &[])]);
     let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
     let granted = cluster.take().await;
-    let claims = (0..20).map(|_| cluster.ask(WorkerRequestBody::Claim { run, task: 0 }));
+    let claims = (0..20)
+        .map(|_| cluster.ask(WorkerRequestBody::Claim { run, task: 0, runtimes: Vec::new() }));
     for reply in futures::future::join_all(claims).await {
         assert!(matches!(reply, SchedulerReply::Refused { .. }), "{reply:?}");
     }

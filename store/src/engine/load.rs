@@ -3,6 +3,7 @@
 use domain::id::{FlowId, RunId, TenantId, UserId, VersionId, WorkerEpoch};
 use domain::limits::CellLimits;
 use domain::run::{Lease, Run, RunState, Task, TaskState};
+use domain::runtime::Needs;
 use domain::time::Timestamp;
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
@@ -90,17 +91,20 @@ impl Engine {
         }
     }
 
-    /// The graph and the plan of a version. Immutable: worth caching.
+    /// The graph and the plan of a version, and what it needs. Immutable: worth caching.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn version_data(&self, version: VersionId) -> Result<(Value, Value), Error> {
+    pub async fn version_data(&self, version: VersionId) -> Result<(Value, Value, Needs), Error> {
         let row = flow_version::Entity::find_by_id(version.uuid())
             .one(self.store.read())
             .await
             .doing("loading a flow version")?
             .ok_or(Error::NotFound { what: "flow version" })?;
-        Ok((json::from_text("flow version", &row.data)?, json::from_text("plan", &row.plan)?))
+        let needs = json::from_optional("needs of a flow version", row.needs.as_deref())?;
+        let (data, plan) =
+            (json::from_text("flow version", &row.data)?, json::from_text("plan", &row.plan)?);
+        Ok((data, plan, needs.unwrap_or_default()))
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::flows::{Flow, FlowHeader};
 use crate::entity::flow;
 use crate::error::Error;
-use crate::json::from_text;
+use crate::json::{from_optional, from_text};
 
 /// The columns of a flow without its graph, which may have megabytes.
 #[derive(DerivePartialModel)]
@@ -46,6 +46,8 @@ pub(super) fn header(row: FlowRow) -> Result<FlowHeader, Error> {
 pub(super) fn whole(row: flow::Model) -> Result<Flow, Error> {
     let data = from_text("graph of a flow", &row.data)?;
     let export = from_text("export of a flow", &row.export)?;
+    let requirements =
+        from_optional("requirements of a flow", row.requirements.as_deref())?.unwrap_or_default();
     let columns = FlowRow {
         id: row.id,
         project: row.project,
@@ -59,5 +61,5 @@ pub(super) fn whole(row: flow::Model) -> Result<Flow, Error> {
         created: row.created,
         updated: row.updated,
     };
-    Ok(Flow { header: header(columns)?, data, export })
+    Ok(Flow { header: header(columns)?, data, export, requirements })
 }

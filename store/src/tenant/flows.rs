@@ -1,6 +1,7 @@
 //! Flows: uploaded Langflow graphs and what people call them.
 
 use domain::id::{FlowId, ProjectId, UserId, VersionId};
+use domain::runtime::Requirements;
 use domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::LockType;
@@ -80,6 +81,8 @@ pub struct Flow {
     pub data: Value,
     /// The whole export, verbatim.
     pub export: Value,
+    /// Packages that it lists besides those of its runtime.
+    pub requirements: Requirements,
 }
 
 /// Changes of a flow; `None` leaves a field alone.
@@ -150,6 +153,7 @@ impl Tenant {
             data: to_text(&new.data),
             export: to_text(&new.export),
             current_version: None,
+            requirements: None,
             created: now,
             updated: now,
         };

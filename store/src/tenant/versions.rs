@@ -1,6 +1,7 @@
 //! Flow versions: immutable, content-hashed snapshots, the only thing that runs.
 
 use domain::id::{FlowId, VersionId};
+use domain::runtime::Needs;
 use domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::LockType;
@@ -12,7 +13,7 @@ use super::Tenant;
 use crate::clock;
 use crate::entity::{flow, flow_version};
 use crate::error::{Doing, Error};
-use crate::json::{fingerprint, from_text, hex, to_text};
+use crate::json::{fingerprint, from_optional, from_text, hex, to_text};
 
 /// A snapshot of a flow with its plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,13 +28,37 @@ pub struct FlowVersion {
     pub data: Value,
     /// The plan made of it.
     pub plan: Value,
+    /// What it needs of its runtime.
+    pub needs: Needs,
     /// When it was stored.
     pub created: Timestamp,
 }
 
+/// What makes a version.
+#[derive(Clone, Debug)]
+pub struct NewVersion<'a> {
+    /// The graph.
+    pub data: &'a Value,
+    /// The plan made of it.
+    pub plan: &'a Value,
+    /// What it needs of its runtime.
+    pub needs: &'a Needs,
+}
+
+impl NewVersion<'_> {
+    /// A version that needs nothing has the hash that it had before there were needs.
+    fn sha256(&self) -> Vec<u8> {
+        match serde_json::to_value(self.needs) {
+            Ok(needs) if *self.needs != Needs::default() => {
+                fingerprint(&[self.data, self.plan, &needs])
+            }
+            _ => fingerprint(&[self.data, self.plan]),
+        }
+    }
+}
+
 impl Tenant {
-    /// Stores a snapshot and makes it the flow's current version. The same content (graph and
-    /// plan, whatever the order of their keys) is the same version.
+    /// Stores a snapshot that runs in any runtime; see [`Self::put_new_version`].
     ///
     /// # Errors
     /// [`Error::NotFound`] for a foreign flow.
@@ -43,8 +68,21 @@ impl Tenant {
         data: &Value,
         plan: &Value,
     ) -> Result<VersionId, Error> {
+        self.put_new_version(flow, NewVersion { data, plan, needs: &Needs::default() }).await
+    }
+
+    /// Stores a snapshot and makes it the flow's current version. The same content (graph, plan
+    /// and needs, whatever the order of their keys) is the same version.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a foreign flow.
+    pub async fn put_new_version(
+        &self,
+        flow: FlowId,
+        new: NewVersion<'_>,
+    ) -> Result<VersionId, Error> {
         const DOING: &str = "storing a flow version";
-        let sha256 = fingerprint(&[data, plan]);
+        let sha256 = new.sha256();
         let tx = self.store.begin(DOING).await?;
         // The lock makes two stores of the same content one version.
         let row = self.flow_row(&tx, flow, Some(LockType::NoKeyUpdate)).await?;
@@ -59,16 +97,17 @@ impl Tenant {
             .doing(DOING)?;
         let id = found.unwrap_or_else(Uuid::now_v7);
         if found.is_none() {
-            let new = flow_version::ActiveModel {
+            let row = flow_version::ActiveModel {
                 id: Set(id),
                 tenant: Set(self.id.uuid()),
                 flow: Set(flow.uuid()),
                 sha256: Set(sha256),
-                data: Set(to_text(data)),
-                plan: Set(to_text(plan)),
+                data: Set(to_text(new.data)),
+                plan: Set(to_text(new.plan)),
+                needs: Set((*new.needs != Needs::default()).then(|| to_text(new.needs))),
                 created: Set(clock::now().millis()),
             };
-            flow_version::Entity::insert(new).exec_without_returning(&tx).await.doing(DOING)?;
+            flow_version::Entity::insert(row).exec_without_returning(&tx).await.doing(DOING)?;
         }
         if row.current_version != Some(id) {
             flow::Entity::update_many()
@@ -99,6 +138,8 @@ impl Tenant {
             sha256: hex(&row.sha256),
             data: from_text("graph of a flow version", &row.data)?,
             plan: from_text("plan of a flow version", &row.plan)?,
+            needs: from_optional("needs of a flow version", row.needs.as_deref())?
+                .unwrap_or_default(),
             created: Timestamp(row.created),
         })
     }

@@ -2,10 +2,11 @@
 
 use domain::id::FlowId;
 use domain::run::Command;
+use domain::runtime::{BuildState, Minor, Needs, Requirements};
 use serde_json::json;
 use store::{
-    Error, Flow, FlowFilter, FlowPatch, LiveOutput, NewEgressRule, NewFlow, NewProject, Page,
-    ProjectPatch, STARTER_PROJECT, Tenant,
+    Error, Flow, FlowFilter, FlowPatch, LiveOutput, NewEgressRule, NewFlow, NewProject, NewVersion,
+    Page, ProjectPatch, STARTER_PROJECT, Tenant,
 };
 use uuid::Uuid;
 
@@ -22,6 +23,59 @@ on_both! {
     a_live_output_is_remembered_by_its_code,
     projects_hold_flows,
     egress_rules_apply_to_flows,
+    what_a_flow_lists_is_kept_with_it,
+    the_first_lock_of_an_image_counts,
+    an_image_that_is_ready_stays_ready,
+}
+
+const IMAGE: &str = "flowcell/runtime:1";
+
+async fn what_a_flow_lists_is_kept_with_it(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let (tenant, flow) = (&owner.tenant, owner.flow);
+    assert!(tenant.flow(flow).await.unwrap().requirements.is_empty());
+    let listed = Requirements::read(["six", "humanize>=4"]).unwrap();
+    tenant.set_requirements(flow, &listed).await.unwrap();
+    assert_eq!(tenant.flow(flow).await.unwrap().requirements, listed);
+    tenant.set_requirements(flow, &Requirements::default()).await.unwrap();
+    assert!(tenant.flow(flow).await.unwrap().requirements.is_empty());
+}
+
+async fn the_first_lock_of_an_image_counts(f: &Fixture) {
+    let tenant = f.owner("a").await.tenant;
+    let engine = f.store.engine();
+    let keep = |lock: &'static str| {
+        let engine = engine.clone();
+        let id = tenant.id();
+        async move { engine.keep_lock(id, IMAGE, lock, T0).await.unwrap() }
+    };
+    assert_eq!(keep("six==1").await, "six==1");
+    assert_eq!(keep("six==2").await, "six==1");
+    let build = tenant.runtime_build(IMAGE).await.unwrap().unwrap();
+    assert_eq!((build.state, build.lock.as_deref()), (BuildState::Queued, Some("six==1")));
+    assert_eq!(engine.runtime_build(tenant.id(), IMAGE).await.unwrap(), Some(build));
+}
+
+async fn an_image_that_is_ready_stays_ready(f: &Fixture) {
+    let tenant = f.owner("a").await.tenant;
+    let engine = f.store.engine();
+    for (state, detail, seen) in [
+        (BuildState::Queued, "", BuildState::Queued),
+        (BuildState::Building, "resolving", BuildState::Building),
+        (BuildState::Failed, "no \0 six", BuildState::Failed),
+        (BuildState::Building, "resolving", BuildState::Building),
+        (BuildState::Ready, "", BuildState::Ready),
+        (BuildState::Building, "resolving", BuildState::Ready),
+        (BuildState::Failed, "elsewhere", BuildState::Ready),
+    ] {
+        engine.record_build(tenant.id(), IMAGE, (state, detail), T0).await.unwrap();
+        assert_eq!(tenant.runtime_build(IMAGE).await.unwrap().unwrap().state, seen, "{state:?}");
+    }
+    tenant.forget_failed_build(IMAGE).await.unwrap();
+    assert!(tenant.runtime_build(IMAGE).await.unwrap().is_some(), "it has not failed");
+    engine.record_build(tenant.id(), "other", (BuildState::Failed, "x"), T0).await.unwrap();
+    tenant.forget_failed_build("other").await.unwrap();
+    assert_eq!(tenant.runtime_build("other").await.unwrap(), None);
 }
 
 async fn a_live_output_is_remembered_by_its_code(f: &Fixture) {
@@ -178,8 +232,14 @@ async fn the_same_content_is_the_same_version(f: &Fixture) {
     assert_eq!(listed, [replanned, owner.version]);
     let version = tenant.version(replanned).await.unwrap();
     assert_eq!((version.flow, version.data, version.sha256.len()), (flow, graph(), 64));
-    let (data, stored) = f.store.engine().version_data(owner.version).await.unwrap();
-    assert_eq!((data, stored), (graph(), plan));
+    let (data, stored, needs) = f.store.engine().version_data(owner.version).await.unwrap();
+    assert_eq!((data, stored, needs), (graph(), plan.clone(), Needs::default()));
+    let old = Needs { langflow: Some(Minor::new(1, 12)), ..Needs::default() };
+    let new = NewVersion { data: &graph(), plan: &plan, needs: &old };
+    let older = tenant.put_new_version(flow, new).await.unwrap();
+    assert_ne!(older, owner.version, "another need is another version");
+    assert_eq!(tenant.version(older).await.unwrap().needs, old);
+    assert_eq!(f.store.engine().version_data(older).await.unwrap().2, old);
     let same = (0..4).map(|n| {
         let tenant = tenant.clone();
         async move { tenant.put_version(flow, &json!({"n": n % 2}), &json!(null)).await.unwrap() }

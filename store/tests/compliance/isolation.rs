@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use domain::id::{KeyId, MessageId, ProjectId, RunId, UserId, VariableId};
 use domain::limits::{Overrides, Setting, TenantLimits};
 use domain::run::Command;
+use domain::runtime::{BuildState, Needs, Requirements};
 use proto::connection::ConnectionLog;
 use proto::message::{AttemptRef, EgressRule};
 use serde_json::json;
 use store::{
     Error, File, FileOwner, FlowFilter, FlowPatch, LiveOutput, MessageFilter, MessagePatch,
-    NewApiKey, NewEgressRule, NewFlow, NewMessage, NewProject, NewUser, NewVariable, Page,
-    ProjectPatch, RunFilter, STARTER_PROJECT, Secret, Tenant, VariableKind, VariablePatch,
+    NewApiKey, NewEgressRule, NewFlow, NewMessage, NewProject, NewUser, NewVariable, NewVersion,
+    Page, ProjectPatch, RunFilter, STARTER_PROJECT, Secret, Tenant, VariableKind, VariablePatch,
 };
 use uuid::Uuid;
 
@@ -20,6 +21,8 @@ use crate::fixture::{Fixture, Owner, T0, claim, finish, graph, result, transitio
 use crate::human;
 
 on_both! { a_foreign_tenant_sees_nothing }
+
+const IMAGE: &str = "flowcell/runtime:1";
 
 /// Everything that one tenant can have.
 struct Rows {
@@ -109,6 +112,8 @@ async fn rows(f: &Fixture) -> Rows {
     let attempt = AttemptRef { run, task: 0, attempt: 1 };
     let log = ConnectionLog { revision: 1, ..ConnectionLog::default() };
     f.store.engine().record_connections(worker(1), attempt, &log).await.unwrap();
+    let failed = (BuildState::Failed, "no six");
+    f.store.engine().record_build(tenant.id(), IMAGE, failed, T0).await.unwrap();
     let asking = owner.submit().await;
     f.step(asking, Command::Start { skip: vec![] }, T0).await;
     human::asks(f, asking, human::asked(&owner, 0, 1)).await;
@@ -204,7 +209,15 @@ async fn flows_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("flow_named", t.flow_named("Echo").await.look()),
         ("update_flow", t.update_flow(flow, patch).await.look()),
         ("delete_flow", t.delete_flow(flow).await.look()),
+        ("set_requirements", t.set_requirements(flow, &Requirements::default()).await.look()),
+        ("runtime_build", unset(t.runtime_build(IMAGE).await)),
+        ("forget_failed_build", own(t.forget_failed_build(IMAGE).await.is_ok())),
         ("put_version", t.put_version(flow, &graph(), &json!(1)).await.look()),
+        ("put_new_version", {
+            let (data, needs) = (graph(), Needs::default());
+            let new = NewVersion { data: &data, plan: &json!(1), needs: &needs };
+            t.put_new_version(flow, new).await.look()
+        }),
         ("version", t.version(version).await.look()),
         ("versions", t.versions(flow).await.look()),
         ("live_outputs", list(t.live_outputs(&[live_output().code]).await)),
@@ -357,7 +370,8 @@ async fn snapshot(rows: &Rows) -> String {
     let log = (log, t.connections(rows.run).await.unwrap());
     let limits = (t.limits_for(rows.owner.flow).await.unwrap(), t.variables().await.unwrap());
     let files = (t.files(rows.file.owner).await.unwrap(), t.read_file(&rows.file, 0).await);
-    format!("{seen:?} {people:?} {chat:?} {runs:?} {log:?} {limits:?} {files:?}")
+    let build = t.runtime_build(IMAGE).await.unwrap().unwrap();
+    format!("{seen:?} {people:?} {chat:?} {runs:?} {log:?} {limits:?} {files:?} {build:?}")
 }
 
 /// The public methods of `Tenant`, read from the source.

@@ -16,9 +16,10 @@ const SIGNAL_EXIT: i64 = 128;
 const SIGXCPU: i64 = 24;
 
 /// What helps when a package is missing.
-const ADD_A_PACKAGE: &str = "whoever runs the workers adds the distribution that has it to \
-                             `runner/pyproject.toml`, then runs `uv lock --project runner` and \
-                             `scripts/images`";
+const ADD_A_PACKAGE: &str = "list the distribution that has it with `flowcell flow requirements \
+                             FLOW --file requirements.txt`, where `runtimes.build` allows it; or \
+                             whoever runs the workers adds it to `runner/pyproject.toml`, then \
+                             runs `uv lock --project runner` and `scripts/images`";
 
 /// What helps when flows run flows without end.
 const TOO_DEEP: &str = "a flow ran a flow that ran a flow, and so on, more deeply than the \
@@ -53,12 +54,13 @@ pub(super) fn reported(body: FailureBody, limits: &CellLimits, strain: Strain) -
         "limit" => FailureKind::OutputTooLarge { limit_bytes: limits.output_bytes_max },
         _ => FailureKind::ProtocolViolation,
     };
+    let component = body.component.map(clip);
     Failure {
-        hint: hint(&kind),
+        hint: hint(&kind, component.as_deref()),
         kind,
         message: clip(body.message),
         node: body.node.map(clip),
-        component: body.component.map(clip),
+        component,
     }
 }
 
@@ -86,7 +88,7 @@ pub(super) fn silent(evidence: sandbox::Evidence, limits: &CellLimits, strain: S
     let forks_refused = strain.forks_refused == Some(true);
     if evidence.out_of_memory == Some(true) || strain.out_of_memory == Some(true) {
         let failure = over(FailureKind::OutOfMemory { limit_bytes: limits.memory_bytes });
-        let hint = if forks_refused { hint(&processes) } else { None };
+        let hint = if forks_refused { hint(&processes, None) } else { None };
         return Failure { hint, ..failure };
     }
     if forks_refused {
@@ -115,9 +117,11 @@ pub(super) fn over(kind: FailureKind) -> Failure {
 
 /// The sentence for a failure whose message is somebody else's, when a setting or a package of the
 /// runner image would move it.
-fn hint(kind: &FailureKind) -> Option<Box<str>> {
+fn hint(kind: &FailureKind, component: Option<&str>) -> Option<Box<str>> {
     if let FailureKind::PackageMissing { package } = kind {
-        let sentence = format!("the runner image has no `{package}`: {ADD_A_PACKAGE}");
+        let component = component.map(|name| format!("component {name:?} needs `{package}`, and "));
+        let component = component.unwrap_or_default();
+        let sentence = format!("{component}the runtime has no `{package}`: {ADD_A_PACKAGE}");
         return Some(sentence.into_boxed_str());
     }
     if *kind == FailureKind::FlowsTooDeep {
@@ -168,6 +172,7 @@ fn sentence(kind: &FailureKind) -> Option<String> {
         }
         FailureKind::Component { .. }
         | FailureKind::PackageMissing { .. }
+        | FailureKind::RuntimeNotBuilt
         | FailureKind::InputInvalid
         | FailureKind::ValueNotPortable { .. }
         | FailureKind::Unsupported
@@ -238,7 +243,10 @@ mod tests {
     fn a_missing_package_says_how_to_add_it() {
         let failure = reported(body("import"), &CellLimits::default(), SEEN);
         let hint = failure.hint.unwrap_or_default();
-        assert!(hint.contains("`torch`") && hint.contains("runner/pyproject.toml"), "{hint}");
+        let beginning = "component \"Boom\" needs `torch`, and the runtime has no `torch`: ";
+        assert!(hint.starts_with(beginning), "{hint}");
+        assert!(hint.contains("flowcell flow requirements FLOW --file"), "{hint}");
+        assert!(hint.contains("runner/pyproject.toml"), "{hint}");
     }
 
     #[test]

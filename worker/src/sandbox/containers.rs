@@ -17,6 +17,7 @@
 //! shows it.
 
 mod body;
+mod builder;
 mod engine;
 mod helper;
 mod hollow;
@@ -45,6 +46,7 @@ use crate::config::{Backend, Config, PoolConfig};
 
 use body::CPU_SHARES_RUNNING;
 pub(crate) use body::{LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER};
+pub(crate) use builder::{BuildJob, Built, unnamed};
 use engine::StderrTail;
 pub(crate) use engine::{connect, remove as remove_container};
 pub(crate) use launchers::Launched;

@@ -19,8 +19,8 @@ use proto::connection::{Connection, ConnectionLog};
 use proto::event::{RunEvent, RunEventKind};
 use proto::frame::{CellResult, FrameLimits, Task};
 use proto::message::{
-    Assignment, AttemptRef, EgressRule, Figures, ReportOutcome, SchedulerReply, TaskOffered,
-    VERSION, WorkerOrder, WorkerRequest, WorkerRequestBody,
+    Assignment, AttemptRef, EgressRule, Figures, ReportOutcome, RuntimeOrder, RuntimeProgress,
+    SchedulerReply, TaskOffered, VERSION, WorkerOrder, WorkerRequest, WorkerRequestBody,
 };
 use serde_json::json;
 use tokio::sync::watch;
@@ -57,6 +57,9 @@ pub(crate) struct State {
     pub(crate) beats: usize,
     pub(crate) goodbyes: usize,
     pub(crate) stop: HashSet<AttemptRef>,
+    /// What a task of this image has to wait for; and what became of it.
+    pub(crate) orders: HashMap<String, RuntimeOrder>,
+    pub(crate) progress: Vec<RuntimeProgress>,
     /// Answers nothing while it is set.
     pub(crate) away: bool,
 }
@@ -93,12 +96,26 @@ impl Scheduler {
                 return None;
             }
             Some(match request.body {
-                WorkerRequestBody::Claim { run, task } => match state.tasks.remove(&(run, task)) {
-                    Some(assignment) => {
-                        SchedulerReply::Assigned { assignment: Box::new(assignment) }
+                WorkerRequestBody::Claim { run, task, runtimes } => {
+                    let image = state.tasks.get(&(run, task)).map(|task| task.image.clone());
+                    let order = image.filter(|image| !runtimes.contains(image));
+                    if let Some(order) = order.and_then(|image| state.orders.remove(&image)) {
+                        return Some(SchedulerReply::Prepare { runtime: Box::new(order) });
                     }
-                    None => SchedulerReply::Refused { reason: "not ready".into() },
-                },
+                    match state.tasks.remove(&(run, task)) {
+                        Some(assignment) => {
+                            SchedulerReply::Assigned { assignment: Box::new(assignment) }
+                        }
+                        None => SchedulerReply::Refused { reason: "not ready".into() },
+                    }
+                }
+                WorkerRequestBody::Runtime { progress, .. } => {
+                    state.progress.push(progress.clone());
+                    match progress {
+                        RuntimeProgress::Locked { lock } => SchedulerReply::Lock { lock },
+                        _ => SchedulerReply::Accepted,
+                    }
+                }
                 WorkerRequestBody::Began { attempt, container } => {
                     state.began.insert(attempt, container);
                     SchedulerReply::Accepted

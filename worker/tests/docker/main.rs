@@ -22,6 +22,7 @@ mod lifeline;
 mod limits;
 mod native;
 mod real;
+mod runtimes;
 mod work;
 mod zygote;
 

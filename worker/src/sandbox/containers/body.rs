@@ -14,6 +14,7 @@ use zygote::launch::{HIDDEN, READ_ONLY};
 use zygote::lockdown::{CELL_GROUP, tmp_files, user_of};
 
 use super::Inner;
+use crate::config::RuntimesConfig;
 use crate::sandbox::slot::{HOSTS_FILE, MOUNT_POINT, SlotDir};
 use crate::sandbox::{SlotId, SlotSpec};
 
@@ -35,7 +36,7 @@ pub(crate) const LABEL_CLUSTER: &str = "flowcell.cluster";
 pub(crate) const LABEL_WORKER: &str = "flowcell.worker";
 /// The process that made it.
 pub(crate) const LABEL_EPOCH: &str = "flowcell.epoch";
-/// `cell`, `zygote` or `launcher`, for whoever looks at `docker ps`.
+/// `cell`, `zygote`, `launcher`, `build` or `layer`, for whoever looks at `docker ps`.
 const LABEL_KIND: &str = "flowcell.kind";
 /// The slot.
 pub(crate) const LABEL_SLOT: &str = "flowcell.slot";
@@ -60,6 +61,11 @@ const LAUNCHER_CAPABILITIES: [&str; 7] =
 const LAUNCHER_MEMORY_BYTES: i64 = 64 * 1024 * 1024;
 /// Langflow's runtime, its clients and agents, twice over.
 const ZYGOTE_MEMORY_BYTES: i64 = 2 * 1024 * 1024 * 1024;
+
+/// The installer's threads, and those of a package's own build where these are allowed.
+const BUILD_PIDS: i64 = 256;
+/// Where a build finds the operator's wheels.
+const WHEELS: &str = "/srv/wheels";
 
 /// A container whose runner imports everything itself.
 pub(super) fn warm(
@@ -93,6 +99,51 @@ pub(super) fn hollow(
         attach_stdout: Some(false),
         attach_stderr: Some(false),
         ..cell(inner, id, spec, image, dir, Filter::Stub)
+    }
+}
+
+/// The container of a build: a cell's, with limits of its own and a folder of wheels where there is
+/// one.
+pub(super) fn build(
+    inner: &Inner,
+    id: SlotId,
+    image: &str,
+    dir: &SlotDir,
+    config: &RuntimesConfig,
+) -> ContainerCreateBody {
+    let spec = SlotSpec { image: image.to_owned(), tmpfs_bytes: config.work_bytes() };
+    let mut body = ContainerCreateBody {
+        open_stdin: Some(true),
+        stdin_once: Some(true),
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        labels: Some(labels(inner, id, "build")),
+        ..cell(inner, id, &spec, image, dir, Filter::Cell)
+    };
+    if let Some(host) = &mut body.host_config {
+        host.memory = Some(signed(config.memory_bytes));
+        host.memory_swap = Some(signed(config.memory_bytes));
+        host.nano_cpus = Some(nano_cpus(config.cpu_millis));
+        host.pids_limit = Some(BUILD_PIDS);
+        let wheels = config.wheels.iter().map(|folder| mount(folder, WHEELS));
+        host.mounts.get_or_insert_default().extend(wheels);
+    }
+    body
+}
+
+/// A container that is never started: a layer is put on its image.
+pub(super) fn layer(inner: &Inner, id: SlotId, image: &str) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        network_disabled: Some(true),
+        labels: Some(labels(inner, id, "layer")),
+        host_config: Some(HostConfig {
+            network_mode: Some("none".into()),
+            runtime: inner.oci_runtime.clone(),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
     }
 }
 

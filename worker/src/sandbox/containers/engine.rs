@@ -200,7 +200,7 @@ impl Drop for StderrTail {
     }
 }
 
-fn keep_end(tail: &mut String, piece: &str) {
+pub(super) fn keep_end(tail: &mut String, piece: &str) {
     tail.push_str(piece);
     let excess = tail.len().saturating_sub(STDERR_BYTES_MAX);
     let cut = (excess..=tail.len()).find(|index| tail.is_char_boundary(*index)).unwrap_or(0);

@@ -26,6 +26,7 @@ use super::helper::{Helper, receive};
 use super::launchers::Launcher;
 use super::{Inner, Known};
 use crate::config::{Backend, PoolConfig, SandboxConfig};
+use crate::runtimes::is_packaged;
 use crate::sandbox::slot::{End, SlotDir};
 use crate::sandbox::{Error, SlotId};
 
@@ -69,6 +70,10 @@ impl House {
 
     /// How cells of this image are made.
     pub(super) fn backend(&self, image: &str) -> Backend {
+        // Importing a tenant's packages runs the tenant's code: nothing of it is shared.
+        if is_packaged(image) {
+            return Backend::Warm;
+        }
         match self.backends.get(image).copied().unwrap_or(self.settings.backend) {
             Backend::Auto if self.family(image).hopeless.load(Ordering::Relaxed) => Backend::Warm,
             backend => backend,
