@@ -1,6 +1,6 @@
 //! How a server ends.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,12 @@ fn a_second_signal_ends_a_drain_at_once() {
     let (url, key) = server.credentials();
     let mut request = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     let head = "POST /api/v1/flows/ HTTP/1.1\r\nhost: flowcell\r\ncontent-length: 9\r\n";
-    write!(request, "{head}content-type: application/json\r\nx-api-key: {key}\r\n\r\n{{").unwrap();
+    let body = "content-type: application/json\r\nexpect: 100-continue\r\n";
+    write!(request, "{head}{body}x-api-key: {key}\r\n\r\n").unwrap();
+    // It says so as soon as somebody waits for the body.
+    let mut answer = [0; 12];
+    request.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100");
     server.signal(Signal::SIGTERM);
     server.wait_logged("received SIGTERM, draining");
     // Long enough for a drain that nothing holds up.
