@@ -29,6 +29,8 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("file-time", re.compile(r"\b\d{8}_\d{6}(?=_langflow)")),
     # Agents tell their model which day it is; a recording is older.
     ("today", re.compile(r"(?<=Today's date: )\d{4}-\d\d-\d\d")),
+    # An agent's own calculator gets an id by chance.
+    ("own-tool", re.compile(r"\bCalculatorComponent-[A-Za-z0-9]{5}\b")),
     # A scripted model names its calls by their place in the script, which grows.
     ("call", re.compile(r"\bcall_[0-9a-f]{16}\b")),
     ("address", re.compile(r"(?<=\bat )0x[0-9a-f]+\b")),

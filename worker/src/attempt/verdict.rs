@@ -15,6 +15,11 @@ const SIGNAL_EXIT: i64 = 128;
 /// The signal of a process at its `RLIMIT_CPU`, which the runner sets a little above `cpu_ms`.
 const SIGXCPU: i64 = 24;
 
+/// Langflow's server, which runtimes do without: they have what components are made of.
+const LANGFLOW: &str = "langflow";
+const NO_APPLICATION: &str = "a flow cannot reach the database and services of Langflow's own \
+                              application here (knowledge bases, memory bases); use a vector \
+                              store component instead";
 /// What helps when a package is missing.
 const ADD_A_PACKAGE: &str = "list the distribution that has it with `flowcell flow requirements \
                              FLOW --file requirements.txt`, where `runtimes.build` allows it; or \
@@ -121,7 +126,8 @@ fn hint(kind: &FailureKind, component: Option<&str>) -> Option<Box<str>> {
     if let FailureKind::PackageMissing { package } = kind {
         let component = component.map(|name| format!("component {name:?} needs `{package}`, and "));
         let component = component.unwrap_or_default();
-        let sentence = format!("{component}the runtime has no `{package}`: {ADD_A_PACKAGE}");
+        let help = if package == LANGFLOW { NO_APPLICATION } else { ADD_A_PACKAGE };
+        let sentence = format!("{component}the runtime has no `{package}`: {help}");
         return Some(sentence.into_boxed_str());
     }
     if *kind == FailureKind::FlowsTooDeep {
@@ -247,6 +253,9 @@ mod tests {
         assert!(hint.starts_with(beginning), "{hint}");
         assert!(hint.contains("flowcell flow requirements FLOW --file"), "{hint}");
         assert!(hint.contains("runner/pyproject.toml"), "{hint}");
+        let langflow = FailureBody { package: Some("langflow".into()), ..body("import") };
+        let hint = reported(langflow, &CellLimits::default(), SEEN).hint.unwrap_or_default();
+        assert!(hint.contains("vector store") && !hint.contains("requirements"), "{hint}");
     }
 
     #[test]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..case import Case, with_model
+from ..case import Case, Deviation, with_model
 
 if TYPE_CHECKING:
     from ..normalise import Json
+
+
+# The order of one process is not that of the next, on either side.
+AT_ONCE = (Deviation("*", "two tools that a model asks for at once end in any order"),)
+
+LOG_ORDER = "a tool's own log comes before the end of its call"
 
 
 def _agent(name: str, flow: str, text: str, *nodes: str, before: tuple[Json, ...] = ()) -> Case:
@@ -23,11 +30,11 @@ def _agent(name: str, flow: str, text: str, *nodes: str, before: tuple[Json, ...
 
 
 CASES: tuple[Case, ...] = (
-    _agent("both", "agent_two_tools", "use both tools"),
+    replace(_agent("both", "agent_two_tools", "use both tools"), deviations=AT_ONCE),
     _agent("one", "agent_two_tools", "use the tool"),
     _agent("unknown-tool", "agent_two_tools", "use the calculator"),
     _agent("plain", "agent_failing_tool", "use the failing tool"),
-    _agent("plain", "agent_calculator", "use the calculator"),
+    replace(_agent("plain", "agent_calculator", "use the calculator"), open=LOG_ORDER),
     _agent("plain", "agent_bare", "Say hello"),
     _agent("second", "agent_bare", "and again", before=(with_model("Say hello", "Agent-bbbbb"),)),
     _agent("plain", "agent_of_agents", "ask the agent", "Agent-bbbbb", "Agent-ccccc"),

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
     from ..normalise import Json
 
-RECORD_ANEW = "the answer has to be recorded anew"
-NO_KNOWLEDGE = "Knowledge and Memory Base need Langflow's own database"
+NO_MEMORY = "Memory Base needs Langflow's own database"
 NO_VENDOR = "Astra DB's packages are not in Langflow's own installation either"
 
 SEARCH = "use the search tool"
@@ -92,7 +91,7 @@ CASES: tuple[Case, ...] = (
             "Prompt-rQ5Up": {"template": "use the search tool {previous_response}"},
         },
     ),
-    _starter("document_qa", "What is it?", "Agent-docqa", reason=NO_KNOWLEDGE),
+    _starter("document_qa", "What is it?", "Agent-docqa"),
     _tweaked(
         "financial_report",
         "unused",
@@ -105,16 +104,15 @@ CASES: tuple[Case, ...] = (
         "How does it look?",
         {"ChatInput-7S2Wg": {"files": ["$FILE:pixel.png"]}, "LanguageModelComponent-KHx2J": CHOSEN},
         files=("pixel.png",),
-        reason=RECORD_ANEW,
     ),
     _starter("instagram", SEARCH, "Agent-caption", "Agent-MnLtf"),
-    Case("plain", "knowledge_retrieval", ask("What is it?"), messages=True, open=NO_KNOWLEDGE),
+    Case("plain", "knowledge_retrieval", ask("What is it?"), messages=True),
     _tweaked("market_research", SEARCH, {"Agent-Hz2it": CHOSEN, "StructuredOutput-zfjb9": STRUCTURED}),
     _tweaked(
         "meeting_summary",
         "Summarise",
         {"AAITranscriber-ms": {"api_key": "not-a-key"}, "Agent-summary": CHOSEN},
-        reason=NO_KNOWLEDGE,
+        reason=NO_MEMORY,
     ),
     _starter("memory_chatbot", "Say hello", "Agent-AlLub"),
     _tweaked(
@@ -138,8 +136,7 @@ CASES: tuple[Case, ...] = (
             "Agent-tsa-c": CHOSEN,
         },
         files=("report.txt",),
-        reason=RECORD_ANEW,
     ),
     _starter("travel", SEARCH, "Agent-kwDEl", "Agent-v7SnN", "Agent-1ON2c"),
-    _starter("vector_store_rag", "What is it?", "Agent-F0Dv0", reason=NO_KNOWLEDGE),
+    _starter("vector_store_rag", "What is it?", "Agent-F0Dv0"),
 )
