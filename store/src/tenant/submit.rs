@@ -236,22 +236,34 @@ impl Tenant {
 async fn insert_tasks(tx: &DatabaseTransaction, new: &NewRun) -> Result<(), Error> {
     let tasks: Vec<_> = (0i64..).zip(&new.tasks).collect();
     for tasks in tasks.chunks(ROWS_MAX) {
-        let rows = tasks.iter().map(|(position, new_task)| task::ActiveModel {
-            run: Set(new.id.uuid()),
-            position: Set(*position),
-            cell: Set(new_task.cell.clone()),
-            state: Set(TaskState::Waiting.name().to_owned()),
-            depends_on: Set(to_text(&new_task.depends_on)),
-            attempt: Set(0),
-            pauses: Set(0),
-            dispatches: Set(0),
-            dispatched: Set(None),
-            not_before: Set(None),
-            lease_worker: Set(None),
-            lease_since: Set(None),
-            failure: Set(None),
-        });
+        let rows = tasks
+            .iter()
+            .map(|(position, task)| waiting_row(new.id, *position, &task.cell, &task.depends_on));
         task::Entity::insert_many(rows).exec_without_returning(tx).await.doing(DOING)?;
     }
     Ok(())
+}
+
+/// The row of a task that nothing has happened to.
+pub(crate) fn waiting_row(
+    run: RunId,
+    position: i64,
+    cell: &str,
+    depends_on: &[u32],
+) -> task::ActiveModel {
+    task::ActiveModel {
+        run: Set(run.uuid()),
+        position: Set(position),
+        cell: Set(cell.to_owned()),
+        state: Set(TaskState::Waiting.name().to_owned()),
+        depends_on: Set(to_text(&depends_on)),
+        attempt: Set(0),
+        pauses: Set(0),
+        dispatches: Set(0),
+        dispatched: Set(None),
+        not_before: Set(None),
+        lease_worker: Set(None),
+        lease_since: Set(None),
+        failure: Set(None),
+    }
 }
