@@ -63,7 +63,6 @@ async fn background(
 ) -> Result<Json<Value>, Error> {
     let tenant = app.tenant(principal);
     let session = wanted.ask.session_id.clone();
-    supersede(app, &tenant, flow, session.as_deref()).await?;
     let now = store::now();
     let terms = Terms {
         deadline: now + app.config.run_deadline(None),
@@ -73,6 +72,10 @@ async fn background(
         now,
     };
     let started = start_run::start(app, principal, flow, wanted.ask, terms).await?;
+    // A repetition takes no place: the run that waits may be the very one that it names.
+    if !started.existing {
+        supersede(app, &tenant, flow, session.as_deref(), started.run).await?;
+    }
     Ok(Json(answer::job(flow.header.id, started.run, "queued", now)))
 }
 
@@ -83,6 +86,7 @@ async fn supersede(
     tenant: &Tenant,
     flow: &Flow,
     session: Option<&str>,
+    run: RunId,
 ) -> Result<(), Error> {
     let flow_id = flow.header.id.to_string();
     let filter = RunFilter {
@@ -91,7 +95,8 @@ async fn supersede(
         session_id: Some(domain::input::session(session, &flow_id).to_owned()),
         ..RunFilter::default()
     };
-    for waiting in tenant.runs(&filter, Page::all()).await?.items {
+    let waiting = tenant.runs(&filter, Page::all()).await?.items;
+    for waiting in waiting.into_iter().filter(|waiting| waiting.id != run) {
         cancel::cancel(&app.bus, waiting.id).await?;
         tenant.close_questions(waiting.id).await?;
     }

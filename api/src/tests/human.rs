@@ -1,6 +1,9 @@
 //! Runs that wait for a person, on our routes and on those of Langflow's workflows.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
+use bus::Queue;
 use domain::id::{MessageId, RunId, WorkerEpoch};
 use domain::run::Event;
 use serde_json::{Value, json};
@@ -15,10 +18,18 @@ const WORKFLOWS: &str = "/api/v2/workflows";
 /// A run that was started in the background, and asks whether to go on.
 async fn asking(world: &World) -> (RunId, String) {
     let flow = world.echo_flow().await;
-    let body = json!({"flow_id": flow, "mode": "background", "input_value": "Bob"});
-    let started = world.post(WORKFLOWS, &body).await;
+    let run = start(world, &json!({"flow_id": flow, "mode": "background"})).await;
+    (run, asks(world, run).await)
+}
+
+async fn start(world: &World, body: &Value) -> RunId {
+    let started = world.post(WORKFLOWS, body).await;
     assert_eq!(started.status, StatusCode::OK, "{}", started.body);
-    let run: RunId = started.json()["job_id"].as_str().unwrap().parse().unwrap();
+    started.json()["job_id"].as_str().unwrap().parse().unwrap()
+}
+
+/// Has the run ask, as a scheduler would. Gives the question's id.
+async fn asks(world: &World, run: RunId) -> String {
     let record = world.store.engine().load(run).await.unwrap().unwrap();
     let id = format!("ChatInput-aaaaa:{run}");
     let (worker, at) = (WorkerEpoch(Uuid::new_v4()), now());
@@ -49,7 +60,7 @@ async fn asking(world: &World) -> (RunId, String) {
         shown: json!({}),
     });
     world.store.engine().commit(change).await.unwrap();
-    (run, id)
+    id
 }
 
 fn code(answer: &Value) -> &str {
@@ -127,6 +138,33 @@ async fn workflows_show_what_is_asked_and_take_the_answer() {
     }
     let pending = world.get(&format!("{WORKFLOWS}/pending?flow_id={flow}")).await.json();
     assert_eq!(pending, json!([]));
+}
+
+#[tokio::test]
+async fn a_new_run_takes_the_place_of_one_that_waits_and_a_repetition_does_not() {
+    let world = World::new().await;
+    let flow = world.echo_flow().await;
+    let body = json!({"flow_id": flow, "mode": "background", "idempotency_key": "once"});
+    let first = start(&world, &body).await;
+    asks(&world, first).await;
+    assert_eq!(start(&world, &body).await, first);
+    let second = start(&world, &json!({"flow_id": flow, "mode": "background"})).await;
+    assert_ne!(second, first);
+
+    let mut orders = world.bus.consumer(&Queue::Runs).await.unwrap();
+    let mut seen = Vec::new();
+    loop {
+        let fetched = orders.fetch(8, Duration::from_secs(1)).await.unwrap();
+        if fetched.is_empty() {
+            break;
+        }
+        for order in fetched {
+            let body: Value = serde_json::from_slice(&order.body).unwrap();
+            seen.push((body["run"].clone(), body["cancel"] == true));
+            order.ack().await.unwrap();
+        }
+    }
+    assert_eq!(seen, [(json!(first), false), (json!(second), false), (json!(first), true)]);
 }
 
 #[tokio::test]
