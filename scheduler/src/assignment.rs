@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::human::Answered;
-use crate::{branches, flow, human, runtimes, usage};
+use crate::{branches, flow, human, usage};
 
 /// Where the container finds its way out.
 const EGRESS_SOCKET: &str = "/run/flowcell/egress.sock";
@@ -41,9 +41,6 @@ pub(crate) async fn prepare(
     let Some(cell) = plan.cell(task) else {
         return Ok(Err(Failure::new(FailureKind::Internal, "the plan has no such cell")));
     };
-    if let Some(failure) = runtimes::refused(engine, &version.needs) {
-        return Ok(Err(failure));
-    }
     let request: RunRequest = serde_json::from_value(record.request.clone())?;
     let branches = branches::read(record)?;
     let results = engine.store.engine().results(record.run.id, &cell.depends_on).await?;

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use domain::failure::{Failure, FailureKind};
 use domain::id::{RunId, WorkerEpoch};
-use domain::run::{Command, Event, Outcome, decide};
+use domain::run::{Command, Event, Outcome, Refused, decide};
 use proto::frame::CellResult;
 use proto::message::{AttemptRef, Figures, ReportOutcome};
 use serde_json::{Map, Value};
@@ -14,7 +14,8 @@ use crate::assignment::{self, Prepared};
 use crate::engine::{Engine, Intention, Step};
 use crate::error::Error;
 use crate::replan::{Learned, Replan};
-use crate::{branches, frozen, human, replan};
+use crate::runtimes::{Gate, Lacking};
+use crate::{branches, frozen, human, replan, runtimes};
 
 /// A container has its task.
 pub(crate) struct Began {
@@ -35,28 +36,41 @@ impl Intention for Began {
 pub(crate) struct Claim {
     task: u32,
     worker: WorkerEpoch,
-    /// What the last step prepared: the one that was committed.
-    prepared: Mutex<Option<Prepared>>,
+    /// The images of flows' own packages that the worker has.
+    ready: Vec<String>,
+    /// What the last step came to: the one that was committed, or refused.
+    found: Mutex<Found>,
+}
+
+/// What a claim comes to.
+#[derive(Default)]
+pub(crate) enum Found {
+    /// The run had to end instead, or nothing was to be claimed.
+    #[default]
+    Nothing,
+    Prepared(Prepared),
+    /// The worker has to get the image first.
+    Lacking(Lacking),
 }
 
 impl Claim {
-    pub(crate) fn of(task: u32, worker: WorkerEpoch) -> Self {
-        Self { task, worker, prepared: Mutex::new(None) }
+    pub(crate) fn of(task: u32, worker: WorkerEpoch, ready: Vec<String>) -> Self {
+        Self { task, worker, ready, found: Mutex::default() }
     }
 
-    /// What was committed; `None` when the run had to end instead.
-    pub(crate) fn prepared(self) -> Option<Prepared> {
-        self.prepared.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// What the last step came to.
+    pub(crate) fn found(self) -> Found {
+        self.found.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, prepared: Option<Prepared>) {
-        *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = prepared;
+    fn keep(&self, found: Found) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
 }
 
 impl Intention for Claim {
     async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
-        self.keep(None);
+        self.keep(Found::Nothing);
         let claim = Command::Claim { task: self.task, worker: self.worker };
         // Cheap refusals first: most repeated offers end here. A claim that comes too late ends
         // the run instead, and needs no preparation.
@@ -65,12 +79,19 @@ impl Intention for Claim {
         if !decision.events.iter().any(granted) {
             return Ok(claim.into());
         }
-        let prepared = assignment::prepare(engine, record, self.task).await?;
+        let prepared = match runtimes::gate(engine, record, &self.ready).await? {
+            Gate::Open => assignment::prepare(engine, record, self.task).await?,
+            Gate::Shut(failure) => Err(failure),
+            Gate::Lacking(lacking) => {
+                self.keep(Found::Lacking(lacking));
+                return Err(Refused::NotReady.into());
+            }
+        };
         let command = match &prepared {
             Ok(_) => claim,
             Err(failure) => Command::Reject { task: self.task, failure: failure.clone() },
         };
-        self.keep(Some(prepared));
+        self.keep(Found::Prepared(prepared));
         Ok(command.into())
     }
 }

@@ -12,7 +12,7 @@ use store::{WorkerRow, now};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::attempts::{Began, Claim, Report};
+use crate::attempts::{Began, Claim, Found, Report};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::{calls, frozen, replan, runtimes, sweep};
@@ -89,10 +89,7 @@ async fn handle(
 ) -> Result<SchedulerReply, Error> {
     match body {
         WorkerRequestBody::Claim { run, task, runtimes } => {
-            match runtimes::gate(engine, run, task, &runtimes).await? {
-                Some(reply) => Ok(reply),
-                None => claim(engine, worker, run, task).await,
-            }
+            claim(engine, worker, run, Claim::of(task, worker, runtimes)).await
         }
         WorkerRequestBody::Runtime { tenant, image, progress } => {
             runtimes::heard(engine, tenant, &image, progress).await
@@ -145,23 +142,29 @@ async fn claim(
     engine: &Engine,
     worker: WorkerEpoch,
     run: RunId,
-    task: u32,
+    claim: Claim,
 ) -> Result<SchedulerReply, Error> {
-    let claim = Claim::of(task, worker);
-    engine.transition(run, &claim).await?;
-    Ok(match claim.prepared() {
-        Some(Ok(assignment)) => match frozen::recall(engine, &assignment).await? {
-            None => SchedulerReply::Assigned { assignment },
-            Some(outcome) => {
-                engine.transition(run, &frozen::report(&assignment, worker, outcome)).await?;
-                SchedulerReply::Refused {
-                    reason: "the component's frozen result is used".to_owned(),
-                }
-            }
-        },
-        Some(Err(failure)) => SchedulerReply::Refused { reason: failure.message },
-        None => SchedulerReply::Refused { reason: "the run is over".to_owned() },
-    })
+    let changed = engine.transition(run, &claim).await;
+    let reason = match claim.found() {
+        Found::Lacking(lacking) => return runtimes::prepare(engine, lacking).await,
+        Found::Prepared(Ok(assignment)) => {
+            changed?;
+            let Some(outcome) = frozen::recall(engine, &assignment).await? else {
+                return Ok(SchedulerReply::Assigned { assignment });
+            };
+            engine.transition(run, &frozen::report(&assignment, worker, outcome)).await?;
+            "the component's frozen result is used".to_owned()
+        }
+        Found::Prepared(Err(failure)) => {
+            changed?;
+            failure.message
+        }
+        Found::Nothing => {
+            changed?;
+            "the run is over".to_owned()
+        }
+    };
+    Ok(SchedulerReply::Refused { reason })
 }
 
 /// Renews a worker's lease. Whatever the database says it holds but it does not know of (a reply

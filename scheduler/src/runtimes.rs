@@ -9,12 +9,11 @@
 use std::time::Duration;
 
 use domain::failure::{Failure, FailureKind};
-use domain::id::{RunId, TenantId};
-use domain::run::{Command, TaskState};
+use domain::id::TenantId;
 use domain::runtime::{Build, BuildState, Needs, Packaged};
 use domain::time::Timestamp;
 use proto::message::{RuntimeOrder, RuntimeProgress, SchedulerReply};
-use store::{RuntimeBuild, now};
+use store::{RunRecord, RuntimeBuild, now};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -23,44 +22,63 @@ use crate::error::Error;
 /// again need not wait.
 const FAILED_FOR: Duration = Duration::from_secs(60);
 
-/// What a worker that claims the task is told instead of being given it; nothing when the task can
-/// run where it is.
+/// Whether a task can run where it is claimed.
+pub(crate) enum Gate {
+    Open,
+    /// Not before the worker has the image.
+    Lacking(Lacking),
+    /// Nowhere.
+    Shut(Failure),
+}
+
+/// An image that a worker has to get first.
+#[derive(Debug)]
+pub(crate) struct Lacking {
+    order: RuntimeOrder,
+    /// Whether no worker was told of it before.
+    is_new: bool,
+}
+
+/// Looks at the run as it is claimed: a task that becomes ready between a look and a claim would
+/// reach a worker without its image.
 pub(crate) async fn gate(
     engine: &Engine,
-    run: RunId,
-    task: u32,
+    record: &RunRecord,
     ready: &[String],
-) -> Result<Option<SchedulerReply>, Error> {
-    // Without packages of flows, a claim reads the run once.
-    if engine.runtimes.build == Build::Off {
-        return Ok(None);
-    }
-    let record = engine.load(run).await?;
-    if record.run.task(task).is_none_or(|task| task.state != TaskState::Ready) {
-        return Ok(None);
-    }
+) -> Result<Gate, Error> {
     let version = engine.catalog.version(record.flow_version).await?;
+    if let Some(failure) = refused(engine, &version.needs) {
+        return Ok(Gate::Shut(failure));
+    }
     let Some(packaged) = engine.runtimes.packaged(record.tenant, &version.needs) else {
-        return Ok(None);
+        return Ok(Gate::Open);
     };
     if ready.contains(&packaged.image) {
-        return Ok(None);
+        return Ok(Gate::Open);
     }
     let build = engine.store.engine().runtime_build(record.tenant, &packaged.image).await?;
     if let Some(why) = build.as_ref().and_then(|build| failed(build, now())) {
-        return reject(engine, run, task, why).await.map(Some);
+        return Ok(Gate::Shut(Failure::new(FailureKind::RuntimeNotBuilt, why)));
     }
-    if build.is_none() {
+    let is_new = build.is_none();
+    let order = order(record.tenant, &packaged, build.and_then(|build| build.lock));
+    Ok(Gate::Lacking(Lacking { order, is_new }))
+}
+
+/// Tells a worker to get the image.
+pub(crate) async fn prepare(
+    engine: &Engine,
+    Lacking { order, is_new }: Lacking,
+) -> Result<SchedulerReply, Error> {
+    if is_new {
         let queued = (BuildState::Queued, "");
-        let store = engine.store.engine();
-        store.record_build(record.tenant, &packaged.image, queued, now()).await?;
+        engine.store.engine().record_build(order.tenant, &order.image, queued, now()).await?;
     }
-    let lock = build.and_then(|build| build.lock);
-    Ok(Some(SchedulerReply::Prepare { runtime: Box::new(order(record.tenant, &packaged, lock)) }))
+    Ok(SchedulerReply::Prepare { runtime: Box::new(order) })
 }
 
 /// Why a version cannot run at all as the operator has it.
-pub(crate) fn refused(engine: &Engine, needs: &Needs) -> Option<Failure> {
+fn refused(engine: &Engine, needs: &Needs) -> Option<Failure> {
     let is_refused = engine.runtimes.build == Build::Off && !needs.requirements.is_empty();
     let why = "the flow lists packages of its own, and `runtimes.build` is off here";
     is_refused.then(|| Failure::new(FailureKind::RuntimeNotBuilt, why))
@@ -103,18 +121,6 @@ fn order(tenant: TenantId, packaged: &Packaged<'_>, lock: Option<String>) -> Run
 fn failed(build: &RuntimeBuild, now: Timestamp) -> Option<String> {
     let is_fresh = build.state == BuildState::Failed && now.since(build.updated) < FAILED_FOR;
     is_fresh.then(|| format!("the flow's packages cannot be installed: {}", build.detail))
-}
-
-async fn reject(
-    engine: &Engine,
-    run: RunId,
-    task: u32,
-    why: String,
-) -> Result<SchedulerReply, Error> {
-    let failure = Failure::new(FailureKind::RuntimeNotBuilt, why);
-    let reason = failure.message.clone();
-    engine.transition(run, &Command::Reject { task, failure }).await?;
-    Ok(SchedulerReply::Refused { reason })
 }
 
 #[cfg(test)]
