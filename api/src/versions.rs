@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::flow::Graph;
 use domain::id::{TenantId, VersionId};
-use domain::plan::{PLAN_VERSION, Plans, code_digests, observed};
+use domain::plan::{PLAN_VERSION, Plans};
 use domain::runtime::{Needs, Runtimes, Warning};
 use moka::future::Cache;
 use serde_json::Value;
@@ -122,9 +122,7 @@ pub(crate) fn planned(data: &Value) -> Result<(Graph, Plans), Error> {
 /// The same, with what the tenant's runs have shown of the components.
 pub(crate) async fn planned_for(tenant: &Tenant, data: &Value) -> Result<(Graph, Plans), Error> {
     let graph = Graph::read(data)?;
-    let known = tenant.live_outputs(&code_digests(&graph)).await?;
-    let live = observed(&graph, known.iter().map(|known| (&*known.code, &*known.output)));
-    let plans = Plans::with_observed(&graph, &live)?;
+    let plans = Plans::with_observed(&graph, &tenant.observed(&graph).await?)?;
     Ok((graph, plans))
 }
 

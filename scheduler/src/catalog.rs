@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use domain::flow::Graph;
 use domain::id::VersionId;
-use domain::plan::{
-    Isolation, PLAN_VERSION, Plan, Plans, UnknownIsolation, code_digests, observed,
-};
+use domain::plan::{Isolation, PLAN_VERSION, Plan, Plans, UnknownIsolation};
 use domain::runtime::{Needs, Runtimes};
 use moka::future::Cache;
 use store::{Flow, NewVersion, RunRecord, Store, Tenant};
@@ -86,9 +84,7 @@ impl Catalog {
             Ok(graph) => graph,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let known = tenant.live_outputs(&code_digests(&graph)).await?;
-        let live = observed(&graph, known.iter().map(|known| (&*known.code, &*known.output)));
-        let plans = match Plans::with_observed(&graph, &live) {
+        let plans = match Plans::with_observed(&graph, &tenant.observed(&graph).await?) {
             Ok(plans) => plans,
             Err(error) => return Ok(Err(error.to_string())),
         };

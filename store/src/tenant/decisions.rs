@@ -96,18 +96,20 @@ impl Tenant {
             .all(self.store.read())
             .await
             .doing(DOING)?;
-        let mut pending = Vec::with_capacity(rows.len());
-        for row in rows {
-            let run = self.run_header(RunId(row.run)).await?;
-            pending.push(PendingRequest {
-                run: run.id,
-                flow: run.flow,
-                session_id: run.session_id,
-                created: run.created,
-                request: human::view(row)?,
-            });
-        }
-        Ok(pending)
+        let runs = self.run_headers(rows.iter().map(|row| row.run)).await?;
+        // A run that is gone since has nothing to be asked.
+        let pending = rows.into_iter().filter_map(|row| Some((runs.get(&RunId(row.run))?, row)));
+        pending
+            .map(|(run, row)| {
+                Ok(PendingRequest {
+                    run: run.id,
+                    flow: run.flow,
+                    session_id: run.session_id.clone(),
+                    created: run.created,
+                    request: human::view(row)?,
+                })
+            })
+            .collect()
     }
 
     /// Says in the chat that nobody waits for answers to the questions of a run any more.

@@ -1,6 +1,10 @@
 //! Outputs of components that proved to be live although their types travel.
 
+use std::collections::BTreeSet;
+
+use domain::flow::Graph;
 use domain::id::{FlowId, VersionId};
+use domain::plan::{OutputRef, code_digests, observed};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
@@ -23,6 +27,15 @@ pub struct LiveOutput {
 const CODES_MAX: usize = 1_000;
 
 impl Tenant {
+    /// The outputs of a graph that the tenant's runs have shown to be live.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn observed(&self, graph: &Graph) -> Result<BTreeSet<OutputRef>, Error> {
+        let known = self.live_outputs(&code_digests(graph)).await?;
+        Ok(observed(graph, known.iter().map(|known| (&*known.code, &*known.output))))
+    }
+
     /// What is known of components with these hashes.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Runs as their tenant sees them.
 
+use std::collections::BTreeMap;
+
 use domain::failure::Failure;
 use domain::id::{FlowId, RunId, UserId, VersionId, WorkerEpoch};
 use domain::run::{RunState, TaskState};
@@ -200,6 +202,21 @@ impl Tenant {
             .await
             .doing("reading a run")?;
         header(row.ok_or(Error::NotFound { what: "run" })?)
+    }
+
+    /// Those of these runs that are the tenant's.
+    pub(super) async fn run_headers(
+        &self,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> Result<BTreeMap<RunId, RunHeader>, Error> {
+        let rows: Vec<RunRow> = run::Entity::find()
+            .filter(run::Column::Id.is_in(ids))
+            .filter(run::Column::Tenant.eq(self.id.uuid()))
+            .into_partial_model()
+            .all(self.store.read())
+            .await
+            .doing("reading runs")?;
+        rows.into_iter().map(|row| Ok((RunId(row.id), header(row)?))).collect()
     }
 
     /// Lists runs, newest first.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use domain::flow::Graph;
 use domain::id::{KeyId, MessageId, ProjectId, RunId, UserId, VariableId};
 use domain::limits::{Overrides, Setting, TenantLimits};
 use domain::run::Command;
@@ -38,8 +39,14 @@ struct Rows {
     file: File,
 }
 
+/// A graph with code of which the owner knows something.
+fn coded() -> Graph {
+    Graph::read(&testkit::flows::graph(&[("Maker-a", &[])])).unwrap()
+}
+
 fn live_output() -> LiveOutput {
-    LiveOutput { code: "c0de".into(), output: "out".into() }
+    let code = coded().node("Maker-a").and_then(domain::flow::Node::code_digest).unwrap();
+    LiveOutput { code, output: "out".into() }
 }
 
 /// What a method gave to the stranger.
@@ -93,6 +100,7 @@ async fn rows(f: &Fixture) -> Rows {
     let rule = tenant.create_egress_rule(new_rule(&owner)).await.unwrap().id;
     let at = (owner.flow, owner.version);
     tenant.remember_live_output(at, live_output(), "T".into()).await.unwrap();
+    assert_eq!(tenant.observed(&coded()).await.unwrap().len(), 1);
     let file = files::new(FileOwner::User(user), "secret", vec![1; 10]);
     let file = tenant.create_file(file, files::LIMITS).await.unwrap();
     let limits = TenantLimits { limits: new_limits(), maximum: new_limits() };
@@ -221,6 +229,10 @@ async fn flows_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("version", t.version(version).await.look()),
         ("versions", t.versions(flow).await.look()),
         ("live_outputs", list(t.live_outputs(&[live_output().code]).await)),
+        ("observed", {
+            let found = t.observed(&coded()).await;
+            list(found.map(|found| found.into_iter().collect::<Vec<_>>()))
+        }),
         ("remember_live_output", {
             t.remember_live_output((flow, version), live_output(), "T".into()).await.look()
         }),
