@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::throttle::Throttle;
 use crate::config::Config;
+use crate::turns::Backlogs;
 use crate::versions::Versions;
 use crate::{edge, routes};
 
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) versions: Versions,
     pub(crate) throttle: Throttle,
+    pub(crate) backlogs: Backlogs,
     /// Cancelled when the API stops: every stream ends.
     pub(crate) stop: CancellationToken,
 }
@@ -62,6 +64,7 @@ impl Api {
             versions: Versions::new(config.runtimes.clone()),
             config,
             throttle: Throttle::default(),
+            backlogs: Backlogs::default(),
             stop: CancellationToken::new(),
         })))
     }

@@ -34,6 +34,9 @@ pub struct Config {
     pub run_deadline_ms: u64,
     /// Longest deadline that a caller may ask for.
     pub run_deadline_ms_max: u64,
+    /// Most runs of a tenant that wait to be started; more are refused with 429. An operator may
+    /// set less for a tenant (`queued_max`).
+    pub queued_runs_max: u32,
     /// How long a login is good for.
     pub session_ms: u64,
     /// Whether the session cookie is only sent over TLS; set it wherever TLS ends before the API.
@@ -74,6 +77,7 @@ impl Default for Config {
             sync_run_ms_max: 10 * 60 * 1_000,
             run_deadline_ms: 60 * 60 * 1_000,
             run_deadline_ms_max: 24 * 60 * 60 * 1_000,
+            queued_runs_max: 100_000,
             session_ms: 12 * 60 * 60 * 1_000,
             secure_cookies: false,
             cancel_abandoned_runs: false,

@@ -8,6 +8,7 @@ mod flowcell;
 mod langflow;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -21,6 +22,9 @@ use uuid::Uuid;
 
 pub(crate) use self::convert::internal;
 pub(crate) use self::langflow::{NEEDS_PERSON, exception_body};
+
+/// When a caller whose queue is full may look again.
+const QUEUE_FULL_RETRY_S: u64 = 5;
 
 /// Whose manner an answer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,10 @@ pub(crate) enum Error {
     LoginFailed,
     #[error("too many logins")]
     TooManyLogins { retry_after_s: u64 },
+    #[error("{queued_max} runs wait already, and no more may")]
+    QueueFull { queued_max: u32 },
+    #[error("{per_minute} runs a minute are accepted")]
+    TooFast { per_minute: u32, after: Duration },
     #[error("not allowed: {0}")]
     Forbidden(&'static str),
     #[error("no such route")]
@@ -217,6 +225,12 @@ impl Error {
             Self::TooManyLogins { retry_after_s } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
             }
+            Self::QueueFull { .. } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(QUEUE_FULL_RETRY_S));
+            }
+            Self::TooFast { after, .. } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().saturating_add(1)));
+            }
             Self::Unavailable(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -251,7 +265,9 @@ impl Error {
                 StatusCode::FORBIDDEN
             }
             Self::SessionInvalid | Self::LoginFailed => StatusCode::UNAUTHORIZED,
-            Self::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyLogins { .. } | Self::QueueFull { .. } | Self::TooFast { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::RouteNotFound
             | Self::FlowNotFound { .. }
             | Self::RunNotFound

@@ -1,5 +1,6 @@
 //! Our own routes under `/api/flowcell/v1`.
 
+pub(crate) mod admission;
 pub(crate) mod connections;
 pub(crate) mod egress;
 pub(crate) mod events;
@@ -9,5 +10,6 @@ pub(crate) mod plan;
 pub(crate) mod resume;
 pub(crate) mod runs;
 pub(crate) mod runtime;
+pub(crate) mod standing;
 mod view;
 pub(crate) mod ws;

@@ -30,6 +30,7 @@ mod python;
 mod result;
 mod routes;
 mod start_run;
+mod turns;
 mod versions;
 
 pub use app::Api;

@@ -10,7 +10,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
-use crate::flowcell::{connections, egress, events, limits, me, plan, resume, runs, runtime, ws};
+use crate::flowcell::{
+    admission, connections, egress, events, limits, me, plan, resume, runs, runtime, standing, ws,
+};
 use crate::langflow::{
     api_keys, files, flows, login, messages, meta, projects, run, upload, variables, webhook,
     workflows,
@@ -113,6 +115,7 @@ fn flowcell() -> Vec<Route> {
         get("/api/flowcell/v1/runs", runs::list),
         post("/api/flowcell/v1/runs", runs::start),
         get("/api/flowcell/v1/runs/{id}", runs::get),
+        get("/api/flowcell/v1/runs/{id}/explain", standing::get),
         post("/api/flowcell/v1/runs/{id}/cancel", runs::cancel),
         post("/api/flowcell/v1/runs/{id}/resume", resume::post),
         get("/api/flowcell/v1/runs/{id}/events", events::get),
@@ -127,6 +130,12 @@ fn flowcell() -> Vec<Route> {
         get("/api/flowcell/v1/limits", limits::get),
         put("/api/flowcell/v1/limits", limits::put),
         delete("/api/flowcell/v1/limits", limits::delete),
+        get("/api/flowcell/v1/admission", admission::get),
+        put("/api/flowcell/v1/admission", admission::put),
+        get("/api/flowcell/v1/flows/{flow}/admission", admission::get_flow),
+        put("/api/flowcell/v1/flows/{flow}/admission", admission::put_flow),
+        get("/api/flowcell/v1/keys/{key}/admission", admission::get_key),
+        put("/api/flowcell/v1/keys/{key}/admission", admission::put_key),
         get("/api/flowcell/v1/egress", egress::list),
         post("/api/flowcell/v1/egress", egress::allow),
         delete("/api/flowcell/v1/egress", egress::forbid),

@@ -20,13 +20,14 @@ use domain::tweaks;
 use proto::message::{RunSubmitted, VERSION};
 use proto::run::RunRequest;
 use serde_json::{Map, Value};
-use store::{Flow, NewRun, NewTask, Secret, Tenant};
+use store::{Flow, NewRun, NewTask, Secret, Tenant, Turn};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{Error, internal};
 use crate::flowcell::limits;
+use crate::turns;
 
 /// What a caller asks for, not yet resolved.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +73,8 @@ pub(crate) struct Terms {
     pub(crate) pause: Pause,
     /// Which fields the tweaks may set.
     pub(crate) tweaks: tweaks::Policy,
+    /// How it asks to take its turn.
+    pub(crate) turn: Turn,
     pub(crate) now: Timestamp,
 }
 
@@ -113,6 +116,7 @@ pub(crate) async fn start(
         isolation: isolation.name().to_owned(),
         idempotency_key: terms.idempotency_key,
         parent: None,
+        turn: turns::take(app, principal, flow, terms.turn).await?,
         submitted_by: Some(principal.user),
         now: terms.now,
     };

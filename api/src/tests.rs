@@ -2,6 +2,7 @@
 //! scheduler behind it. Bodies are compared with what a live Langflow 1.13.0 answered
 //! (`tests/captures`).
 
+mod admission;
 mod auth;
 mod crud;
 mod egress;

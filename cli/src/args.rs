@@ -1,5 +1,6 @@
 //! The command line: every subcommand and flag, with examples.
 
+mod admission;
 mod files;
 
 use std::net::SocketAddr;
@@ -11,6 +12,9 @@ use domain::id::WorkerEpoch;
 use domain::plan::Isolation;
 use worker::reaper::Job;
 
+pub(crate) use self::admission::{
+    AdmissionCommand, AdmissionScope, SimulateArguments, TurnArguments,
+};
 pub(crate) use self::files::FilesCommand;
 
 /// Runs Langflow flows as a cluster: every component in a throwaway container.
@@ -73,7 +77,8 @@ pub(crate) enum Command {
     /// Show how a flow is split into cells, and why.
     #[command(after_help = "Examples:
   flowcell explain echo            a flow on the server
-  flowcell explain ./flow.json     a file, without a server")]
+  flowcell explain ./flow.json     a file, without a server
+  flowcell explain run 019aa9a0-…  what a run waits for")]
     Explain(ExplainArguments),
     /// Store and list variables; values are read from standard input and never shown again.
     #[command(subcommand)]
@@ -84,6 +89,12 @@ pub(crate) enum Command {
     /// Show and set what the cells of a tenant or of one flow may use.
     #[command(subcommand)]
     Limits(LimitsCommand),
+    /// Show and set how many runs of a tenant, flow or key may be open, and its share of the slots.
+    #[command(subcommand)]
+    Admission(AdmissionCommand),
+    /// Show how a cluster would share its slots: who waits how long, and how fairly.
+    #[command(after_help = "Example: flowcell simulate docs/scenarios/noisy-neighbour.toml")]
+    Simulate(SimulateArguments),
     /// Print shell exports of the local server's URL and API key.
     Env(ClientArguments),
     /// Check what this machine needs to run cells, and say what to do.
@@ -307,6 +318,8 @@ pub(crate) struct RunArguments {
     /// How much of the run shares a container: component, chain or run.
     #[arg(long, value_name = "NAME")]
     pub(crate) isolation: Option<Isolation>,
+    #[command(flatten)]
+    pub(crate) turn: TurnArguments,
     /// Do not wait: print the run's id and return.
     #[arg(long)]
     pub(crate) detach: bool,
@@ -368,8 +381,10 @@ impl OutputType {
 /// `flowcell explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    /// A file, or id, endpoint name or name of a flow on the server.
+    /// A file, or id, endpoint name or name of a flow on the server; or the word `run`.
     pub(crate) flow: String,
+    /// After the word `run`: the run's id.
+    pub(crate) run: Option<String>,
     /// How much of a run shares a container: component, chain or run. Default: what the server
     /// does, and component for a file.
     #[arg(long, value_name = "NAME")]

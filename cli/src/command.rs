@@ -1,5 +1,6 @@
 //! One module per subcommand.
 
+pub(crate) mod admission;
 pub(crate) mod client_env;
 pub(crate) mod doctor;
 pub(crate) mod egress;
@@ -12,6 +13,7 @@ pub(crate) mod reap;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod simulate;
 pub(crate) mod up;
 pub(crate) mod var;
 
@@ -40,6 +42,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Var(command) => var::execute(command).await,
         Command::Egress(command) => egress::execute(command).await,
         Command::Limits(command) => limits::execute(command).await,
+        Command::Admission(command) => admission::execute(command).await,
+        Command::Simulate(arguments) => simulate::execute(&arguments),
         Command::Env(arguments) => client_env::execute(&arguments),
         Command::Doctor(arguments) => doctor::execute(arguments).await,
         Command::Completions { shell } => {

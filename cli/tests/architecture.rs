@@ -27,9 +27,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &["domain", "proto", "store", "bus", "service"]),
     (
         "cli",
-        &["domain", "proto", "store", "bus", "service", "api", "scheduler", "worker", "migrations"],
+        &[
+            "domain",
+            "proto",
+            "store",
+            "bus",
+            "service",
+            "api",
+            "scheduler",
+            "worker",
+            "migrations",
+            "simulate",
+        ],
     ),
     ("loadtest", &["domain", "proto", "worker"]),
+    ("simulate", &["domain"]),
     ("testkit", &[]),
 ];
 
@@ -37,6 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// database, and nothing that parses Python lives in the control plane.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("domain", &["tokio", "rand", "reqwest", "sea-orm", "tracing", "async-trait"]),
+    ("simulate", &["tokio", "reqwest", "sea-orm"]),
     ("proto", &["sea-orm", "reqwest", "axum"]),
     ("worker", &["sea-orm", "sqlx"]),
     ("zygote", &["tokio", "serde", "serde_json", "tracing"]),

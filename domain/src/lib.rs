@@ -4,6 +4,7 @@
 //! randomness are arguments, effects are data. The same functions serve the live engine, the
 //! simulation and a replay.
 
+pub mod admission;
 pub mod failure;
 pub mod files;
 pub mod id;

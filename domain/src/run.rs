@@ -13,6 +13,8 @@
 //!           └─▶ cancelled (the run ended first)
 //! ```
 //!
+//! A ready task waits until it is admitted ([`crate::admission`]) and offered to workers.
+//!
 //! [`decide()`] turns a command into events and effects, [`Run::apply`] folds an event into the
 //! state. A scheduler loads a run, decides, writes the new state and the effects in one
 //! transaction, and only then acts on the effects; a command that arrives twice is refused the
@@ -30,6 +32,7 @@ pub use state::{RunSignal, RunState, TaskSignal, TaskState};
 
 use crate::failure::Failure;
 use crate::id::{RunId, WorkerEpoch};
+use crate::limits::REDISPATCH;
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 
@@ -375,6 +378,15 @@ impl Task {
                 self.lease = None;
             }
         }
+    }
+
+    /// Whether it is to be offered to workers: nobody has it, it is due, and an earlier offer, if
+    /// there was one, must have been lost.
+    #[must_use]
+    pub fn is_offerable(&self, now: Timestamp) -> bool {
+        self.state == TaskState::Ready
+            && self.not_before.is_none_or(|not_before| not_before <= now)
+            && self.dispatched.is_none_or(|at| now.since(at) >= REDISPATCH)
     }
 
     /// Whether this worker holds this attempt.

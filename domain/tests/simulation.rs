@@ -176,6 +176,15 @@ impl World {
         Ok(())
     }
 
+    /// Offers what may be offered, some of it now and the rest another time, as admission does.
+    fn offer(&mut self, run: usize) {
+        let now = Timestamp(self.now);
+        let offerable = self.runs[run].tasks.iter().filter(|task| task.is_offerable(now));
+        let mut tasks: Vec<u32> = offerable.map(|task| task.index).collect();
+        tasks.retain(|_| self.rng.random_bool(0.7));
+        let _ = self.command(run, &Command::Offer { tasks });
+    }
+
     /// A person reads it, at some time, and says what is to be done, sometimes twice.
     fn ask(&mut self, run: usize, task: u32, attempt: u32) {
         let slowest = if self.rng.random_bool(0.05) { 2_000_000 } else { 20_000 };
@@ -426,6 +435,7 @@ impl World {
                 let _ = self.command(run, &Command::Cancel);
             }
             let _ = self.command(run, &Command::Wake);
+            self.offer(run);
             let expired: Vec<(u32, u32, WorkerEpoch)> = self.runs[run]
                 .tasks
                 .iter()

@@ -48,6 +48,28 @@ pub struct StartRun {
     /// default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<String>,
+    /// From -100 to 100: higher goes first among the runs of the same tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// The run is not started before so many milliseconds have passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    /// The pool whose workers run it; the flow's, or the schedulers' own, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Lets only so many runs with the same key be open at once; more wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<ConcurrencyLimit>,
+}
+
+/// A limit on runs that belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConcurrencyLimit {
+    /// What they have in common: 1 to 255 bytes, of the caller's making.
+    pub key: String,
+    /// Most of them that are open at once.
+    pub limit: u32,
 }
 
 /// Answer to [`StartRun`], status 202 (200 when an idempotency key named an earlier run).

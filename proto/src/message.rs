@@ -121,6 +121,9 @@ pub enum WorkerRequestBody {
         slots: u32,
         /// What it holds.
         attempts: Vec<AttemptRef>,
+        /// The queue that it takes tasks from; a worker of before does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
     },
     /// I end; whatever I hold is lost. Answer: `accepted`.
     Goodbye,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bus::{Bus, Queue};
+use bus::Bus;
 use domain::id::RunId;
 use domain::limits::{FLOW_DEPTH_MAX, FileLimits};
-use domain::run::{Command, Decision, Effect, Run, decide};
+use domain::run::{Command, Decision, Effect, Event, Refused, Run, RunState, Task, decide};
 use domain::runtime::Runtimes;
 use domain::selection::to_run;
 use domain::time::Timestamp;
@@ -18,8 +18,10 @@ use store::{Asked, AttemptFigures, OutboxMessage, RunRecord, Store, TaskResult, 
 
 use tokio::sync::Semaphore;
 
+use crate::admission::{Admission, Grant};
 use crate::catalog::Catalog;
 use crate::error::Error;
+use crate::task_queue::TaskQueue;
 use crate::{Config, children, events, flow, outgoing};
 
 /// Of the requests that are handled at once, one in so many may be a question that is kept.
@@ -35,6 +37,7 @@ pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) bus: Bus,
     pub(crate) catalog: Catalog,
+    pub(crate) admission: Admission,
     pub(crate) pool: String,
     pub(crate) runtimes: Runtimes,
     pub(crate) files: FileLimits,
@@ -74,11 +77,22 @@ impl Intention for Command {
 }
 
 /// Takes a run out of the queue, without the cells that what was asked for does not need.
-#[derive(Debug)]
-pub(crate) struct Start;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It was accepted just now: it is started if nobody waits and nothing limits it.
+    Asked,
+    /// A round admitted it.
+    Admitted,
+}
 
 impl Intention for Start {
     async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
+        let is_queued = record.run.state == RunState::Queued;
+        let queue = engine.queue_of(record);
+        if *self == Self::Asked && is_queued && !engine.admission.may_start(record, &queue) {
+            engine.admission.want_round();
+            return Err(Refused::NotReady.into());
+        }
         let version = engine.catalog.version(record.flow_version).await?;
         let request: RunRequest = serde_json::from_value(record.request.clone())?;
         let scope = flow::scope(&request);
@@ -127,6 +141,7 @@ impl Engine {
     pub(crate) fn new(store: Store, bus: Bus, config: &Config) -> Self {
         Self {
             catalog: Catalog::new(store.clone(), config.runtimes.clone()),
+            admission: Admission::default(),
             store,
             bus,
             pool: config.pool.clone(),
@@ -142,7 +157,8 @@ impl Engine {
         self.store.engine().load(run).await?.ok_or(Error::NoRun(run))
     }
 
-    /// Changes a run. Returns the run afterwards.
+    /// Changes a run, and offers what becomes ready as far as there is headroom. Returns the run
+    /// afterwards.
     ///
     /// # Errors
     /// [`Error::Refused`] when the intention changes nothing.
@@ -151,18 +167,36 @@ impl Engine {
         run: RunId,
         intention: &impl Intention,
     ) -> Result<Run, Error> {
+        self.transition_with(run, intention, Grant::Headroom).await
+    }
+
+    /// The same with another word on how much is offered.
+    ///
+    /// # Errors
+    /// As [`Engine::transition`].
+    pub(crate) async fn transition_with(
+        &self,
+        run: RunId,
+        intention: &impl Intention,
+        grant: Grant,
+    ) -> Result<Run, Error> {
         for conflict in 0..CONFLICTS_MAX {
             let record = self.load(run).await?;
             let step = intention.step(self, &record).await?;
-            let decision = decide(&record.run, &step.command, now())?;
+            let mut decision = decide(&record.run, &step.command, now())?;
             if decision.events.is_empty() {
                 return Ok(record.run);
             }
+            let frees = decision.events.iter().any(frees_a_slot);
+            self.offer(&record, &mut decision, grant)?;
             let transition = self.write(&record, step, decision)?;
             let (after, outbox) = (transition.after.clone(), transition.outbox.clone());
             match self.store.engine().commit(transition).await {
                 Ok(()) => {
                     self.publish(&outbox).await;
+                    if frees {
+                        self.admission.slot_is_free();
+                    }
                     if after.state.is_terminal() {
                         children::end(self, &after).await;
                     }
@@ -173,6 +207,53 @@ impl Engine {
             }
         }
         Err(Error::Contended(run))
+    }
+
+    /// The queue of a run's tasks.
+    pub(crate) fn queue_of(&self, record: &RunRecord) -> TaskQueue {
+        let pool = record.pool.as_ref().unwrap_or(&self.pool).clone();
+        TaskQueue { pool, depth: record.depth }
+    }
+
+    /// The pool of this stored name: none is the schedulers' own.
+    pub(crate) fn pool_named<'a>(&'a self, stored: &'a str) -> &'a str {
+        if stored.is_empty() { &self.pool } else { stored }
+    }
+
+    /// How a pool is stored with runs.
+    pub(crate) fn pool_stored<'a>(&self, pool: &'a str) -> &'a str {
+        if pool == self.pool { "" } else { pool }
+    }
+
+    /// Offers tasks that the decision makes ready, as far as they may be now.
+    fn offer(
+        &self,
+        record: &RunRecord,
+        decision: &mut Decision,
+        grant: Grant,
+    ) -> Result<(), Error> {
+        let now = now();
+        let mut after = record.run.clone();
+        decision.events.iter().for_each(|event| after.apply(event));
+        let fresh = |task: &&Task| task.dispatched.is_none() && task.is_offerable(now);
+        let mut tasks: Vec<u32> = after.tasks.iter().filter(fresh).map(|task| task.index).collect();
+        if after.state.is_terminal() || tasks.is_empty() {
+            return Ok(());
+        }
+        let granted = match grant {
+            Grant::Headroom => self.admission.take(record, &self.queue_of(record), tasks.len()),
+            Grant::Tasks(granted) => granted,
+        };
+        if granted < tasks.len() {
+            self.admission.want_round();
+            tasks.truncate(granted);
+        }
+        if !tasks.is_empty() {
+            let offered = decide(&after, &Command::Offer { tasks }, now)?;
+            decision.events.extend(offered.events);
+            decision.effects.extend(offered.effects);
+        }
+        Ok(())
     }
 
     /// The transaction that a decision makes.
@@ -202,6 +283,8 @@ impl Engine {
         transition.operations = step.operations;
         transition.context = step.context;
         transition.plan = step.plan;
+        transition.queue = self.queue_of(record).to_string();
+        transition.priority = record.priority;
         transition.asked = step.asked;
         transition.outbox = outbox;
         Ok(transition)
@@ -216,8 +299,7 @@ impl Engine {
         let run = record.run.id;
         match effect {
             Effect::Dispatch { task, dispatch } => {
-                let queue = Queue::Tasks { pool: self.pool.clone(), depth: record.depth };
-                outgoing::offer(&queue, run, *task, *dispatch, now)
+                outgoing::offer(&self.queue_of(record), run, *task, *dispatch, now)
             }
             Effect::Stop { task, attempt, worker } => {
                 let attempt = AttemptRef { run, task: *task, attempt: *attempt };
@@ -245,6 +327,18 @@ impl Engine {
             tracing::warn!(error = %error, "messages stay in the outbox although published");
         }
     }
+}
+
+/// Whether somebody else may have the slot.
+fn frees_a_slot(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::TaskDone { .. }
+            | Event::TaskPaused { .. }
+            | Event::AttemptFailed { .. }
+            | Event::TaskCancelled { .. }
+            | Event::TaskSkipped { .. }
+    )
 }
 
 /// Waits a little, longer with each conflict, by a random amount so that rivals do not march in

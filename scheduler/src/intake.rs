@@ -95,7 +95,7 @@ async fn follow(engine: &Engine, order: &RunOrder) -> Result<(), Error> {
     } else if order.answered {
         engine.transition(order.run, &Answers).await
     } else {
-        engine.transition(order.run, &Start).await
+        engine.transition(order.run, &Start::Asked).await
     };
     match outcome {
         Ok(_) => Ok(()),

@@ -3,12 +3,14 @@
 //! ```text
 //!  queue "runs" ──▶ intake ─┐                      ┌─▶ task queue, run events, worker orders
 //!  worker requests ─────────┼─▶ engine ─▶ store ───┤      (outbox first, then at once)
-//!  sweep (clock) ───────────┘   decide   commit    └─▶ relay repeats what was not published
+//!  rounds (admission) ──────┤   decide   commit    └─▶ relay repeats what was not published
+//!  sweep (clock) ───────────┘
 //! ```
 //!
 //! Any number of schedulers may run: a transition is one guarded transaction, so of two that
 //! decide about the same run one wins and the other decides again.
 
+mod admission;
 mod assignment;
 mod attempts;
 mod branches;
@@ -25,14 +27,17 @@ mod intake;
 mod outgoing;
 mod replan;
 mod requests;
+mod rounds;
 mod runtimes;
 mod sweep;
+mod task_queue;
 mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Bus;
+use domain::admission::Policy;
 use domain::limits::{FLOW_DEPTH_MAX, FileLimits};
 use domain::runtime::Runtimes;
 use serde::Deserialize;
@@ -52,6 +57,8 @@ pub struct Config {
     /// The images that cells run in: `[runtimes]`, which the API reads as well.
     #[serde(skip)]
     pub runtimes: Runtimes,
+    /// How slots are shared among tenants.
+    pub admission: Policy,
     /// Worker requests that are handled at the same time.
     pub requests_max: usize,
     /// How often the clock is looked at, in milliseconds.
@@ -71,6 +78,7 @@ impl Default for Config {
         Self {
             pool: "default".to_owned(),
             runtimes: Runtimes::default(),
+            admission: Policy::default(),
             requests_max: 256,
             sweep_ms: 500,
             archive_after_ms: 60_000,
@@ -107,7 +115,13 @@ impl Scheduler {
             Duration::from_millis(self.config.sweep_ms),
             Duration::from_millis(self.config.archive_after_ms),
         );
+        let rounds = rounds::Rounds::new(
+            Arc::clone(&self.engine),
+            self.config.admission,
+            Duration::from_millis(self.config.sweep_ms),
+        );
         drain.spawn(intake.run(drain.token()));
+        drain.spawn(rounds.run(drain.token()));
         drain.spawn(requests.run(drain.token()));
         drain.spawn(sweep.run(drain.token()));
         Ok(())

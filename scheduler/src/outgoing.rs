@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use store::OutboxMessage;
 
 use crate::error::Error;
+use crate::task_queue::TaskQueue;
 
 const RUNS: &str = "runs";
 const TASKS: &str = "tasks:";
@@ -31,7 +32,7 @@ pub(crate) fn events(
 
 /// An offer of a task to the workers of a pool.
 pub(crate) fn offer(
-    queue: &Queue,
+    queue: &TaskQueue,
     run: RunId,
     task: u32,
     dispatch: u32,
@@ -39,24 +40,7 @@ pub(crate) fn offer(
 ) -> Result<OutboxMessage, Error> {
     let body = serde_json::to_vec(&TaskOffered { v: VERSION, run, task })?;
     let id = format!("t:{run}:{task}:{dispatch}");
-    Ok(OutboxMessage::new(name(queue), id, body, now))
-}
-
-/// The name of a queue in the outbox. A pool's name has no `/`.
-fn name(queue: &Queue) -> String {
-    match queue {
-        Queue::Runs => RUNS.to_owned(),
-        Queue::Tasks { pool, depth: 0 } => format!("{TASKS}{pool}"),
-        Queue::Tasks { pool, depth } => format!("{TASKS}{pool}/{depth}"),
-    }
-}
-
-fn tasks(name: &str) -> Option<Queue> {
-    let (pool, depth) = match name.split_once('/') {
-        None => (name, 0),
-        Some((pool, depth)) => (pool, depth.parse().ok()?),
-    };
-    Some(Queue::Tasks { pool: pool.to_owned(), depth })
+    Ok(OutboxMessage::new(format!("{TASKS}{queue}"), id, body, now))
 }
 
 /// An order to a worker to end an attempt.
@@ -77,8 +61,9 @@ pub(crate) async fn publish(bus: &Bus, message: &OutboxMessage) -> Result<(), Er
     let queue = message.queue.as_str();
     if queue == RUNS {
         bus.enqueue(&Queue::Runs, &message.message_id, body).await?;
-    } else if let Some(queue) = queue.strip_prefix(TASKS).and_then(tasks) {
-        bus.enqueue(&queue, &message.message_id, body).await?;
+    } else if let Some(queue) = queue.strip_prefix(TASKS).and_then(|name| name.parse().ok()) {
+        let TaskQueue { pool, depth } = queue;
+        bus.enqueue(&Queue::Tasks { pool, depth }, &message.message_id, body).await?;
     } else if let Some(run) = queue.strip_prefix(EVENTS).and_then(|run| run.parse().ok()) {
         let entries: Vec<Box<RawValue>> = serde_json::from_slice(&body)?;
         let entries = entries.iter().enumerate().map(|(index, entry)| {

@@ -114,8 +114,8 @@ async fn handle(
                 Err(error) => Err(error.into()),
             }
         }
-        WorkerRequestBody::Heartbeat { name, slots, attempts } => {
-            let beat = WorkerRow::beat(worker, name, slots, now(), LEASE);
+        WorkerRequestBody::Heartbeat { name, slots, attempts, pool } => {
+            let beat = WorkerRow::beat(worker, name, slots, now(), LEASE).of_pool(pool);
             heartbeat(engine, worker, &beat, &attempts).await
         }
         WorkerRequestBody::Goodbye => {

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use domain::failure::{Failure, FailureKind};
 use domain::id::RunId;
-use domain::run::{Command, RunState};
+use domain::run::Command;
 use store::now;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, Start};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::human::Answers;
 
@@ -54,7 +54,9 @@ impl Sweep {
     async fn round(&mut self) {
         told("relaying the outbox", self.relay().await);
         told("looking for lost workers", self.lost().await);
-        told("waking runs", self.due().await);
+        told("ending runs that are late", self.late().await);
+        told("repeating offers", self.reoffer().await);
+        told("ending delays", self.delayed().await);
         told("ending children of ended runs", self.orphans().await);
         told("looking for decisions", self.answered().await);
         told("archiving event logs", self.archive().await);
@@ -93,15 +95,26 @@ impl Sweep {
         Ok(())
     }
 
-    /// Wakes runs that wait for the clock, and starts those whose message was lost.
-    async fn due(&self) -> Result<(), Error> {
-        for run in self.engine.store.engine().runs_due(now(), BATCH).await? {
-            match self.engine.transition(run, &Command::Wake).await {
-                Ok(after) if after.state == RunState::Queued => {
-                    quietly(run, self.engine.transition(run, &Start).await);
-                }
-                outcome => quietly(run, outcome),
-            }
+    /// Ends runs whose deadline has passed.
+    async fn late(&self) -> Result<(), Error> {
+        for run in self.engine.store.engine().runs_late(now(), BATCH).await? {
+            quietly(run, self.engine.transition(run, &Command::Wake).await);
+        }
+        Ok(())
+    }
+
+    /// Offers again what nobody took: the message may be lost.
+    async fn reoffer(&self) -> Result<(), Error> {
+        for (run, tasks) in self.engine.store.engine().lost_offers(now(), BATCH).await? {
+            quietly(run, self.engine.transition(run, &Command::Offer { tasks }).await);
+        }
+        Ok(())
+    }
+
+    /// Lets runs into the queue whose time has come.
+    async fn delayed(&self) -> Result<(), Error> {
+        if self.engine.store.engine().end_delays(now()).await? > 0 {
+            self.engine.admission.want_round();
         }
         Ok(())
     }
@@ -149,7 +162,7 @@ pub(crate) fn worker_lost() -> Failure {
 }
 
 /// A refusal only says that somebody else was faster; any other error is this run's alone.
-fn quietly<T>(run: RunId, outcome: Result<T, Error>) {
+pub(crate) fn quietly<T>(run: RunId, outcome: Result<T, Error>) {
     match outcome {
         Ok(_) | Err(Error::Refused(_) | Error::NoRun(_)) => {}
         Err(error) => tracing::warn!(run.id = %run, error = %error, "the sweep passes a run over"),

@@ -3,6 +3,8 @@
 mod postgres;
 mod sqlite;
 
+pub(crate) use postgres::try_lock_round;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

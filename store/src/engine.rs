@@ -2,6 +2,7 @@
 //!
 //! Only a scheduler holds an [`Engine`]; nothing here filters by tenant.
 
+mod admission;
 mod attempts;
 mod children;
 mod commit;
@@ -15,9 +16,11 @@ mod replan;
 pub(crate) mod results;
 mod runtimes;
 mod transition;
+mod walk;
 mod workers;
 
-pub use due::QUEUED_MAX;
+pub(crate) use admission::limits_of;
+pub use admission::{AdmissionSettings, OpenGroup, PoolSize, RoundLock};
 pub use frozen::{FROZEN_BYTES_MAX, FrozenKey};
 pub use human::{Asked, HumanRequest};
 pub use load::RunRecord;

@@ -68,6 +68,7 @@ entities! {
         expires: Option<i64>,
         revoked: Option<i64>,
         last_used: Option<i64>,
+        runs_max: Option<i64>,
     }
 
     setting = "settings" {
@@ -174,6 +175,7 @@ entities! {
         limits: String,
         maximum: String,
         updated: i64,
+        admission: Option<String>,
     }
 
     flow_limits = "flow_limits" {
@@ -183,6 +185,7 @@ entities! {
         flow: Uuid,
         limits: String,
         updated: i64,
+        admission: Option<String>,
     }
 
     file = "files" {
@@ -272,6 +275,12 @@ entities! {
         parent_attempt: Option<i64>,
         parent_call: Option<String>,
         depth: Option<i64>,
+        pool: String,
+        priority: i64,
+        not_before: Option<i64>,
+        api_key: Option<Uuid>,
+        concurrency_key: Option<String>,
+        concurrency_max: Option<i64>,
     }
 
     task = "tasks" {
@@ -290,6 +299,9 @@ entities! {
         lease_worker: Option<Uuid>,
         lease_since: Option<i64>,
         failure: Option<String>,
+        queue: Option<String>,
+        tenant: Option<Uuid>,
+        priority: i64,
     }
 
     attempt = "attempts" {
@@ -381,5 +393,27 @@ entities! {
         lease_until: i64,
         last_seen: i64,
         gone: bool,
+        pool: Option<String>,
+    }
+
+    queue = "queues" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        name: String,
+        round: i64,
+        present: i64,
+    }
+
+    queue_share = "queue_shares" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        queue: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant: Uuid,
+        virtual_time: i64,
+    }
+
+    run_rate = "run_rates" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant: Uuid,
+        due: i64,
     }
 }

@@ -45,6 +45,20 @@ pub enum Error {
         /// How large it may be.
         bytes_max: u64,
     },
+    /// As many runs of the tenant wait as may.
+    #[error("{queued_max} runs wait already, and no more may")]
+    QueueFull {
+        /// How many may.
+        queued_max: u32,
+    },
+    /// More runs come than the tenant's rate limit allows.
+    #[error("{per_minute} runs a minute are accepted")]
+    TooFast {
+        /// The limit.
+        per_minute: u32,
+        /// When one more is accepted.
+        after: std::time::Duration,
+    },
     /// A sealed value does not open: another key-encryption key, or bytes that were tampered with.
     #[error("the variable {name} cannot be decrypted with this key-encryption key")]
     Undecryptable {

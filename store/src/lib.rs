@@ -32,8 +32,9 @@ pub use auth::{Auth, FirstStart, Principal};
 pub use clock::now;
 pub use connect::{Settings, Store};
 pub use engine::{
-    Asked, AttemptFigures, BatchOutcome, Engine, ExpiredAttempt, FROZEN_BYTES_MAX, FrozenKey,
-    HumanRequest, OutboxMessage, Pruned, QUEUED_MAX, RunRecord, TaskResult, Transition, WorkerRow,
+    AdmissionSettings, Asked, AttemptFigures, BatchOutcome, Engine, ExpiredAttempt,
+    FROZEN_BYTES_MAX, FrozenKey, HumanRequest, OpenGroup, OutboxMessage, PoolSize, Pruned,
+    RoundLock, RunRecord, TaskResult, Transition, WorkerRow,
 };
 pub use error::Error;
 pub use operator::TenantInfo;
@@ -52,7 +53,8 @@ pub use tenant::messages::{Message, MessageFilter, MessagePatch, NewMessage};
 pub use tenant::projects::{NewProject, Project, ProjectPatch, STARTER_PROJECT};
 pub use tenant::run_view::{AttemptView, RunFilter, RunHeader, RunView, TaskView};
 pub use tenant::runtimes::RuntimeBuild;
-pub use tenant::submit::{NewRun, NewTask, Submitted};
+pub use tenant::standing::Standing;
+pub use tenant::submit::{Concurrency, NewRun, NewTask, Submitted, Turn};
 pub use tenant::users::{NewUser, User};
 pub use tenant::variables::{NewVariable, Variable, VariableKind, VariablePatch};
 pub use tenant::versions::{FlowVersion, NewVersion};

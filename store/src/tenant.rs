@@ -1,6 +1,7 @@
 //! One tenant's rows. Every query starts here and names the tenant; a row of somebody else is
 //! [`Error::NotFound`](crate::Error::NotFound), exactly as a row that never was.
 
+mod admission;
 pub(crate) mod api_keys;
 pub(crate) mod child;
 pub(crate) mod connections;
@@ -20,6 +21,7 @@ pub(crate) mod results;
 mod run_variables;
 pub(crate) mod run_view;
 pub(crate) mod runtimes;
+pub(crate) mod standing;
 pub(crate) mod submit;
 pub(crate) mod users;
 pub(crate) mod variables;

@@ -9,6 +9,7 @@ use proto::message::{SchedulerReply, WorkerRequestBody};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Config;
 use crate::held::Held;
 use crate::upstream::Upstream;
 
@@ -19,13 +20,22 @@ pub(crate) struct Heartbeat {
     pub(crate) held: Held,
     pub(crate) name: String,
     pub(crate) slots: u32,
+    pub(crate) pool: String,
     pub(crate) every: Duration,
     pub(crate) lease: Duration,
 }
 
 impl Heartbeat {
-    pub(crate) fn new(upstream: Upstream, held: Held, name: String, slots: u32) -> Self {
-        Self { upstream, held, name, slots, every: HEARTBEAT, lease: LEASE }
+    pub(crate) fn new(upstream: Upstream, held: Held, config: &Config) -> Self {
+        Self {
+            upstream,
+            held,
+            name: config.name.clone(),
+            slots: config.slots,
+            pool: config.queue.clone(),
+            every: HEARTBEAT,
+            lease: LEASE,
+        }
     }
 
     /// Starts the thread. It ends when `stop` is cancelled.
@@ -61,6 +71,7 @@ impl Heartbeat {
             name: self.name.clone(),
             slots: self.slots,
             attempts: attempts.clone(),
+            pool: Some(self.pool.clone()),
         };
         match self.upstream.ask(body, self.every).await {
             Ok(SchedulerReply::Beat { stop }) => {

@@ -193,13 +193,8 @@ impl Worker {
         let _sweeping = AbortOnDropHandle::new(tokio::spawn(async move { sweeper.run().await }));
         let silence = CancellationToken::new();
         let _silence_at_the_end = silence.clone().drop_guard();
-        Heartbeat::new(
-            self.shop.upstream.clone(),
-            self.held.clone(),
-            config.name.clone(),
-            config.slots,
-        )
-        .start(silence.clone())?;
+        Heartbeat::new(self.shop.upstream.clone(), self.held.clone(), config)
+            .start(silence.clone())?;
 
         let drain = CancellationToken::new();
         let mut deadline = self.control.deadline.subscribe();

@@ -22,6 +22,10 @@ impl From<store::Error> for Error {
             store::Error::TooLarge { what, bytes, bytes_max } => {
                 Self::StorageFull { what, bytes: *bytes, bytes_max: *bytes_max }
             }
+            store::Error::QueueFull { queued_max } => Self::QueueFull { queued_max: *queued_max },
+            store::Error::TooFast { per_minute, after } => {
+                Self::TooFast { per_minute: *per_minute, after: *after }
+            }
             // The name is the tenant's own; what to do about it is the operator's.
             store::Error::Undecryptable { .. } => internal("opening a variable", &error),
             _ if error.is_transient() => Self::Unavailable(chain(&error)),

@@ -27,6 +27,12 @@ fn code_and_action(error: &Error) -> (&'static str, &'static str) {
             ("credentials_invalid", "use a key that is valid, or log in again")
         }
         Error::TooManyLogins { .. } => ("logins_throttled", "wait a minute and try again"),
+        Error::QueueFull { .. } => {
+            ("queue_full", "wait until some have run, or have the tenant's queued_max raised")
+        }
+        Error::TooFast { .. } => {
+            ("too_many_runs", "slow down, or have the tenant's runs_per_minute raised")
+        }
         Error::Forbidden(_) => ("forbidden", "use the credentials of somebody who may"),
         Error::RouteNotFound => ("route_not_found", "check the path"),
         Error::MethodNotAllowed => ("method_not_allowed", "check the method"),
@@ -101,6 +107,8 @@ fn message(error: &Error, reference: Option<Uuid>) -> String {
         | Error::SessionInvalid
         | Error::LoginFailed
         | Error::TooManyLogins { .. }
+        | Error::QueueFull { .. }
+        | Error::TooFast { .. }
         | Error::NotFound(_)
         | Error::Issues(_)
         | Error::BodyInvalid(_)

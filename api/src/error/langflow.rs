@@ -18,7 +18,7 @@ pub(super) fn body(error: &Error, reference: Option<Uuid>) -> Value {
             let text = "Too many requests. Please try again later.";
             return json!({"detail": text, "retry_after": retry_after_s.to_string()});
         }
-        Error::StorageFull { .. } => {
+        Error::StorageFull { .. } | Error::QueueFull { .. } | Error::TooFast { .. } => {
             // Langflow has no such limit, so there are no words of its to keep to.
             let ours = flowcell::detail(error, None);
             return json!({"detail": format!("{}: {}", ours.message, ours.action), "error": ours});

@@ -1,6 +1,7 @@
 //! Durable runs: start, list, look, cancel.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -8,9 +9,10 @@ use axum::http::{HeaderMap, StatusCode};
 use domain::id::{FlowId, RunId};
 use domain::plan::{Isolation, UnknownIsolation};
 use domain::run::RunState;
+use domain::time::Timestamp;
 use proto::http::{RunAccepted, RunLinks, RunView, StartRun};
 use serde_json::{Value, json};
-use store::{Flow, FlowFilter, Page, RunFilter, Tenant};
+use store::{Concurrency, Flow, FlowFilter, Page, RunFilter, Tenant, Turn};
 
 use super::view;
 use crate::app::App;
@@ -22,6 +24,15 @@ use crate::start_run::{self, Ask, Pause, Terms};
 
 const KEY_HEADER: &str = "idempotency-key";
 const KEY_BYTES_MAX: usize = 255;
+
+/// Longest delay: a year.
+const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1_000;
+
+/// As the queues of workers are named.
+const POOL_BYTES_MAX: usize = 48;
+
+/// Priorities lie between this and its negative.
+const PRIORITY_MAX: i32 = 100;
 
 const LIMIT: u64 = 50;
 const LIMIT_MAX: u64 = 500;
@@ -39,12 +50,15 @@ pub(crate) async fn start(
     let tenant = app.tenant(&principal);
     let flow = find(&tenant, &wanted.flow).await?;
     let now = store::now();
-    let deadline = now + app.config.run_deadline(wanted.deadline_ms);
+    // The time that a run was told to wait is none of its own.
+    let delay = Duration::from_millis(wanted.delay_ms.unwrap_or(0));
+    let deadline = now + delay + app.config.run_deadline(wanted.deadline_ms);
     let terms = Terms {
         deadline,
         idempotency_key,
         pause: Pause::Allowed,
         tweaks: app.config.tweaks_policy,
+        turn: turn(&wanted, now)?,
         now,
     };
     let started = start_run::start(&app, &principal, &flow, ask(wanted), terms).await?;
@@ -161,10 +175,46 @@ fn check(wanted: &StartRun) -> Result<(), Error> {
     one_of("input_type", &wanted.input_type, &["chat", "text", "any"])?;
     one_of("output_type", &wanted.output_type, &["chat", "text", "any", "debug"])?;
     wanted.isolation.as_deref().map(isolation).transpose()?;
+    if wanted.delay_ms.is_some_and(|delay| delay > DELAY_MS_MAX) {
+        return Err(Error::BodyInvalid(format!("delay_ms must be at most {DELAY_MS_MAX}")));
+    }
     if wanted.deadline_ms == Some(0) {
         return Err(Error::BodyInvalid("deadline_ms must be at least 1".to_owned()));
     }
     Ok(())
+}
+
+/// How the run asks to take its turn.
+fn turn(wanted: &StartRun, now: Timestamp) -> Result<Turn, Error> {
+    let priority = wanted.priority.unwrap_or(0);
+    if priority.abs() > PRIORITY_MAX {
+        let text = format!("priority must be from -{PRIORITY_MAX} to {PRIORITY_MAX}");
+        return Err(Error::BodyInvalid(text));
+    }
+    let concurrency = wanted.concurrency.as_ref().map(|limit| {
+        let is_key = (1..=KEY_BYTES_MAX).contains(&limit.key.len());
+        if !is_key || limit.limit == 0 {
+            let text = "concurrency needs a key of 1 to 255 bytes and a limit of at least 1";
+            return Err(Error::BodyInvalid(text.to_owned()));
+        }
+        Ok(Concurrency { key: limit.key.clone(), most: limit.limit })
+    });
+    Ok(Turn {
+        priority,
+        not_before: wanted.delay_ms.map(|delay| now + Duration::from_millis(delay)),
+        pool: wanted.pool.as_deref().map(pool).transpose()?,
+        concurrency: concurrency.transpose()?,
+        ..Turn::default()
+    })
+}
+
+/// The pool of this name. Whether it has workers is not asked: they may come later.
+pub(super) fn pool(name: &str) -> Result<String, Error> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if (1..=POOL_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(name.to_owned());
+    }
+    Err(Error::BodyInvalid("pool must be 1 to 48 letters, digits and -".to_owned()))
 }
 
 /// The isolation of this name.

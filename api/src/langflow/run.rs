@@ -12,7 +12,7 @@ use domain::failure::{Failure, FailureKind};
 use domain::id::RunId;
 use domain::run::RunState;
 use serde_json::json;
-use store::{Flow, RunHeader, Secret, Tenant};
+use store::{Flow, RunHeader, Secret, Tenant, Turn};
 
 use super::{run_body, run_stream};
 use crate::app::App;
@@ -21,6 +21,7 @@ use crate::cancel::Guard;
 use crate::error::{Error, NEEDS_PERSON};
 use crate::events::Events;
 use crate::extract::Params;
+use crate::flowcell::runs::idempotency_key;
 use crate::python;
 use crate::result;
 use crate::start_run::{self, Pause, Started, Terms};
@@ -37,6 +38,7 @@ pub(crate) async fn run(
     let flow = find(&tenant, &name).await?;
     let is_stream = params.flag("stream", false)?;
     let variables = variables(request.headers());
+    let idempotency_key = idempotency_key(request.headers())?;
     let mut ask = run_body::read(request).await?;
     ask.stream = is_stream;
     ask.variables = variables;
@@ -44,9 +46,10 @@ pub(crate) async fn run(
     let deadline = now + app.config.sync_run_max();
     let terms = Terms {
         deadline,
-        idempotency_key: None,
+        idempotency_key,
         pause: Pause::Refused,
         tweaks: app.config.tweaks_policy,
+        turn: Turn::default(),
         now,
     };
     let started = start_run::start(&app, &principal, &flow, ask, terms).await;

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use domain::input::webhook_tweaks;
 use domain::tweaks::Policy;
 use serde_json::{Value, json};
+use store::Turn;
 
 use super::run::find;
 use crate::app::App;
@@ -49,7 +50,8 @@ pub(crate) async fn receive(
     let deadline = now + app.config.run_deadline(None);
     // The payload is what the author made the webhook for, so no policy holds it back.
     let tweaks = Policy::Permissive;
-    let terms = Terms { deadline, idempotency_key, pause: Pause::Refused, tweaks, now };
+    let turn = Turn::default();
+    let terms = Terms { deadline, idempotency_key, pause: Pause::Refused, tweaks, turn, now };
     start_run::start(&app, &principal, &flow, ask, terms).await?;
     let answer = json!({"message": "Task started in the background", "status": "in progress"});
     Ok((StatusCode::ACCEPTED, Json(answer)))

@@ -23,7 +23,7 @@ use domain::id::{FlowId, RunId};
 use domain::run::RunState;
 use proto::run::RunRequest;
 use serde_json::{Value, json};
-use store::{Flow, Page, PendingRequest, RunFilter, RunHeader, RunView, Tenant};
+use store::{Flow, Page, PendingRequest, RunFilter, RunHeader, RunView, Tenant, Turn};
 
 use self::request::{Mode, Wanted};
 use super::run::{Outcome, ended, outcome};
@@ -69,6 +69,7 @@ async fn background(
         idempotency_key: wanted.idempotency_key,
         pause: Pause::Allowed,
         tweaks: app.config.tweaks_policy,
+        turn: Turn::default(),
         now,
     };
     let started = start_run::start(app, principal, flow, wanted.ask, terms).await?;
@@ -118,6 +119,7 @@ async fn sync(
         idempotency_key: None,
         pause: Pause::Refused,
         tweaks: app.config.tweaks_policy,
+        turn: Turn::default(),
         now,
     };
     let run = start_run::start(app, principal, flow, wanted.ask, terms).await?.run;

@@ -74,6 +74,7 @@ async fn a_run_that_a_component_started_is_found_from_its_parent_and_back() {
         isolation: header.isolation,
         idempotency_key: None,
         parent: Some(parent),
+        turn: store::Turn::default(),
         submitted_by: None,
         now: store::now(),
     };

@@ -10,11 +10,14 @@ use domain::plan::{Isolation, Plan};
 use serde_json::Value;
 
 use crate::args::ExplainArguments;
-use crate::client::Client;
+use crate::client::{Client, Refusal};
 use crate::exit::Exit;
 use crate::output;
 
 pub(crate) async fn execute(arguments: ExplainArguments) -> Result<Exit> {
+    if let Some(run) = &arguments.run {
+        return explain_run(&arguments, run).await;
+    }
     let file = Path::new(&arguments.flow);
     let plans = if file.is_file() {
         local(file, arguments.isolation.unwrap_or_default())?
@@ -33,6 +36,32 @@ pub(crate) async fn execute(arguments: ExplainArguments) -> Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// What a run waits for.
+async fn explain_run(arguments: &ExplainArguments, run: &str) -> Result<Exit> {
+    if arguments.flow != "run" {
+        let text = format!("there is nothing to explain about {run:?}\n  flowcell explain run RUN");
+        return Err(Refusal::Failed(text).into());
+    }
+    let client = Client::new(&arguments.client)?;
+    let path = format!("/api/flowcell/v1/runs/{}/explain", percent_encode(run));
+    let answer: Value = client.get(&path).await?;
+    if arguments.json {
+        output::line(serde_json::to_string_pretty(&answer)?)?;
+    } else {
+        output::piece(draw_run(&answer))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn draw_run(answer: &Value) -> String {
+    let mut text = format!("{}: {}\n", word(answer, "state"), word(answer, "text"));
+    for task in list(answer, "tasks") {
+        let (cell, state) = (word(task, "cell"), word(task, "state"));
+        let _ = writeln!(text, "  {cell:<32} {state:<10} {}", word(task, "text"));
+    }
+    text
 }
 
 fn local(file: &Path, isolation: Isolation) -> Result<Vec<(String, Value)>> {
@@ -123,6 +152,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_run_is_explained() {
+        let task = json!({"cell": "A-1", "state": "ready", "text": "no worker is alive"});
+        let answer = json!({"state": "running", "text": "it is under way", "tasks": [task]});
+        let drawn = draw_run(&answer);
+        assert!(drawn.starts_with("running: it is under way\n  A-1 "), "{drawn}");
+        assert!(drawn.ends_with(" ready      no worker is alive\n"), "{drawn}");
+    }
 
     #[test]
     fn a_plan_is_drawn() {

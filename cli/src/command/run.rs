@@ -21,6 +21,9 @@ pub(crate) async fn execute(arguments: RunArguments) -> Result<Exit> {
         session_id: arguments.session,
         stream: arguments.stream,
         isolation: arguments.isolation.map(|isolation| isolation.name().to_owned()),
+        priority: arguments.turn.priority,
+        delay_ms: arguments.turn.delay_ms,
+        pool: arguments.turn.pool,
         ..StartRun::default()
     };
     let post = client.request(Method::POST, "/api/flowcell/v1/runs").json(&request);

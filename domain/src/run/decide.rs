@@ -3,7 +3,6 @@
 use super::{Event, PlannedTask, Run, RunState, Task, TaskState};
 use crate::failure::Failure;
 use crate::id::WorkerEpoch;
-use crate::limits::REDISPATCH;
 use crate::time::Timestamp;
 
 /// What somebody wants of a run.
@@ -64,9 +63,14 @@ pub enum Command {
         /// The tasks.
         tasks: Vec<u32>,
     },
+    /// Offer these tasks to workers: they were admitted.
+    Offer {
+        /// The tasks; those that are not to be offered now are passed over.
+        tasks: Vec<u32>,
+    },
     /// End the run.
     Cancel,
-    /// Look at the clock: deadline, backoff, offers that were not taken.
+    /// Look at the clock: has the deadline passed?
     Wake,
 }
 
@@ -231,7 +235,8 @@ impl Deciding {
                 self.fail(*task, failure);
             }
             Command::Answer { tasks } => self.answer(tasks, now)?,
-            Command::Wake => self.wake(now),
+            Command::Offer { tasks } => self.offer(tasks, now)?,
+            Command::Wake => {}
         }
         Ok(())
     }
@@ -248,7 +253,6 @@ impl Deciding {
         }
         for task in paused {
             self.event(Event::TaskReady { task, not_before: None });
-            self.dispatch(task, now);
         }
         Ok(())
     }
@@ -321,7 +325,7 @@ impl Deciding {
         self.end(Event::RunFailed { failure: failure.clone() });
     }
 
-    /// Offers every task whose needs are met, and ends a run that has nothing left to do.
+    /// Makes every task ready whose needs are met, and ends a run that has nothing left to do.
     fn unblock(&mut self, now: Timestamp) {
         let unblocked: Vec<u32> = self
             .run
@@ -332,7 +336,6 @@ impl Deciding {
             .collect();
         for task in unblocked {
             self.event(Event::TaskReady { task, not_before: None });
-            self.dispatch(task, now);
         }
         if self.run.tasks.iter().all(|task| task.state.is_settled()) {
             self.event(Event::RunCompleted);
@@ -355,29 +358,19 @@ impl Deciding {
             .all(|&index| self.run.task(index).is_none_or(|task| task.state.is_settled()))
     }
 
-    fn wake(&mut self, now: Timestamp) {
-        let due: Vec<u32> = self
-            .run
-            .tasks
-            .iter()
-            .filter(|task| {
-                task.state == TaskState::Ready
-                    && task.not_before.is_none_or(|not_before| not_before <= now)
-                    && task.dispatched.is_none_or(|at| now.since(at) >= REDISPATCH)
-            })
-            .map(|task| task.index)
-            .collect();
-        for task in due {
-            self.dispatch(task, now);
+    fn offer(&mut self, tasks: &[u32], now: Timestamp) -> Result<(), Refused> {
+        let wanted = |task: &&Task| tasks.contains(&task.index) && task.is_offerable(now);
+        let offered: Vec<u32> =
+            self.run.tasks.iter().filter(wanted).map(|task| task.index).collect();
+        if offered.is_empty() {
+            return Err(Refused::NotReady);
         }
-    }
-
-    fn dispatch(&mut self, task: u32, now: Timestamp) {
-        self.event(Event::TaskDispatched { task, at: now });
-        if let Some(dispatched) = self.run.task(task) {
-            let dispatch = dispatched.dispatches;
+        for task in offered {
+            self.event(Event::TaskDispatched { task, at: now });
+            let dispatch = self.run.task(task).map_or(0, |task| task.dispatches);
             self.decision.effects.push(Effect::Dispatch { task, dispatch });
         }
+        Ok(())
     }
 
     /// Ends the run: what still runs is stopped, what still waits never starts.

@@ -23,7 +23,7 @@ use proto::message::{RunSubmitted, VERSION};
 use proto::run::{ChildRequest, RunRequest};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use store::{NewRun, NewTask, Parent, RunHeader, RunRecord, Tenant, now};
+use store::{NewRun, NewTask, Parent, RunHeader, RunRecord, Tenant, Turn, now};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -102,6 +102,8 @@ pub(super) async fn run(
         isolation: record.isolation.clone(),
         idempotency_key: None,
         parent: Some(parent(record, task, repeated)),
+        // It is where its parent is, and as urgent.
+        turn: Turn { pool: record.pool.clone(), priority: record.priority, ..Turn::default() },
         submitted_by: record.user,
         now: now(),
     };

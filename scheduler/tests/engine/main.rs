@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod admission;
 mod children;
 mod human;
 mod requests;
@@ -101,40 +102,17 @@ impl Cluster {
         retry: RetryPolicy,
         deadline: Duration,
     ) -> RunId {
-        let new = NewFlow { data: data.clone(), ..new_flow() };
-        let flow = self.tenant.create_flow(new).await.unwrap();
-        let plan = Plan::of(&Graph::read(&data).unwrap()).unwrap();
-        let stored = serde_json::to_value(&plan).unwrap();
-        let new = NewVersion { data: &data, plan: &stored, needs: &self.needs };
-        let version = self.tenant.put_new_version(flow.header.id, new).await.unwrap();
-        let run = RunId(Uuid::now_v7());
-        let variables = self.tenant.seal_for_run(run, &given).await.unwrap();
-        let mut request =
-            json!({"input_value": "hello", "session_id": "s1", "variables": variables});
-        let more = self.more.as_object().unwrap().clone();
-        request.as_object_mut().unwrap().extend(more);
-        let tasks = plan
-            .cells
-            .iter()
-            .map(|cell| NewTask { cell: cell.id.clone(), depends_on: cell.depends_on.clone() });
-        let new = NewRun {
-            id: run,
-            flow: flow.header.id,
-            version,
-            tasks: tasks.collect(),
-            request,
-            session_id: "s1".into(),
-            deadline: now() + deadline,
-            retry,
-            limits: CellLimits::default(),
-            isolation: "component".into(),
-            idempotency_key: None,
-            parent: None,
-            submitted_by: None,
-            now: now(),
-        };
-        self.tenant.submit(new).await.unwrap();
-        run
+        let mut new = run_of(&self.tenant, &data, &self.needs, deadline).await;
+        let variables = self.tenant.seal_for_run(new.id, &given).await.unwrap();
+        let request = new.request.as_object_mut().unwrap();
+        request.insert("variables".into(), json!(variables));
+        request.extend(self.more.as_object().unwrap().clone());
+        self.tenant.submit(NewRun { retry, ..new }).await.unwrap().run
+    }
+
+    /// Claims a task.
+    async fn claim_task(&self, run: RunId, task: u32) -> SchedulerReply {
+        self.ask(WorkerRequestBody::Claim { run, task, runtimes: Vec::new() }).await
     }
 
     async fn order(&self, run: RunId, cancel: bool) {
@@ -153,7 +131,13 @@ impl Cluster {
     }
 
     async fn beat(&self, attempts: Vec<AttemptRef>) -> SchedulerReply {
-        self.ask(WorkerRequestBody::Heartbeat { name: "test".into(), slots: 4, attempts }).await
+        self.ask(WorkerRequestBody::Heartbeat {
+            name: "test".into(),
+            slots: 4,
+            attempts,
+            pool: None,
+        })
+        .await
     }
 
     /// Takes the next offer and claims it.
@@ -163,12 +147,7 @@ impl Cluster {
             let offers = self.offers.fetch(1, Duration::from_millis(200)).await.unwrap();
             for offer in offers {
                 let asked: TaskOffered = decode("test", &offer.body).unwrap();
-                let claim = WorkerRequestBody::Claim {
-                    run: asked.run,
-                    task: asked.task,
-                    runtimes: Vec::new(),
-                };
-                let reply = self.ask(claim).await;
+                let reply = self.claim_task(asked.run, asked.task).await;
                 offer.ack().await.unwrap();
                 if let SchedulerReply::Assigned { assignment } = reply {
                     return *assignment;
@@ -246,6 +225,37 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!(self.drain.finish(PATIENCE).await, "a part of the scheduler hangs");
+    }
+}
+
+/// A run of a new flow of this graph.
+async fn run_of(tenant: &Tenant, data: &Value, needs: &Needs, deadline: Duration) -> NewRun {
+    let new = NewFlow { data: data.clone(), ..new_flow() };
+    let flow = tenant.create_flow(new).await.unwrap();
+    let plan = Plan::of(&Graph::read(data).unwrap()).unwrap();
+    let stored = serde_json::to_value(&plan).unwrap();
+    let new = NewVersion { data, plan: &stored, needs };
+    let version = tenant.put_new_version(flow.header.id, new).await.unwrap();
+    let task = |cell: &domain::plan::Cell| NewTask {
+        cell: cell.id.clone(),
+        depends_on: cell.depends_on.clone(),
+    };
+    NewRun {
+        id: RunId(Uuid::now_v7()),
+        flow: flow.header.id,
+        version,
+        tasks: plan.cells.iter().map(task).collect(),
+        request: json!({"input_value": "hello", "session_id": "s1"}),
+        session_id: "s1".into(),
+        deadline: now() + deadline,
+        retry: RetryPolicy::default(),
+        limits: CellLimits::default(),
+        isolation: "component".into(),
+        idempotency_key: None,
+        parent: None,
+        turn: store::Turn::default(),
+        submitted_by: None,
+        now: now(),
     }
 }
 

@@ -117,6 +117,7 @@ async fn repeat(cluster: &Cluster, run: RunId) -> RunId {
         isolation: "component".into(),
         idempotency_key: None,
         parent: None,
+        turn: store::Turn::default(),
         submitted_by: None,
         now: now(),
     };

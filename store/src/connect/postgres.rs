@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
+    Statement,
 };
 
 use super::Settings;
@@ -18,6 +19,9 @@ const IDLE: Duration = Duration::from_secs(20);
 
 /// Any number that no other program uses for an advisory lock in this database.
 const SCHEMA_LOCK: i64 = 0x666c_6f77_6365_6c6c;
+
+/// Another one, held by the scheduler that does a round of admission.
+const ROUND_LOCK: i64 = SCHEMA_LOCK + 1;
 
 /// Opens the pool. READ COMMITTED is enough: every transition is guarded by the run's version.
 pub(super) async fn open(settings: &Settings) -> Result<DatabaseConnection, Error> {
@@ -47,4 +51,11 @@ pub(super) async fn lock_schema(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     tx.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
     tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")).await?;
     Ok(())
+}
+
+/// Whether this transaction may do a round of admission; no other one may until it ends.
+pub(crate) async fn try_lock_round(tx: &DatabaseTransaction) -> Result<bool, DbErr> {
+    let sql = format!("SELECT pg_try_advisory_xact_lock({ROUND_LOCK})");
+    let row = tx.query_one_raw(Statement::from_string(tx.get_database_backend(), sql)).await?;
+    row.map_or(Ok(false), |row| row.try_get_by_index(0))
 }

@@ -1,5 +1,6 @@
 //! Loading a run to decide about it.
 
+use domain::admission::LimitKey;
 use domain::id::{FlowId, RunId, TenantId, UserId, VersionId, WorkerEpoch};
 use domain::limits::CellLimits;
 use domain::run::{Lease, Run, RunState, Task, TaskState};
@@ -10,6 +11,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::Value;
 
 use super::Engine;
+use super::admission::limit_keys;
 use crate::entity::{flow_version, run, task};
 use crate::error::{Doing, Error};
 use crate::json;
@@ -41,6 +43,14 @@ pub struct RunRecord {
     pub isolation: String,
     /// How many runs stand above it: 0, unless a component of another run started it.
     pub depth: u32,
+    /// The pool that it was sent to, when not to the schedulers' own.
+    pub pool: Option<String>,
+    /// Higher goes first among its tenant's.
+    pub priority: i32,
+    /// It is not started before.
+    pub not_before: Option<Timestamp>,
+    /// The limits on open runs that it may count against.
+    pub counted_by: Vec<LimitKey>,
     /// Who asked.
     pub user: Option<UserId>,
     /// When it was accepted.
@@ -137,6 +147,11 @@ fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> 
         session_id: row.session_id,
         isolation: row.isolation,
         depth: row.depth.map_or(Ok(0), number)?,
+        pool: Some(row.pool).filter(|pool| !pool.is_empty()),
+        priority: i32::try_from(row.priority)
+            .map_err(|_| Error::Corrupt { what: "priority of a run" })?,
+        not_before: row.not_before.map(Timestamp),
+        counted_by: limit_keys(row.flow, row.api_key, row.concurrency_key),
         user: row.submitted_by.map(UserId),
         created: Timestamp(row.created),
         started: row.started.map(Timestamp),

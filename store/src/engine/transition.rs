@@ -32,6 +32,10 @@ pub struct Transition {
     pub context: Option<Value>,
     /// The plan that the run follows from here on, when it changed.
     pub plan: Option<Value>,
+    /// The queue of its tasks.
+    pub queue: String,
+    /// Their priority.
+    pub priority: i32,
     /// What has to be said because of it.
     pub outbox: Vec<OutboxMessage>,
     /// Now.
@@ -83,6 +87,8 @@ impl Transition {
             operations: None,
             context: None,
             plan: None,
+            queue: String::new(),
+            priority: 0,
             outbox: Vec::new(),
             now,
         }

@@ -40,6 +40,8 @@ pub struct WorkerRow {
     pub name: String,
     /// How many cells it can run at once.
     pub slots: u32,
+    /// The pool that it belongs to; `None` for a worker that does not say.
+    pub pool: Option<String>,
     /// Until when it is believed to live.
     pub lease_until: Timestamp,
     /// When it last spoke.
@@ -61,12 +63,14 @@ impl Engine {
             lease_until: Set(beat.lease_until.millis()),
             last_seen: Set(beat.last_seen.millis()),
             gone: Set(false),
+            pool: Set(beat.pool.clone()),
         };
         let mut renew = OnConflict::column(worker::Column::Epoch);
         renew
             .update_columns([
                 worker::Column::Name,
                 worker::Column::Slots,
+                worker::Column::Pool,
                 worker::Column::LeaseUntil,
                 worker::Column::LastSeen,
             ])
@@ -118,6 +122,7 @@ impl Engine {
                     worker: WorkerEpoch(row.epoch),
                     name: row.name,
                     slots: number(row.slots)?,
+                    pool: row.pool,
                     lease_until: Timestamp(row.lease_until),
                     last_seen: Timestamp(row.last_seen),
                 })
@@ -236,6 +241,13 @@ impl WorkerRow {
         now: Timestamp,
         lease: Duration,
     ) -> Self {
-        Self { worker, name: name.into(), slots, lease_until: now + lease, last_seen: now }
+        let lease_until = now + lease;
+        Self { worker, name: name.into(), slots, pool: None, lease_until, last_seen: now }
+    }
+
+    /// The same from a worker of this pool.
+    #[must_use]
+    pub fn of_pool(self, pool: Option<String>) -> Self {
+        Self { pool, ..self }
     }
 }

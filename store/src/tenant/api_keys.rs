@@ -135,6 +135,7 @@ impl Tenant {
             expires: new.expires.map(Timestamp::millis),
             revoked: None,
             last_used: None,
+            runs_max: None,
         };
         api_key::Entity::insert(row.clone().into_active_model())
             .exec_without_returning(tx)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::id::FlowId;
 use domain::limits::{Overrides, Setting, TenantLimits};
-use sea_orm::ActiveValue::Set;
+use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::{LockType, OnConflict};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
@@ -44,6 +44,7 @@ impl Tenant {
             limits: Set(to_text(&limits.limits)),
             maximum: Set(to_text(&limits.maximum)),
             updated: Set(clock::now().millis()),
+            admission: NotSet,
         };
         use tenant_limits::Column;
         let replace = OnConflict::column(Column::Tenant)
@@ -79,6 +80,7 @@ impl Tenant {
             flow: Set(flow.uuid()),
             limits: Set(to_text(limits)),
             updated: Set(clock::now().millis()),
+            admission: NotSet,
         };
         use flow_limits::Column;
         let replace = OnConflict::columns([Column::Tenant, Column::Flow])

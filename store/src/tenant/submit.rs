@@ -1,6 +1,6 @@
 //! Accepting a run: row, tasks and message in one transaction.
 
-use domain::id::{FlowId, RunId, UserId, VersionId};
+use domain::id::{FlowId, KeyId, RunId, UserId, VersionId};
 use domain::limits::CellLimits;
 use domain::retry::RetryPolicy;
 use domain::run::{RunState, TaskState};
@@ -55,10 +55,40 @@ pub struct NewRun {
     pub idempotency_key: Option<String>,
     /// What started it, when a component of another run did.
     pub parent: Option<Parent>,
+    /// How it takes its turn.
+    pub turn: Turn,
     /// Who asked.
     pub submitted_by: Option<UserId>,
     /// Now.
     pub now: Timestamp,
+}
+
+/// How a run takes its turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// The pool whose workers run it; the schedulers' own when absent.
+    pub pool: Option<String>,
+    /// Higher goes first among its tenant's runs.
+    pub priority: i32,
+    /// It is not started before.
+    pub not_before: Option<Timestamp>,
+    /// The API key that it is counted by.
+    pub api_key: Option<KeyId>,
+    /// Most runs with the same key that are open at once.
+    pub concurrency: Option<Concurrency>,
+    /// So many runs wait, and no more may.
+    pub full_at: Option<u32>,
+    /// Most runs of the tenant that are accepted in a minute.
+    pub per_minute: Option<u32>,
+}
+
+/// A limit that a caller sets for its own runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concurrency {
+    /// What they are counted by.
+    pub key: String,
+    /// Most of them that are open at once.
+    pub most: u32,
 }
 
 /// One cell of a new run.
@@ -84,10 +114,13 @@ impl Tenant {
     ///
     /// # Errors
     /// [`Error::NotFound`] for a foreign flow, version or parent; [`Error::Conflict`] when the
-    /// idempotency key was used for another request, or the parent has ended.
+    /// idempotency key was used for another request, or the parent has ended;
+    /// [`Error::QueueFull`] and [`Error::TooFast`].
     pub async fn submit(&self, new: NewRun) -> Result<Submitted, Error> {
         storable("session id", &new.session_id)?;
         storable("isolation", &new.isolation)?;
+        let concurrency = new.turn.concurrency.as_ref().map(|limit| limit.key.as_str());
+        storable_optional("concurrency key", concurrency)?;
         storable_optional("idempotency key", new.idempotency_key.as_deref())?;
         for task in &new.tasks {
             storable("cell", &task.cell)?;
@@ -96,6 +129,9 @@ impl Tenant {
         // Most repetitions are answered here, without a transaction.
         if let Some(submitted) = self.repetition(self.store.read(), &new, &fingerprint).await? {
             return Ok(submitted);
+        }
+        if let Some(queued_max) = new.turn.full_at {
+            return Err(Error::QueueFull { queued_max });
         }
         let tx = self.store.begin(DOING).await?;
         if let Some(parent) = &new.parent {
@@ -121,6 +157,9 @@ impl Tenant {
                 .ok_or(Error::Corrupt { what: "idempotency key" });
         }
         insert_tasks(&tx, &new).await?;
+        if let Some(per_minute) = new.turn.per_minute {
+            self.keep_pace(&tx, per_minute, new.now).await?;
+        }
         let body = to_text(&RunSubmitted { v: VERSION, run: id }).into_bytes();
         let message = OutboxMessage::new(RUNS_QUEUE, format!("run:{id}"), body, new.now);
         outbox::insert(&tx, vec![message]).await?;
@@ -197,7 +236,7 @@ impl Tenant {
     }
 
     fn run_row(&self, new: &NewRun, flow_name: String, fingerprint: &[u8]) -> run::ActiveModel {
-        let parent = new.parent.as_ref();
+        let (parent, concurrency) = (new.parent.as_ref(), new.turn.concurrency.as_ref());
         run::ActiveModel {
             id: Set(new.id.uuid()),
             tenant: Set(self.id.uuid()),
@@ -229,6 +268,12 @@ impl Tenant {
             parent_attempt: Set(parent.map(|parent| parent.attempt.into())),
             parent_call: Set(parent.map(|parent| child::call(parent, fingerprint))),
             depth: Set(parent.map(|parent| parent.depth.into())),
+            pool: Set(new.turn.pool.clone().unwrap_or_default()),
+            priority: Set(new.turn.priority.into()),
+            not_before: Set(new.turn.not_before.map(Timestamp::millis)),
+            api_key: Set(new.turn.api_key.map(KeyId::uuid)),
+            concurrency_key: Set(concurrency.map(|limit| limit.key.clone())),
+            concurrency_max: Set(concurrency.map(|limit| limit.most.into())),
         }
     }
 }
@@ -265,5 +310,8 @@ pub(crate) fn waiting_row(
         lease_worker: Set(None),
         lease_since: Set(None),
         failure: Set(None),
+        queue: Set(None),
+        tenant: Set(None),
+        priority: Set(0),
     }
 }

@@ -87,6 +87,7 @@ impl Owner {
             isolation: "component".into(),
             idempotency_key: None,
             parent: None,
+            turn: store::Turn::default(),
             submitted_by: None,
             now: T0,
         }
@@ -112,7 +113,8 @@ pub(crate) fn graph() -> Value {
 pub(crate) fn transition(record: &RunRecord, decision: &Decision, now: Timestamp) -> Transition {
     let mut after = record.run.clone();
     decision.events.iter().for_each(|event| after.apply(event));
-    Transition::new(record.version, after, decision.events.clone(), now)
+    let transition = Transition::new(record.version, after, decision.events.clone(), now);
+    Transition { queue: "default".into(), priority: record.priority, ..transition }
 }
 
 pub(crate) fn worker(n: u128) -> WorkerEpoch {

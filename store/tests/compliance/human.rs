@@ -56,7 +56,7 @@ async fn a_suspended_run_waits_for_one_decision(f: &Fixture) {
     assert_eq!((record.run.state, record.run.suspended), (RunState::Suspended, Some(T0)));
     assert_eq!((record.run.tasks[0].state, record.run.tasks[0].pauses), (TaskState::Paused, 1));
     assert!(
-        !engine.runs_due(T0 + LATER, 10).await.unwrap().contains(&run),
+        !engine.runs_late(T0 + LATER, 10).await.unwrap().contains(&run),
         "its time stands still"
     );
     let view = owner.tenant.run(run).await.unwrap();

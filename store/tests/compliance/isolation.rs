@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use domain::admission::{FlowSettings, TenantSettings};
 use domain::flow::Graph;
 use domain::id::{KeyId, MessageId, ProjectId, RunId, UserId, VariableId};
 use domain::limits::{Overrides, Setting, TenantLimits};
@@ -106,6 +107,11 @@ async fn rows(f: &Fixture) -> Rows {
     let limits = TenantLimits { limits: new_limits(), maximum: new_limits() };
     tenant.set_limits(&limits).await.unwrap();
     tenant.set_flow_limits(owner.flow, &new_limits()).await.unwrap();
+    let set = TenantSettings { weight: Some(7), ..TenantSettings::default() };
+    tenant.set_admission(&set).await.unwrap();
+    let set = FlowSettings { runs_max: Some(7), pool: None };
+    tenant.set_flow_admission(owner.flow, &set).await.unwrap();
+    tenant.submit(owner.new_run()).await.unwrap();
     let mut new = owner.new_run();
     new.idempotency_key = Some("key".into());
     let run = tenant.submit(new).await.unwrap().run;
@@ -252,6 +258,12 @@ async fn flows_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("flow_limits", t.flow_limits(flow).await.look()),
         ("set_flow_limits", t.set_flow_limits(flow, &Overrides::default()).await.look()),
         ("limits_for", unset(t.limits_for(flow).await)),
+        ("standing", t.standing(rows.run, T0).await.look()),
+        ("admission", unset(t.admission().await)),
+        ("admission_for", unset(t.admission_for(flow).await)),
+        ("flow_admission", t.flow_admission(flow).await.look()),
+        ("set_flow_admission", t.set_flow_admission(flow, &FlowSettings::default()).await.look()),
+        ("queued_runs", unset(t.queued_runs(10).await)),
     ]
 }
 
@@ -314,6 +326,8 @@ async fn people_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("api_keys", list(t.api_keys(None).await)),
         ("api_keys", list(t.api_keys(Some(rows.user)).await)),
         ("revoke_api_key", t.revoke_api_key(rows.key).await.look()),
+        ("key_runs_max", t.key_runs_max(rows.key).await.look()),
+        ("set_key_runs_max", t.set_key_runs_max(rows.key, Some(9)).await.look()),
         ("user", t.user(rows.user).await.look()),
         ("users", list(t.users().await)),
         ("change_password", t.change_password(rows.user, &Secret::new("mine")).await.look()),
@@ -363,6 +377,7 @@ async fn making_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("put_variable", own(t.put_variable(new_variable()).await.is_ok())),
         ("create_user", own(t.users().await.unwrap() == [user])),
         ("set_limits", own(t.set_limits(&TenantLimits::default()).await.is_ok())),
+        ("set_admission", own(t.set_admission(&TenantSettings::default()).await.is_ok())),
     ]
 }
 
@@ -381,9 +396,13 @@ async fn snapshot(rows: &Rows) -> String {
     let log = t.event_log(rows.run).await.unwrap();
     let log = (log, t.connections(rows.run).await.unwrap());
     let limits = (t.limits_for(rows.owner.flow).await.unwrap(), t.variables().await.unwrap());
+    let flow = rows.owner.flow;
+    let turns = (t.admission_for(flow).await.unwrap(), t.key_runs_max(rows.key).await.unwrap());
     let files = (t.files(rows.file.owner).await.unwrap(), t.read_file(&rows.file, 0).await);
     let build = t.runtime_build(IMAGE).await.unwrap().unwrap();
-    format!("{seen:?} {people:?} {chat:?} {runs:?} {log:?} {limits:?} {files:?} {build:?}")
+    format!(
+        "{seen:?} {people:?} {chat:?} {runs:?} {log:?} {limits:?} {files:?} {build:?} {turns:?}"
+    )
 }
 
 /// The public methods of `Tenant`, read from the source.

@@ -32,6 +32,7 @@ macro_rules! on_both {
     };
 }
 
+mod admission;
 mod children;
 mod connections;
 mod files;

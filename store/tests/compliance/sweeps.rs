@@ -7,12 +7,12 @@ use domain::limits::{LEASE, REDISPATCH};
 use domain::run::Command;
 use domain::time::Timestamp;
 use proto::message::AttemptRef;
-use store::{OutboxMessage, QUEUED_MAX, Transition, WorkerRow};
+use store::{OutboxMessage, Transition, WorkerRow};
 
 use crate::fixture::{Fixture, T0, began, claim, worker};
 
 on_both! {
-    runs_that_need_a_wake_are_found,
+    late_runs_and_lost_offers_are_found,
     attempts_of_lost_workers_are_found,
     attempts_that_a_worker_does_not_know_are_found,
     the_outbox_is_read_in_order_and_pruned,
@@ -23,32 +23,29 @@ fn after(ms: u64) -> Timestamp {
     T0 + Duration::from_millis(ms)
 }
 
-async fn runs_that_need_a_wake_are_found(f: &Fixture) {
+async fn late_runs_and_lost_offers_are_found(f: &Fixture) {
     let run = f.owner("a").await.submit().await;
-    let due = async |now: Timestamp| f.store.engine().runs_due(now, 10).await.unwrap();
-    let long = u64::try_from(QUEUED_MAX.as_millis()).unwrap();
-    assert!(due(after(long)).await.is_empty());
-    assert_eq!(due(after(long + 1)).await, [run], "queued for too long");
-
+    let lost = async |now: Timestamp| f.store.engine().lost_offers(now, 10).await.unwrap();
     f.step(run, Command::Start { skip: vec![] }, T0).await;
-    assert!(due(after(long + 1)).await.is_empty(), "dispatched just now");
-    assert!(due(T0 + REDISPATCH - Duration::from_millis(1)).await.is_empty());
-    assert_eq!(due(T0 + REDISPATCH).await, [run], "nobody took it");
+    assert!(lost(T0 + REDISPATCH).await.is_empty(), "nothing was offered yet");
+    let offer = || Command::Offer { tasks: vec![0] };
+    f.step(run, offer(), T0).await;
+    assert!(lost(T0 + REDISPATCH - Duration::from_millis(1)).await.is_empty());
+    assert_eq!(lost(T0 + REDISPATCH).await, [(run, vec![0])].into(), "nobody took it");
 
     f.step(run, claim(0, worker(1)), after(1)).await;
-    assert!(due(T0 + REDISPATCH).await.is_empty(), "taken");
+    assert!(lost(T0 + REDISPATCH).await.is_empty(), "taken");
     let failure = Failure::new(FailureKind::WorkerLost, "gone");
     f.step(run, Command::Lost { task: 0, attempt: 1, worker: worker(1), failure }, after(2)).await;
-    assert!(due(after(201)).await.is_empty(), "backing off");
-    assert_eq!(due(after(202)).await, [run], "backed off and not dispatched yet");
+    assert!(lost(T0 + REDISPATCH).await.is_empty(), "it waits for admission");
 
-    f.step(run, claim(0, worker(1)), after(300)).await;
+    let late = async |now: Timestamp| f.store.engine().runs_late(now, 10).await.unwrap();
     let deadline = T0 + Duration::from_secs(600);
-    assert!(due(deadline - Duration::from_millis(1)).await.is_empty());
-    assert_eq!(due(deadline).await, [run], "late");
+    assert!(late(deadline - Duration::from_millis(1)).await.is_empty());
+    assert_eq!(late(deadline).await, [run]);
+    assert!(f.store.engine().runs_late(deadline, 0).await.unwrap().is_empty());
     f.step(run, Command::Wake, deadline).await;
-    assert!(due(deadline).await.is_empty(), "ended");
-    assert!(f.store.engine().runs_due(deadline, 0).await.unwrap().is_empty());
+    assert!(late(deadline).await.is_empty(), "ended");
 }
 
 async fn attempts_of_lost_workers_are_found(f: &Fixture) {

@@ -97,7 +97,8 @@ fn command(rng: &mut StdRng, run: &Run, now: Timestamp) -> Command {
             let failure = failure(FailureKind::WorkerLost);
             Command::Lost { task, attempt, worker: holder, failure }
         }
-        94..98 => Command::Wake,
+        94..96 => Command::Wake,
+        96..98 => Command::Offer { tasks: vec![task] },
         98 => Command::Reject { task, failure: failure(FailureKind::InputInvalid) },
         _ => Command::Cancel,
     }

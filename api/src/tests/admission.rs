@@ -1,0 +1,135 @@
+//! How runs take their turn: what is set, what a run asks for, and when there are too many.
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use domain::admission::LimitKey;
+use domain::id::RunId;
+use serde_json::{Value, json};
+
+use super::world::{World, as_caller};
+use crate::Config;
+
+const TENANT: &str = "/api/flowcell/v1/admission";
+const FLOW: &str = "/api/flowcell/v1/flows/echo/admission";
+const RUNS: &str = "/api/flowcell/v1/runs";
+
+#[tokio::test]
+async fn settings_are_shown_set_and_unset() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    assert_eq!(world.get(TENANT).await.json(), json!({}));
+    let set = json!({"weight": 200, "slots_max": 8, "runs_max": 4, "queued_max": 0, "runs_per_minute": 60});
+    assert_eq!(world.put(TENANT, &set).await.json(), set);
+    assert_eq!(world.get(TENANT).await.json(), set);
+    assert_eq!(world.put(TENANT, &json!({})).await.json(), json!({}));
+    assert_eq!(world.get(TENANT).await.json(), json!({}));
+
+    let set = json!({"runs_max": 1, "pool": "gpu"});
+    assert_eq!(world.put(FLOW, &set).await.json(), set);
+    assert_eq!(world.get(FLOW).await.json(), set);
+
+    let key = world.post("/api/v1/api_key/", &json!({"name": "k"})).await.json();
+    let key = format!("/api/flowcell/v1/keys/{}/admission", key["id"].as_str().unwrap());
+    assert_eq!(world.get(&key).await.json(), json!({}));
+    assert_eq!(world.put(&key, &json!({"runs_max": 3})).await.json(), json!({"runs_max": 3}));
+    assert_eq!(world.get(&key).await.json(), json!({"runs_max": 3}));
+}
+
+#[tokio::test]
+async fn wrong_settings_are_told_and_only_a_superuser_sets_a_tenants() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    for (path, body, said) in [
+        (TENANT, json!({"wait": 1}), "there is no field \"wait\"; there are weight, slots_max"),
+        (TENANT, json!({"runs_max": 0}), "runs_max must be at least 1"),
+        (TENANT, json!({"weight": 10_001}), "weight must be at most 10000"),
+        (FLOW, json!({"pool": "a.b"}), "pool must be 1 to 48 letters, digits and -"),
+        (FLOW, json!({"weight": 1}), "there is no field \"weight\"; there are runs_max, pool"),
+    ] {
+        let answer = world.put(path, &body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert!(answer.body.contains(&said.replace('"', "\\\"")), "{}", answer.body);
+    }
+    let ordinary = as_caller(&world.other, Method::PUT, TENANT, Body::from(r#"{"weight": 9}"#));
+    assert_eq!(world.send(ordinary).await.status, StatusCode::FORBIDDEN);
+    let foreign = as_caller(&world.other, Method::GET, FLOW, Body::empty());
+    assert_eq!(world.send(foreign).await.status, StatusCode::NOT_FOUND);
+}
+
+async fn started(world: &World, body: Value) -> RunId {
+    let answer = world.post(RUNS, &body).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.body);
+    answer.json()["id"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_run_keeps_what_it_asked_for() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    world.put(FLOW, &json!({"pool": "gpu"})).await;
+    let concurrency = json!({"key": "customer-7", "limit": 2});
+    let run = started(
+        &world,
+        json!({"flow": "echo", "priority": -5, "delay_ms": 60_000, "concurrency": concurrency}),
+    )
+    .await;
+    let record = world.store.engine().load(run).await.unwrap().unwrap();
+    assert_eq!((record.priority, record.pool.as_deref()), (-5, Some("gpu")));
+    let delay = record.not_before.unwrap().since(record.created);
+    assert_eq!(delay.as_millis(), 60_000);
+    assert_eq!(record.run.deadline.since(record.created).as_millis(), 60_000 + 3_600_000);
+    assert!(record.counted_by.contains(&LimitKey::Custom("customer-7".into())));
+    assert!(record.counted_by.iter().any(|key| matches!(key, LimitKey::ApiKey(_))));
+    let run = started(&world, json!({"flow": "echo", "pool": "big"})).await;
+    let record = world.store.engine().load(run).await.unwrap().unwrap();
+    assert_eq!((record.pool.as_deref(), record.not_before), (Some("big"), None));
+    for body in [
+        json!({"flow": "echo", "priority": 101}),
+        json!({"flow": "echo", "pool": "a/b"}),
+        json!({"flow": "echo", "delay_ms": 99_999_999_999u64}),
+        json!({"flow": "echo", "concurrency": {"key": "", "limit": 1}}),
+        json!({"flow": "echo", "concurrency": {"key": "k", "limit": 0}}),
+    ] {
+        let answer = world.post(RUNS, &body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body} {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn one_run_too_many_is_told_to_come_later() {
+    let world = World::with(Config { queued_runs_max: 3, ..Config::default() }).await;
+    world.echo_flow().await;
+    let keyed = |key: &str| {
+        let body = Body::from(json!({"flow": "echo"}).to_string());
+        let mut request = world.request(Method::POST, RUNS, body);
+        request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        request
+    };
+    for key in ["a", "b", "c"] {
+        assert_eq!(world.send(keyed(key)).await.status, StatusCode::ACCEPTED);
+    }
+    let full = world.send(keyed("d")).await;
+    assert_eq!(full.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(full.headers["retry-after"], "5");
+    insta::assert_snapshot!(full.body, @"");
+    let full = world.post("/api/v1/run/echo", &json!({"input_value": "x"})).await;
+    assert_eq!(full.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(full.body.contains("3 runs wait already"), "{}", full.body);
+    assert_eq!(world.send(keyed("a")).await.status, StatusCode::OK, "it is there already");
+}
+
+#[tokio::test]
+async fn a_rate_limit_says_when_to_come_again() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    world.put(TENANT, &json!({"runs_per_minute": 6})).await;
+    // What comes in ten seconds may come at once: one, and the one that starts the ten seconds.
+    for _ in 0..2 {
+        started(&world, json!({"flow": "echo"})).await;
+    }
+    let refused = world.post(RUNS, &json!({"flow": "echo"})).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let after: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=11).contains(&after), "{after}");
+    insta::assert_snapshot!(refused.body, @"");
+}

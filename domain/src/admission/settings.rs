@@ -1,0 +1,48 @@
+//! What is set for admission.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Terms, WEIGHT};
+
+/// What an operator sets for a tenant. What is absent is not limited.
+///
+/// Unknown keys are passed over: a newer program may have written them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TenantSettings {
+    /// Its share of the slots while others want them too, relative to theirs; the usual is 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Most slots of a queue at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots_max: Option<u32>,
+    /// Most runs that are open at once; more wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs_max: Option<u32>,
+    /// Most runs that wait; more are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queued_max: Option<u32>,
+    /// Most runs that are accepted in a minute; more are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs_per_minute: Option<u32>,
+}
+
+/// What is set for a flow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FlowSettings {
+    /// Most runs of it that are open at once; more wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs_max: Option<u32>,
+    /// The pool whose workers run it, where a run does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+}
+
+impl TenantSettings {
+    /// What a round has to know.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms { weight: self.weight.unwrap_or(WEIGHT), slots_max: self.slots_max }
+    }
+}
