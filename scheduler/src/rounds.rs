@@ -102,9 +102,9 @@ impl Rounds {
         let round = Round { now, policy: self.policy, terms: &terms };
         let mut admitted = Vec::new();
         for (name, queue) in &mut queues {
-            let before = queue.shares.known.len();
+            let nobody_was = queue.shares.known.is_empty();
             admitted.extend(round.admit(queue, &mut open));
-            if before > 0 || !queue.shares.known.is_empty() {
+            if !(nobody_was && queue.shares.known.is_empty()) {
                 self.engine.store.engine().keep_shares(&name.to_string(), &queue.shares).await?;
             }
         }

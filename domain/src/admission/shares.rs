@@ -38,11 +38,19 @@ impl Shares {
         active: &BTreeSet<TenantId>,
         weight: impl Fn(TenantId) -> u32,
     ) {
+        if active.is_empty() {
+            // Nobody had to wait for what the others took.
+            self.present = self.known.values().copied().fold(self.present, u64::max);
+            self.known.clear();
+            return;
+        }
         let gap = now.since(self.at).min(GAP_MAX);
         let gap_ms = u32::try_from(gap.as_millis()).unwrap_or(u32::MAX);
         self.at = self.at.max(now);
         for (tenant, held) in held {
-            self.charge(*tenant, gap_ms.saturating_mul(held.in_slots), weight(*tenant));
+            if self.known.contains_key(tenant) {
+                self.charge(*tenant, gap_ms.saturating_mul(held.in_slots), weight(*tenant));
+            }
         }
         let took_part = self.known.iter().filter(|(tenant, _)| active.contains(tenant));
         if let Some(least) = took_part.map(|(_, virtual_time)| *virtual_time).min() {

@@ -75,6 +75,18 @@ fn what_was_held_is_paid_for_and_absence_is_no_credit() {
 }
 
 #[test]
+fn where_nobody_is_the_past_is_forgotten() {
+    let mut queue = queue(2, &[(1, 100)]);
+    admit(&mut queue);
+    let had = queue.shares.of(tenant(1));
+    queue.held.clear();
+    queue.waiting.clear();
+    admit(&mut queue);
+    assert!(queue.shares.known.is_empty());
+    assert_eq!((queue.shares.present, queue.shares.of(tenant(2))), (had, had));
+}
+
+#[test]
 fn who_waits_keeps_its_place() {
     let mut queue = queue(1, &[(1, 100), (2, 100)]);
     queue.held.insert(tenant(1), in_slots(2));
