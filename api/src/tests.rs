@@ -9,6 +9,7 @@ mod events;
 mod files;
 mod human;
 mod limits;
+mod metrics;
 mod run;
 mod runs;
 mod runtime;

@@ -1,6 +1,7 @@
 //! Answers to workers: claims, reports, heartbeats and the questions of components.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bus::{Request, Service};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::attempts::{Began, Claim, Found, Report};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::{calls, frozen, replan, runtimes, sweep};
+use crate::{calls, frozen, metrics, replan, runtimes, sweep};
 
 /// The server of worker requests.
 pub(crate) struct Requests {
@@ -46,9 +47,12 @@ impl Requests {
 }
 
 async fn answer(engine: Arc<Engine>, request: Request) {
+    let (began, in_flight) = (Instant::now(), engine.metrics.asked());
+    let mut kind = "unreadable";
     let reply = match serde_json::from_slice::<WorkerRequest>(&request.body) {
         Ok(asked) if asked.v == VERSION => {
             let worker = asked.worker;
+            kind = metrics::request(&asked.body);
             Box::pin(handle(&engine, worker, asked.body)).await.unwrap_or_else(refusal)
         }
         Ok(asked) => SchedulerReply::Unavailable {
@@ -56,6 +60,8 @@ async fn answer(engine: Arc<Engine>, request: Request) {
         },
         Err(error) => SchedulerReply::Refused { reason: format!("unreadable request: {error}") },
     };
+    engine.metrics.answered(kind, &reply, began.elapsed());
+    drop(in_flight);
     let sent = match serde_json::to_vec(&reply) {
         Ok(body) => request.respond(Bytes::from(body)).await.map_err(Error::from),
         Err(error) => Err(error.into()),

@@ -7,6 +7,7 @@ mod children;
 mod commit;
 mod connections;
 mod due;
+pub(crate) mod figures;
 mod frozen;
 pub(crate) mod human;
 pub(crate) mod load;
@@ -18,6 +19,7 @@ mod transition;
 mod workers;
 
 pub use due::QUEUED_MAX;
+pub use figures::{Queued, STATEMENTS as FIGURES_STATEMENTS, Waiting, Workers};
 pub use frozen::{FROZEN_BYTES_MAX, FrozenKey};
 pub use human::{Asked, HumanRequest};
 pub use load::RunRecord;

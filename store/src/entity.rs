@@ -290,6 +290,7 @@ entities! {
         lease_worker: Option<Uuid>,
         lease_since: Option<i64>,
         failure: Option<String>,
+        ready_since: Option<i64>,
     }
 
     attempt = "attempts" {

@@ -32,8 +32,9 @@ pub use auth::{Auth, FirstStart, Principal};
 pub use clock::now;
 pub use connect::{Settings, Store};
 pub use engine::{
-    Asked, AttemptFigures, BatchOutcome, Engine, ExpiredAttempt, FROZEN_BYTES_MAX, FrozenKey,
-    HumanRequest, OutboxMessage, Pruned, QUEUED_MAX, RunRecord, TaskResult, Transition, WorkerRow,
+    Asked, AttemptFigures, BatchOutcome, Engine, ExpiredAttempt, FIGURES_STATEMENTS,
+    FROZEN_BYTES_MAX, FrozenKey, HumanRequest, OutboxMessage, Pruned, QUEUED_MAX, Queued,
+    RunRecord, TaskResult, Transition, Waiting, WorkerRow, Workers,
 };
 pub use error::Error;
 pub use operator::TenantInfo;

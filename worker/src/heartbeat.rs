@@ -9,7 +9,9 @@ use proto::message::{SchedulerReply, WorkerRequestBody};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::attempt::Workshop;
 use crate::held::Held;
+use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 
 /// What a heartbeat says, and where its answer goes.
@@ -19,13 +21,22 @@ pub(crate) struct Heartbeat {
     pub(crate) held: Held,
     pub(crate) name: String,
     pub(crate) slots: u32,
+    pub(crate) metrics: Metrics,
     pub(crate) every: Duration,
     pub(crate) lease: Duration,
 }
 
 impl Heartbeat {
-    pub(crate) fn new(upstream: Upstream, held: Held, name: String, slots: u32) -> Self {
-        Self { upstream, held, name, slots, every: HEARTBEAT, lease: LEASE }
+    pub(crate) fn new(shop: &Workshop, held: Held) -> Self {
+        Self {
+            upstream: shop.upstream.clone(),
+            held,
+            name: shop.config.name.clone(),
+            slots: shop.config.slots,
+            metrics: shop.metrics.clone(),
+            every: HEARTBEAT,
+            lease: LEASE,
+        }
     }
 
     /// Starts the thread. It ends when `stop` is cancelled.
@@ -69,8 +80,14 @@ impl Heartbeat {
                     self.held.stop(attempt);
                 }
             }
-            Ok(_) => tracing::warn!("heartbeat was not accepted"),
-            Err(error) => tracing::warn!(%error, "heartbeat was not answered"),
+            Ok(_) => {
+                self.metrics.heartbeat_failed();
+                tracing::warn!("heartbeat was not accepted");
+            }
+            Err(error) => {
+                self.metrics.heartbeat_failed();
+                tracing::warn!(%error, "heartbeat was not answered");
+            }
         }
     }
 }

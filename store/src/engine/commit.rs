@@ -37,7 +37,8 @@ const TASKS: BulkUpdate = BulkUpdate {
     table: "tasks",
     set: "state = v.column3, attempt = v.column4, dispatches = v.column5, \
           dispatched = v.column6, not_before = v.column7, lease_worker = v.column8, \
-          lease_since = v.column9, failure = v.column10, pauses = v.column11",
+          lease_since = v.column9, failure = v.column10, pauses = v.column11, \
+          ready_since = COALESCE(v.column12, tasks.ready_since)",
     on: "tasks.run = v.column1 AND tasks.position = v.column2",
 };
 
@@ -179,7 +180,7 @@ async fn write(tx: &DatabaseTransaction, won: Vec<(TenantId, Transition)>) -> Re
         }
         let changed: BTreeSet<u32> = transition.events.iter().flat_map(tasks_of).collect();
         for task in changed.into_iter().filter_map(|index| transition.after.task(index)) {
-            tasks.push(task_row(transition.run(), task));
+            tasks.push(task_row(&transition, task));
         }
         messages.append(&mut transition.outbox);
         changes.add(&transition);
@@ -227,9 +228,9 @@ fn result_row(
     (row, payload)
 }
 
-fn task_row(run: RunId, task: &Task) -> Vec<Value> {
+fn task_row(transition: &Transition, task: &Task) -> Vec<Value> {
     vec![
-        run.uuid().into(),
+        transition.run().uuid().into(),
         i64::from(task.index).into(),
         task.state.name().into(),
         i64::from(task.attempt).into(),
@@ -240,7 +241,18 @@ fn task_row(run: RunId, task: &Task) -> Vec<Value> {
         task.lease.map(|lease| lease.since.millis()).into(),
         task.failure.as_ref().map(json::to_text).into(),
         i64::from(task.pauses).into(),
+        ready_since(transition, task.index).into(),
     ]
+}
+
+/// Since when the task may be taken, if this transition says so.
+fn ready_since(transition: &Transition, index: u32) -> Option<i64> {
+    transition.events.iter().find_map(|event| match event {
+        Event::TaskReady { task, not_before } if *task == index => {
+            Some(not_before.map_or(transition.now, |at| at.max(transition.now)).millis())
+        }
+        _ => None,
+    })
 }
 
 /// The tasks that an event changes, or makes.

@@ -5,9 +5,11 @@ use domain::limits::CellLimits;
 use domain::run::{Lease, Run, RunState, Task, TaskState};
 use domain::runtime::Needs;
 use domain::time::Timestamp;
+use proto::message::AttemptRef;
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::Engine;
 use crate::entity::{flow_version, run, task};
@@ -31,6 +33,8 @@ pub struct RunRecord {
     pub flow_version: VersionId,
     /// The id of each task's cell; `cells[i]` belongs to `run.tasks[i]`.
     pub cells: Vec<String>,
+    /// Since when each task may be, or could be, taken: when its last attempt could begin.
+    pub ready_since: Vec<Option<Timestamp>>,
     /// What was asked.
     pub request: Value,
     /// What each cell may use.
@@ -41,6 +45,8 @@ pub struct RunRecord {
     pub isolation: String,
     /// How many runs stand above it: 0, unless a component of another run started it.
     pub depth: u32,
+    /// The attempt whose component started it, when one did.
+    pub parent: Option<AttemptRef>,
     /// Who asked.
     pub user: Option<UserId>,
     /// When it was accepted.
@@ -110,6 +116,7 @@ impl Engine {
 
 fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> {
     let cells = tasks.iter().map(|task| task.cell.clone()).collect();
+    let ready_since = tasks.iter().map(|task| task.ready_since.map(Timestamp)).collect();
     let run = Run {
         id: RunId(row.id),
         state: RunState::named(&row.state).ok_or(Error::Corrupt { what: "state of a run" })?,
@@ -132,11 +139,13 @@ fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> 
         flow_name: row.flow_name,
         flow_version: VersionId(row.flow_version),
         cells,
+        ready_since,
         request: json::from_text("request of a run", &row.request)?,
         limits: json::from_text("limits of a run", &row.limits)?,
         session_id: row.session_id,
         isolation: row.isolation,
         depth: row.depth.map_or(Ok(0), number)?,
+        parent: parent(row.parent_run, row.parent_task, row.parent_attempt)?,
         user: row.submitted_by.map(UserId),
         created: Timestamp(row.created),
         started: row.started.map(Timestamp),
@@ -146,6 +155,15 @@ fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> 
             .unwrap_or_default(),
         plan: json::from_optional("plan of a run", row.plan.as_deref())?,
     })
+}
+
+fn parent(
+    run: Option<Uuid>,
+    task: Option<i64>,
+    attempt: Option<i64>,
+) -> Result<Option<AttemptRef>, Error> {
+    let (Some(run), Some(task), Some(attempt)) = (run, task, attempt) else { return Ok(None) };
+    Ok(Some(AttemptRef { run: RunId(run), task: number(task)?, attempt: number(attempt)? }))
 }
 
 fn task_state(row: &task::Model) -> Result<Task, Error> {

@@ -34,6 +34,7 @@ macro_rules! on_both {
 
 mod children;
 mod connections;
+mod figures;
 mod files;
 mod fixture;
 mod flows;

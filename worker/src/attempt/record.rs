@@ -12,6 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::mask::Secrets;
 use crate::backoff::Backoff;
 use crate::egress::Ledger;
+use crate::metrics::Metrics;
+use crate::trace::Trace;
 use crate::upstream::Upstream;
 
 /// Between two looks: what a worker that is killed can lose.
@@ -63,11 +65,13 @@ impl Record {
 
     /// Stores what there is, after the container's end. Does not fail: what is not stored in time
     /// goes on being tried while the attempt is reported.
-    pub(super) async fn finish(self) {
+    pub(super) async fn finish(self, metrics: &Metrics, trace: &Trace) {
         let Self { desk, following } = self;
         drop(following);
         let Some(ledger) = desk.ledger.get().filter(|ledger| ledger.revision() > 0) else { return };
         let log = desk.last(ledger);
+        metrics.connected(&log);
+        trace.connected(&log);
         let mut storing = tokio::spawn(async move { desk.store(log, LATE_MAX).await });
         // Not aborted when the time is up: it goes on by itself.
         let _ = timeout(FINISH_MAX, &mut storing).await;
