@@ -10,7 +10,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
-use crate::flowcell::{connections, egress, events, limits, me, plan, resume, runs, runtime, ws};
+use crate::flowcell::{
+    connections, egress, events, limits, logs, me, plan, resume, runs, runtime, ws,
+};
 use crate::langflow::{
     api_keys, files, flows, login, messages, meta, projects, run, upload, variables, webhook,
     workflows,
@@ -118,6 +120,7 @@ fn flowcell() -> Vec<Route> {
         get("/api/flowcell/v1/runs/{id}/events", events::get),
         get("/api/flowcell/v1/runs/{id}/ws", ws::get),
         get("/api/flowcell/v1/runs/{id}/connections", connections::get),
+        get("/api/flowcell/v1/runs/{id}/logs", logs::get),
         get("/api/flowcell/v1/flows/{flow}/plan", plan::get),
         get("/api/flowcell/v1/flows/{flow}/runtime", runtime::get),
         put("/api/flowcell/v1/flows/{flow}/requirements", runtime::put_requirements),

@@ -132,6 +132,11 @@ impl Report {
         self.attempt.run
     }
 
+    /// The attempt.
+    pub(crate) fn attempt(&self) -> AttemptRef {
+        self.attempt
+    }
+
     /// What the committed step learned.
     pub(crate) fn learned(&self) -> Vec<Learned> {
         std::mem::take(&mut *self.learned.lock().unwrap_or_else(PoisonError::into_inner))

@@ -3,7 +3,9 @@
 //! Nothing leaves the machine by default.
 
 use serde::Deserialize;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -90,13 +92,23 @@ pub fn init(settings: &Settings, name: &'static str) -> Result<Telemetry, Error>
     let filter = EnvFilter::try_new(&settings.filter)
         .map_err(|source| Error::Filter { filter: settings.filter.clone(), source })?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
-    let lines = match settings.format {
-        LogFormat::Text => lines.with_target(false).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-    };
+    let lines = lines(settings.format, std::io::stderr, colours);
     tracing_subscriber::registry().with(filter).with(lines).try_init()?;
     Ok(Telemetry { tracer: tracer(settings, name)? })
+}
+
+/// Lines of a log. As JSON, the fields of an event stand beside its message, not below it: ids are
+/// found by the same name whatever the form.
+fn lines<S, W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
+    match format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    }
 }
 
 fn tracer(settings: &Settings, name: &'static str) -> Result<Tracer, Error> {
@@ -112,5 +124,55 @@ fn tracer(settings: &Settings, name: &'static str) -> Result<Tracer, Error> {
 impl Drop for Telemetry {
     fn drop(&mut self) {
         self.tracer.shut_down();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn ids_stand_at_the_top_level_of_a_json_line() {
+        let kept = Kept::default();
+        let writer = {
+            let kept = kept.clone();
+            move || kept.clone()
+        };
+        let layer = lines(LogFormat::Json, writer, false);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(run.id = %"r", task.id = 3, attempt = 1, "attempt was stopped");
+        });
+        let text = kept.0.lock().unwrap().clone();
+        let line: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(line["message"], "attempt was stopped");
+        assert_eq!((&line["run.id"], &line["task.id"]), (&"r".into(), &3.into()));
+        assert_eq!((&line["attempt"], &line["level"]), (&1.into(), &"WARN".into()));
+    }
+
+    #[test]
+    fn a_part_of_traces_is_between_none_and_all() {
+        for ratio in [-0.1, 1.1, f64::NAN] {
+            let settings = Settings { trace_ratio: ratio, ..Settings::default() };
+            let error = tracer(&settings, "test").unwrap_err().to_string();
+            assert!(error.contains("telemetry.trace_ratio"), "{error}");
+        }
+        assert!(!tracer(&Settings::default(), "test").unwrap().is_on());
     }
 }

@@ -204,12 +204,14 @@ impl Cell<'_> {
         drop(lent);
         let Some(outcome) = outcome else {
             if timeout(KEEP_MAX, events.finish()).await.is_err() {
-                tracing::warn!(run.id = %self.attempt.run, "the last events of a stopped attempt are lost");
+                let AttemptRef { run, task, attempt } = self.attempt;
+                tracing::warn!(run.id = %run, task.id = task, attempt, "the last events of a stopped attempt are lost");
             }
             return None;
         };
         if let Err(error) = stop.run_until_cancelled(events.finish()).await? {
-            tracing::error!(run.id = %self.attempt.run, %error, "events were not stored");
+            let AttemptRef { run, task, attempt } = self.attempt;
+            tracing::error!(run.id = %run, task.id = task, attempt, %error, "events were not stored");
             return Some(self.failed(verdict::not_stored(), figures));
         }
         Some(Ended { outcome, figures })
@@ -267,7 +269,8 @@ impl Cell<'_> {
         loop {
             match self.shop.upstream.send(request.clone(), BEGAN_WAIT).await {
                 Ok(SchedulerReply::Refused { reason }) => {
-                    tracing::info!(run.id = %self.attempt.run, task.id = self.attempt.task, %reason, "attempt is not ours any more");
+                    let AttemptRef { run, task, attempt } = self.attempt;
+                    tracing::info!(run.id = %run, task.id = task, attempt, %reason, "attempt is not ours any more");
                     return;
                 }
                 Ok(SchedulerReply::Unavailable { .. }) | Err(_) => backoff.pause().await,

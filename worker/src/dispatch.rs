@@ -242,13 +242,14 @@ impl Dispatch {
     /// Repeats the report until a scheduler has answered it, through outages of any length.
     async fn report(&self, attempt: AttemptRef, ended: Ended, hold: &Hold) {
         let Ended { outcome, figures } = ended;
+        let AttemptRef { run, task, attempt: number } = attempt;
         let body = |outcome: ReportOutcome| WorkerRequestBody::Report {
             attempt,
             outcome: Box::new(outcome),
             figures: figures.clone(),
         };
         let Ok(mut request) = self.shop.upstream.encoded(body(outcome)) else {
-            tracing::error!(run.id = %attempt.run, "a report cannot be encoded");
+            tracing::error!(run.id = %run, task.id = task, attempt = number, "a report cannot be encoded");
             return;
         };
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
@@ -257,7 +258,7 @@ impl Dispatch {
             match hold.stop().run_until_cancelled(sent).await {
                 Some(Ok(SchedulerReply::Accepted)) => return,
                 Some(Ok(SchedulerReply::Refused { reason })) => {
-                    tracing::info!(run.id = %attempt.run, task.id = attempt.task, %reason, "report refused");
+                    tracing::info!(run.id = %run, task.id = task, attempt = number, %reason, "report refused");
                     return;
                 }
                 Some(Err(bus::Error::TooLarge { bytes_max, .. })) => {

@@ -128,9 +128,10 @@ impl Desk {
 
     /// Whether it was stored, or never will be.
     async fn store(&self, log: ConnectionLog, at_most: Duration) -> bool {
+        let AttemptRef { run, task, attempt } = self.attempt;
         let body = WorkerRequestBody::Connections { attempt: self.attempt, log };
         let Ok(request) = self.upstream.encoded(body) else {
-            tracing::error!(run.id = %self.attempt.run, "connections cannot be encoded");
+            tracing::error!(run.id = %run, task.id = task, attempt, "connections cannot be encoded");
             return true;
         };
         let until = Instant::now() + at_most;
@@ -139,13 +140,13 @@ impl Desk {
             match self.upstream.send(request.clone(), TRY_MAX).await {
                 Ok(SchedulerReply::Accepted) => return true,
                 Ok(SchedulerReply::Refused { reason }) => {
-                    tracing::warn!(run.id = %self.attempt.run, task.id = self.attempt.task, %reason, "connections are not recorded");
+                    tracing::warn!(run.id = %run, task.id = task, attempt, %reason, "connections are not recorded");
                     return true;
                 }
                 Ok(_) | Err(_) if Instant::now() < until => backoff.pause().await,
                 Ok(_) => return false,
                 Err(error) => {
-                    tracing::warn!(run.id = %self.attempt.run, task.id = self.attempt.task, %error, "connections are not recorded");
+                    tracing::warn!(run.id = %run, task.id = task, attempt, %error, "connections are not recorded");
                     return false;
                 }
             }
