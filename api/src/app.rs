@@ -6,12 +6,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::Method;
 use bus::Bus;
+use prometheus_client::registry::Registry;
 use store::{Principal, Store, Tenant};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::throttle::Throttle;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::turns::Backlogs;
 use crate::versions::Versions;
 use crate::{edge, routes};
@@ -35,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) versions: Versions,
     pub(crate) throttle: Throttle,
     pub(crate) backlogs: Backlogs,
+    pub(crate) metrics: Metrics,
     /// Cancelled when the API stops: every stream ends.
     pub(crate) stop: CancellationToken,
 }
@@ -65,6 +68,7 @@ impl Api {
             config,
             throttle: Throttle::default(),
             backlogs: Backlogs::default(),
+            metrics: Metrics::default(),
             stop: CancellationToken::new(),
         })))
     }
@@ -73,6 +77,11 @@ impl Api {
     #[must_use]
     pub fn routes() -> Vec<(Method, &'static str)> {
         routes::table().into_iter().map(|route| (route.method, route.path)).collect()
+    }
+
+    /// Adds its figures to those of the process.
+    pub fn expose(&self, registry: &mut Registry) {
+        self.0.metrics.expose(registry);
     }
 
     /// The routes with everything around them.

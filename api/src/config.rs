@@ -11,6 +11,7 @@ use domain::retry::RetryPolicy;
 use domain::runtime::Runtimes;
 use domain::tweaks::Policy;
 use serde::Deserialize;
+use service::trace::Tracer;
 
 /// Settings of the API. Health routes and the login are always open, everything else never is.
 #[derive(Clone, Debug, Deserialize)]
@@ -62,6 +63,9 @@ pub struct Config {
     /// Which runtimes there are: `[runtimes]`, which the schedulers read as well.
     #[serde(skip)]
     pub runtimes: Runtimes,
+    /// Where spans of requests go.
+    #[serde(skip)]
+    pub tracer: Tracer,
 }
 
 impl Default for Config {
@@ -87,6 +91,7 @@ impl Default for Config {
             isolation: Isolation::default(),
             tweaks_policy: Policy::default(),
             runtimes: Runtimes::default(),
+            tracer: Tracer::default(),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::any::Any;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
@@ -17,6 +17,8 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth;
 use crate::error::{Carried, Error, Family};
+use crate::metrics;
+use crate::trace::{self, Answered};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -26,7 +28,7 @@ pub(crate) fn around(routes: Router<App>, app: &App) -> Router {
     routes
         .layer(from_fn_with_state(app.clone(), auth::layer))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(edge))
+        .layer(from_fn_with_state(app.clone(), edge))
         .with_state(app.clone())
 }
 
@@ -35,8 +37,11 @@ pub(crate) fn family(path: &str) -> Family {
     if path.starts_with("/api/flowcell/") { Family::Flowcell } else { Family::Langflow }
 }
 
-async fn edge(request: Request, next: Next) -> Response {
+async fn edge(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
+    let in_flight = app.metrics.asked();
+    let tracing = trace::Request::of(&app.config.tracer, request.headers());
+    let request = request.map(|body| app.metrics.count_received(body));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let family = family(request.uri().path());
@@ -44,7 +49,7 @@ async fn edge(request: Request, next: Next) -> Response {
     // The span carries the route's template: paths and queries may hold names and keys.
     let template = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let span = tracing::info_span!("request", http.request.id = %id);
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = tracing.clone().scope(next.run(request)).instrument(span).await;
     if let Some(Carried(error)) = response.extensions_mut().remove::<Carried>() {
         let allow = response.headers_mut().remove(ALLOW);
         response = error.answer(family);
@@ -58,6 +63,10 @@ async fn edge(request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
     }
+    drop(in_flight);
+    let status = response.status().as_u16();
+    tracing.answered(Answered { method: metrics::name(&method), route: template, status });
+    app.metrics.answered(&method, template, response.status(), began.elapsed());
     tracing::info!(
         http.request.id = %id,
         http.method = %method,
@@ -66,7 +75,7 @@ async fn edge(request: Request, next: Next) -> Response {
         duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         "answered"
     );
-    response
+    response.map(|body| app.metrics.count_sent(body))
 }
 
 /// The caller's id for the request, where it is harmless in a log line; otherwise a new one.

@@ -181,6 +181,19 @@ impl Events {
     }
 }
 
+/// The log of a run of this tenant as it is now, from its beginning. A foreign run is not found.
+pub(crate) async fn so_far(app: &App, tenant: &Tenant, run: RunId) -> Result<Vec<Bytes>, Error> {
+    if let Some(archive) = tenant.event_log(run).await? {
+        return Ok(lines(archive));
+    }
+    let live = app.bus.snapshot(run).await?;
+    if !live.is_empty() {
+        return Ok(live);
+    }
+    // It may have been archived and forgotten in between.
+    Ok(tenant.event_log(run).await?.map(lines).unwrap_or_default())
+}
+
 /// An archived log: one event a line.
 fn lines(archive: Vec<u8>) -> Vec<Bytes> {
     let archive = Bytes::from(archive);

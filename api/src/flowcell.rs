@@ -5,6 +5,7 @@ pub(crate) mod connections;
 pub(crate) mod egress;
 pub(crate) mod events;
 pub(crate) mod limits;
+pub(crate) mod logs;
 pub(crate) mod me;
 pub(crate) mod plan;
 pub(crate) mod resume;

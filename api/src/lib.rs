@@ -25,11 +25,13 @@ mod events;
 mod extract;
 mod flowcell;
 mod langflow;
+mod metrics;
 mod pump;
 mod python;
 mod result;
 mod routes;
 mod start_run;
+mod trace;
 mod turns;
 mod versions;
 

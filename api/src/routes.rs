@@ -11,7 +11,8 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
 use crate::flowcell::{
-    admission, connections, egress, events, limits, me, plan, resume, runs, runtime, standing, ws,
+    admission, connections, egress, events, limits, logs, me, plan, resume, runs, runtime,
+    standing, ws,
 };
 use crate::langflow::{
     api_keys, files, flows, login, messages, meta, projects, run, upload, variables, webhook,
@@ -121,6 +122,7 @@ fn flowcell() -> Vec<Route> {
         get("/api/flowcell/v1/runs/{id}/events", events::get),
         get("/api/flowcell/v1/runs/{id}/ws", ws::get),
         get("/api/flowcell/v1/runs/{id}/connections", connections::get),
+        get("/api/flowcell/v1/runs/{id}/logs", logs::get),
         get("/api/flowcell/v1/flows/{flow}/plan", plan::get),
         get("/api/flowcell/v1/flows/{flow}/runtime", runtime::get),
         put("/api/flowcell/v1/flows/{flow}/requirements", runtime::put_requirements),

@@ -27,6 +27,7 @@ use crate::app::App;
 use crate::auth::Principal;
 use crate::error::{Error, internal};
 use crate::flowcell::limits;
+use crate::trace;
 use crate::turns;
 
 /// What a caller asks for, not yet resolved.
@@ -156,6 +157,8 @@ async fn submit(
 ) -> Result<Started, Error> {
     let submitted = tenant.submit(new).await?;
     if !submitted.existing {
+        app.metrics.accepted();
+        trace::started(submitted.run);
         announce(app, submitted.run).await;
     }
     Ok(Started { run: submitted.run, existing: submitted.existing, warnings })
@@ -186,6 +189,7 @@ fn resolve(flow: &Flow, ask: Ask) -> RunRequest {
         stream: ask.stream,
         may_pause: false,
         variables: BTreeMap::new(),
+        traceparent: trace::cause(),
         child: None,
     }
 }

@@ -8,6 +8,7 @@ use bus::nats::{Credentials, Role};
 use domain::runtime::Runtimes;
 use serde::Deserialize;
 use service::telemetry;
+use service::trace::Tracer;
 use store::Store;
 use store::seal::KeyEncryptionKey;
 
@@ -98,6 +99,13 @@ impl Settings {
         settings.api.runtimes.clone_from(&settings.runtimes);
         settings.scheduler.runtimes.clone_from(&settings.runtimes);
         Ok(settings)
+    }
+
+    /// Every part of the process sends its spans this way.
+    pub(crate) fn trace(&mut self, tracer: &Tracer) {
+        self.api.tracer = tracer.clone();
+        self.scheduler.tracer = tracer.clone();
+        self.worker.tracer = tracer.clone();
     }
 
     /// Where a process of the cluster may be found that no cell may reach, as far as this file

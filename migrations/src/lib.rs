@@ -27,6 +27,7 @@ mod m20261122_000010_human;
 mod m20261122_000011_needs;
 mod m20261122_000012_requirements;
 mod m20261122_000013_admission;
+mod m20261122_000017_ready_since;
 
 use sea_orm_migration::prelude::*;
 
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_needs::Migration),
             Box::new(m20261122_000012_requirements::Migration),
             Box::new(m20261122_000013_admission::Migration),
+            Box::new(m20261122_000017_ready_since::Migration),
         ]
     }
 }

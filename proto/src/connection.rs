@@ -53,3 +53,17 @@ pub enum ConnectionState {
     /// It is allowed and could not be made.
     Failed,
 }
+
+impl ConnectionState {
+    /// Its name, as in its serialised form.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Cut => "cut",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -285,6 +285,76 @@ pub struct TaskView {
     pub duration_ms: Option<u64>,
     /// Why the last attempt failed.
     pub failure: Option<Failure>,
+    /// Since when a worker could take it, for its last attempt (RFC 3339).
+    #[serde(default)]
+    pub ready_at: Option<String>,
+    /// Its attempts, first to last. Empty in lists.
+    #[serde(default)]
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One try at a task. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// Short id of its container.
+    pub container: Option<String>,
+    /// When a worker took it.
+    pub leased_at: String,
+    /// When its container had the task.
+    pub began_at: Option<String>,
+    /// When its end was recorded.
+    pub ended_at: Option<String>,
+    /// `done`, `paused`, `failed` or `cancelled`, once it ended.
+    pub outcome: Option<String>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// What it took, once its worker reported.
+    pub figures: Option<FiguresView>,
+}
+
+/// What an attempt took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FiguresView {
+    /// From the claim to the container having the task, in milliseconds.
+    pub pick_up_ms: u64,
+    /// From then to its last word, in milliseconds.
+    pub run_ms: u64,
+    /// Processor time, where the host tells, in milliseconds.
+    pub cpu_ms: Option<u64>,
+    /// Highest memory use, where the host tells, in bytes.
+    pub memory_peak_bytes: Option<u64>,
+    /// Frames that it sent.
+    pub frames: u64,
+    /// Bytes that it sent.
+    pub output_bytes: u64,
+}
+
+/// `GET /api/flowcell/v1/runs/{id}/logs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsView {
+    /// What was written, in order.
+    pub items: Vec<LogView>,
+    /// Where to go on (`after`), when there is more already.
+    pub next: Option<u64>,
+}
+
+/// A piece of a cell's output: a line, or several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogView {
+    /// Its position in the run's event log.
+    pub position: u64,
+    /// When (RFC 3339).
+    pub at: String,
+    /// The cell's id.
+    pub cell: String,
+    /// The attempt.
+    pub attempt: u32,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// The text, without secrets of the cell.
+    pub text: String,
 }
 
 /// `GET /api/flowcell/v1/limits` and `GET /api/flowcell/v1/flows/{flow}/limits`.

@@ -10,3 +10,4 @@ pub mod frame;
 pub mod http;
 pub mod message;
 pub mod run;
+pub mod trace;

@@ -41,6 +41,9 @@ pub struct RunRequest {
     /// Values that the caller gave in place of stored variables, sealed for this run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
+    /// What the caller was doing, as W3C trace context: the run's trace is linked to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// What only a component asks for that runs a flow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<ChildRequest>,

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::human::Answered;
-use crate::{branches, flow, human, usage};
+use crate::{branches, flow, human, spans, usage};
 
 /// Where the container finds its way out.
 const EGRESS_SOCKET: &str = "/run/flowcell/egress.sock";
@@ -80,7 +80,7 @@ pub(crate) async fn prepare(
         limits: within_deadline(&record.limits, record.run.deadline, now()),
         egress,
         secrets,
-        traceparent: None,
+        traceparent: spans::traceparent(&engine.tracer, attempt),
         task: frame,
     })))
 }

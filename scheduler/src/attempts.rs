@@ -25,6 +25,10 @@ pub(crate) struct Began {
 }
 
 impl Intention for Began {
+    fn name(&self) -> &'static str {
+        "began"
+    }
+
     async fn step(&self, _: &Engine, _: &RunRecord) -> Result<Step, Error> {
         let AttemptRef { task, attempt, .. } = self.attempt;
         let command = Command::Began { task, attempt, worker: self.worker };
@@ -69,6 +73,10 @@ impl Claim {
 }
 
 impl Intention for Claim {
+    fn name(&self) -> &'static str {
+        "claim"
+    }
+
     async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
         self.keep(Found::Nothing);
         let claim = Command::Claim { task: self.task, worker: self.worker };
@@ -124,6 +132,11 @@ impl Report {
         self.attempt.run
     }
 
+    /// The attempt.
+    pub(crate) fn attempt(&self) -> AttemptRef {
+        self.attempt
+    }
+
     /// What the committed step learned.
     pub(crate) fn learned(&self) -> Vec<Learned> {
         std::mem::take(&mut *self.learned.lock().unwrap_or_else(PoisonError::into_inner))
@@ -140,6 +153,10 @@ impl Report {
 }
 
 impl Intention for Report {
+    fn name(&self) -> &'static str {
+        "finish"
+    }
+
     async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
         let AttemptRef { task, attempt, .. } = self.attempt;
         let worker = self.worker;

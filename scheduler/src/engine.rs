@@ -1,6 +1,6 @@
 //! The engine: load, decide, commit, publish. Every change of every run goes through here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bus::Bus;
 use domain::id::RunId;
@@ -14,6 +14,7 @@ use proto::message::{AttemptRef, Figures};
 use proto::run::RunRequest;
 use rand::RngExt;
 use serde_json::Value;
+use service::trace::Tracer;
 use store::{Asked, AttemptFigures, OutboxMessage, RunRecord, Store, TaskResult, Transition, now};
 
 use tokio::sync::Semaphore;
@@ -21,8 +22,9 @@ use tokio::sync::Semaphore;
 use crate::admission::{Admission, Grant};
 use crate::catalog::Catalog;
 use crate::error::Error;
+use crate::metrics::{self, Changed, Metrics};
 use crate::task_queue::TaskQueue;
-use crate::{Config, children, events, flow, outgoing};
+use crate::{Config, children, events, flow, outgoing, spans};
 
 /// Of the requests that are handled at once, one in so many may be a question that is kept.
 const WAITS_SHARE: usize = 4;
@@ -44,6 +46,8 @@ pub(crate) struct Engine {
     pub(crate) flow_depth_max: u32,
     /// Questions for the end of a child that may be kept at once.
     pub(crate) waits: Semaphore,
+    pub(crate) metrics: Metrics,
+    pub(crate) tracer: Tracer,
 }
 
 /// A command with what is written along with it.
@@ -61,6 +65,9 @@ pub(crate) struct Step {
 /// What somebody wants of a run: looks at the run and says what to do. It is asked again whenever
 /// somebody else changed the run first, so it must not do anything itself.
 pub(crate) trait Intention: Sync {
+    /// The command that it usually comes to, for the metrics.
+    fn name(&self) -> &'static str;
+
     /// The step for the run as it is now.
     fn step(
         &self,
@@ -71,6 +78,10 @@ pub(crate) trait Intention: Sync {
 
 /// A command that does not depend on the run.
 impl Intention for Command {
+    fn name(&self) -> &'static str {
+        metrics::command(self)
+    }
+
     async fn step(&self, _: &Engine, _: &RunRecord) -> Result<Step, Error> {
         Ok(self.clone().into())
     }
@@ -86,6 +97,10 @@ pub(crate) enum Start {
 }
 
 impl Intention for Start {
+    fn name(&self) -> &'static str {
+        "start"
+    }
+
     async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
         let is_queued = record.run.state == RunState::Queued;
         let queue = engine.queue_of(record);
@@ -149,6 +164,8 @@ impl Engine {
             files: config.files,
             flow_depth_max: config.flow_depth_max.min(FLOW_DEPTH_MAX),
             waits: Semaphore::new(config.requests_max / WAITS_SHARE),
+            metrics: Metrics::default(),
+            tracer: config.tracer.clone(),
         }
     }
 
@@ -180,19 +197,35 @@ impl Engine {
         intention: &impl Intention,
         grant: Grant,
     ) -> Result<Run, Error> {
+        let began = Instant::now();
+        let changed = self.change(run, intention, grant).await;
+        let outcome = changed.as_ref().map(|(_, outcome)| *outcome);
+        self.metrics.transition(intention.name(), outcome, began.elapsed());
+        changed.map(|(after, _)| after)
+    }
+
+    async fn change(
+        &self,
+        run: RunId,
+        intention: &impl Intention,
+        grant: Grant,
+    ) -> Result<(Run, Changed), Error> {
         for conflict in 0..CONFLICTS_MAX {
             let record = self.load(run).await?;
             let step = intention.step(self, &record).await?;
             let mut decision = decide(&record.run, &step.command, now())?;
             if decision.events.is_empty() {
-                return Ok(record.run);
+                return Ok((record.run, Changed::Unchanged));
             }
             let frees = decision.events.iter().any(frees_a_slot);
             self.offer(&record, &mut decision, grant)?;
             let transition = self.write(&record, step, decision)?;
             let (after, outbox) = (transition.after.clone(), transition.outbox.clone());
+            let (events, at) = (transition.events.clone(), transition.now);
             match self.store.engine().commit(transition).await {
                 Ok(()) => {
+                    self.metrics.committed(&events);
+                    spans::emit(&self.tracer, &record, &events, at);
                     self.publish(&outbox).await;
                     if frees {
                         self.admission.slot_is_free();
@@ -200,9 +233,12 @@ impl Engine {
                     if after.state.is_terminal() {
                         children::end(self, &after).await;
                     }
-                    return Ok(after);
+                    return Ok((after, Changed::Committed));
                 }
-                Err(store::Error::VersionConflict) => pause(conflict).await,
+                Err(store::Error::VersionConflict) => {
+                    self.metrics.conflict(intention.name());
+                    pause(conflict).await;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -12,7 +12,7 @@ use domain::flow::{Graph, Node};
 use domain::id::WorkerEpoch;
 use domain::plan::Cell;
 use proto::frame::Task;
-use proto::message::{Assignment, Figures, ReportOutcome};
+use proto::message::{Assignment, AttemptRef, Figures, ReportOutcome};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use store::{FrozenKey, RunRecord, now};
@@ -82,12 +82,13 @@ pub(crate) async fn key_of(
 /// Keeps the result of an accepted report, if its component is frozen. The run does not depend on
 /// it.
 pub(crate) async fn keep(engine: &Engine, report: Report) {
+    let AttemptRef { run, task, attempt } = report.attempt();
     let Some((key, result)) = report.frozen() else { return };
     if !result.live.is_empty() {
         return;
     }
     if let Err(error) = engine.store.engine().keep_frozen(&key, &result, now()).await {
-        tracing::warn!(error = %error, node = %key.node, "a frozen result is not kept");
+        tracing::warn!(run.id = %run, task.id = task, attempt, %error, node = %key.node, "a frozen result is not kept");
     }
 }
 

@@ -27,6 +27,10 @@ use crate::error::Error;
 pub(crate) struct Answers;
 
 impl Intention for Answers {
+    fn name(&self) -> &'static str {
+        "answer"
+    }
+
     async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
         let asked = engine.store.engine().human_requests(record.run.id).await?;
         let is_answered = |request: &&HumanRequest| {

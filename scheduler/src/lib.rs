@@ -20,15 +20,18 @@ mod children;
 mod engine;
 mod error;
 mod events;
+mod figures;
 mod flow;
 mod frozen;
 mod human;
 mod intake;
+mod metrics;
 mod outgoing;
 mod replan;
 mod requests;
 mod rounds;
 mod runtimes;
+mod spans;
 mod sweep;
 mod task_queue;
 mod usage;
@@ -40,8 +43,10 @@ use bus::Bus;
 use domain::admission::Policy;
 use domain::limits::{FLOW_DEPTH_MAX, FileLimits};
 use domain::runtime::Runtimes;
+use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use service::drain::Drain;
+use service::trace::Tracer;
 use store::Store;
 
 pub use error::Error;
@@ -59,6 +64,9 @@ pub struct Config {
     pub runtimes: Runtimes,
     /// How slots are shared among tenants.
     pub admission: Policy,
+    /// Where spans of runs go.
+    #[serde(skip)]
+    pub tracer: Tracer,
     /// Worker requests that are handled at the same time.
     pub requests_max: usize,
     /// How often the clock is looked at, in milliseconds.
@@ -68,6 +76,8 @@ pub struct Config {
     pub archive_after_ms: u64,
     /// How much of files that components write may be stored.
     pub files: FileLimits,
+    /// How often what waits in the cluster is counted for the metrics, in milliseconds.
+    pub figures_ms: u64,
     /// How deeply flows may run flows: 1 lets a flow run others that run none; 0 lets none; at
     /// most 8, the default.
     pub flow_depth_max: u32,
@@ -79,10 +89,12 @@ impl Default for Config {
             pool: "default".to_owned(),
             runtimes: Runtimes::default(),
             admission: Policy::default(),
+            tracer: Tracer::default(),
             requests_max: 256,
             sweep_ms: 500,
             archive_after_ms: 60_000,
             files: FileLimits::default(),
+            figures_ms: 5_000,
             flow_depth_max: FLOW_DEPTH_MAX,
         }
     }
@@ -100,6 +112,11 @@ impl Scheduler {
     #[must_use]
     pub fn new(store: Store, bus: Bus, config: Config) -> Self {
         Self { engine: Arc::new(Engine::new(store, bus, &config)), config }
+    }
+
+    /// Adds its figures to those of the process.
+    pub fn expose(&self, registry: &mut Registry) {
+        self.engine.metrics.expose(registry);
     }
 
     /// Starts its parts; they end when `drain` begins.
@@ -120,6 +137,13 @@ impl Scheduler {
             self.config.admission,
             Duration::from_millis(self.config.sweep_ms),
         );
+        let figures = figures::Figures::new(
+            Arc::clone(&self.engine),
+            // A figure a moment old is as good, and nothing may ask without a pause.
+            Duration::from_millis(self.config.figures_ms.max(100)),
+            Duration::from_millis(self.config.archive_after_ms),
+        );
+        drain.spawn(figures.run(drain.token()));
         drain.spawn(intake.run(drain.token()));
         drain.spawn(rounds.run(drain.token()));
         drain.spawn(requests.run(drain.token()));

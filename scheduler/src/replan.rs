@@ -12,6 +12,7 @@ use domain::plan::{Cell, OutputRef, Plan, Revision};
 use domain::run::{Outcome, PlannedTask, TaskState};
 use domain::selection::to_run;
 use proto::frame::{CellResult, LiveValue};
+use proto::message::AttemptRef;
 use proto::run::RunRequest;
 use serde_json::Value;
 use store::{LiveOutput, RunRecord};
@@ -154,6 +155,7 @@ pub(crate) async fn remember(engine: &Engine, report: &Report) {
         Ok::<_, Error>(())
     };
     if let Err(error) = remembered.await {
-        tracing::warn!(run.id = %report.run(), %error, "a live output is not remembered");
+        let AttemptRef { run, task, attempt } = report.attempt();
+        tracing::warn!(run.id = %run, task.id = task, attempt, %error, "a live output is not remembered");
     }
 }

@@ -1,6 +1,7 @@
 //! Answers to workers: claims, reports, heartbeats and the questions of components.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bus::{Request, Service};
 use bytes::Bytes;
@@ -11,11 +12,12 @@ use proto::message::{AttemptRef, SchedulerReply, VERSION, WorkerRequest, WorkerR
 use store::{WorkerRow, now};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::field::display;
 
 use crate::attempts::{Began, Claim, Found, Report};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::{calls, frozen, replan, runtimes, sweep};
+use crate::{calls, frozen, metrics, replan, runtimes, sweep};
 
 /// The server of worker requests.
 pub(crate) struct Requests {
@@ -46,37 +48,76 @@ impl Requests {
 }
 
 async fn answer(engine: Arc<Engine>, request: Request) {
+    let (began, in_flight) = (Instant::now(), engine.metrics.asked());
+    let (mut kind, mut about) = ("unreadable", About::default());
     let reply = match serde_json::from_slice::<WorkerRequest>(&request.body) {
         Ok(asked) if asked.v == VERSION => {
             let worker = asked.worker;
-            Box::pin(handle(&engine, worker, asked.body)).await.unwrap_or_else(refusal)
+            (kind, about) = (metrics::request(&asked.body), About::of(&asked.body));
+            Box::pin(handle(&engine, worker, asked.body))
+                .await
+                .unwrap_or_else(|error| refusal(error, about))
         }
         Ok(asked) => SchedulerReply::Unavailable {
             reason: format!("message version {} is not {VERSION}", asked.v),
         },
         Err(error) => SchedulerReply::Refused { reason: format!("unreadable request: {error}") },
     };
+    engine.metrics.answered(kind, &reply, began.elapsed());
+    drop(in_flight);
     let sent = match serde_json::to_vec(&reply) {
         Ok(body) => request.respond(Bytes::from(body)).await.map_err(Error::from),
         Err(error) => Err(error.into()),
     };
     if let Err(error) = sent {
-        tracing::warn!(error = %error, "a worker's request stays without an answer");
+        let About { run, task, attempt } = about;
+        let run = run.map(display);
+        tracing::warn!(run.id = run, task.id = task, attempt, %error, "a worker's request stays without an answer");
+    }
+}
+
+/// What a request is about, as far as it says, for the log.
+#[derive(Clone, Copy, Default)]
+struct About {
+    run: Option<RunId>,
+    task: Option<u32>,
+    attempt: Option<u32>,
+}
+
+impl About {
+    fn of(body: &WorkerRequestBody) -> Self {
+        match body {
+            WorkerRequestBody::Claim { run, task, .. } => {
+                Self { run: Some(*run), task: Some(*task), attempt: None }
+            }
+            WorkerRequestBody::Began { attempt, .. }
+            | WorkerRequestBody::Report { attempt, .. }
+            | WorkerRequestBody::Connections { attempt, .. }
+            | WorkerRequestBody::Call { attempt, .. } => {
+                let AttemptRef { run, task, attempt } = *attempt;
+                Self { run: Some(run), task: Some(task), attempt: Some(attempt) }
+            }
+            WorkerRequestBody::Runtime { .. }
+            | WorkerRequestBody::Heartbeat { .. }
+            | WorkerRequestBody::Goodbye => Self::default(),
+        }
     }
 }
 
 /// What a worker is told about an error.
-fn refusal(error: Error) -> SchedulerReply {
+fn refusal(error: Error, about: About) -> SchedulerReply {
+    let About { run, task, attempt } = about;
+    let run = run.map(display);
     let reason = error.to_string();
     match error {
         Error::Refused(Refused::AlreadyDone) => SchedulerReply::Accepted,
         Error::Refused(_) | Error::NoRun(_) => SchedulerReply::Refused { reason },
         error if error.is_transient() => {
-            tracing::warn!(error = %error, "a worker has to ask again");
+            tracing::warn!(run.id = run, task.id = task, attempt, %error, "a worker has to ask again");
             SchedulerReply::Unavailable { reason }
         }
         error => {
-            tracing::error!(error = %error, "a worker's request fails");
+            tracing::error!(run.id = run, task.id = task, attempt, %error, "a worker's request fails");
             SchedulerReply::Refused { reason }
         }
     }

@@ -79,7 +79,7 @@ impl Sweep {
         for expired in self.engine.store.engine().expired_attempts(now(), BATCH).await? {
             tracing::warn!(
                 run.id = %expired.run,
-                task = expired.task,
+                task.id = expired.task,
                 attempt = expired.attempt,
                 worker.epoch = %expired.worker,
                 "the worker of an attempt is lost"

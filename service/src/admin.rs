@@ -2,7 +2,6 @@
 //!
 //! It listens on loopback unless told otherwise, and shows nothing of any tenant.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,12 +9,16 @@ use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::future::BoxFuture;
+use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics;
 
 /// One thing a process needs in order to work.
 #[derive(Clone, Debug, Serialize)]
@@ -26,34 +29,26 @@ pub struct Readiness {
     pub problem: Option<String>,
 }
 
-/// One figure, in Prometheus's sense.
-#[derive(Clone, Debug)]
-pub struct Metric {
-    /// Name, with unit and `_total` where it applies.
-    pub name: &'static str,
-    /// One line of help.
-    pub help: &'static str,
-    /// Whether it only grows.
-    pub is_counter: bool,
-    /// Its value.
-    pub value: f64,
-}
-
 /// What the endpoint asks of its process.
 pub trait Subject: Send + Sync + 'static {
     /// Everything that must work before the process may get work.
     fn readiness(&self) -> BoxFuture<'_, Vec<Readiness>>;
-    /// Its figures now.
-    fn metrics(&self) -> Vec<Metric>;
+}
+
+/// What the endpoint shows.
+#[derive(Clone)]
+struct Shown {
+    subject: Arc<dyn Subject>,
+    registry: Arc<Registry>,
 }
 
 /// The endpoint's routes: `/healthz`, `/readyz`, `/metrics`.
-pub fn routes(subject: Arc<dyn Subject>) -> Router {
+pub fn routes(subject: Arc<dyn Subject>, registry: Arc<Registry>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(subject)
+        .route("/metrics", get(figures))
+        .with_state(Shown { subject, registry })
 }
 
 /// Serves the endpoint until `stop`.
@@ -63,29 +58,29 @@ pub fn routes(subject: Arc<dyn Subject>) -> Router {
 pub async fn serve(
     address: SocketAddr,
     subject: Arc<dyn Subject>,
+    registry: Arc<Registry>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
-    axum::serve(listener, routes(subject))
+    axum::serve(listener, routes(subject, registry))
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await
 }
 
-async fn ready(State(subject): State<Arc<dyn Subject>>) -> impl IntoResponse {
-    let parts = subject.readiness().await;
+async fn ready(State(shown): State<Shown>) -> impl IntoResponse {
+    let parts = shown.subject.readiness().await;
     let all = parts.iter().all(|part| part.problem.is_none());
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(parts))
 }
 
-async fn metrics(State(subject): State<Arc<dyn Subject>>) -> impl IntoResponse {
-    let mut text = String::new();
-    for metric in subject.metrics() {
-        let kind = if metric.is_counter { "counter" } else { "gauge" };
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "# HELP {} {}", metric.name, metric.help);
-        let _ = writeln!(text, "# TYPE {} {kind}", metric.name);
-        let _ = writeln!(text, "{} {}", metric.name, metric.value);
+/// Reads what was counted and collected before: a scrape asks nobody.
+async fn figures(State(shown): State<Shown>) -> Response {
+    match metrics::text(&shown.registry) {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(error = %error, "the figures cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     }
-    ([("content-type", "text/plain; version=0.0.4")], text)
 }

@@ -8,6 +8,7 @@ mod children;
 mod commit;
 mod connections;
 mod due;
+pub(crate) mod figures;
 mod frozen;
 pub(crate) mod human;
 pub(crate) mod load;
@@ -21,6 +22,7 @@ mod workers;
 
 pub(crate) use admission::limits_of;
 pub use admission::{AdmissionSettings, OpenGroup, PoolSize, RoundLock};
+pub use figures::{Queued, STATEMENTS as FIGURES_STATEMENTS, Waiting, Workers};
 pub use frozen::{FROZEN_BYTES_MAX, FrozenKey};
 pub use human::{Asked, HumanRequest};
 pub use load::RunRecord;

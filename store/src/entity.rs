@@ -302,6 +302,7 @@ entities! {
         queue: Option<String>,
         tenant: Option<Uuid>,
         priority: i64,
+        ready_since: Option<i64>,
     }
 
     attempt = "attempts" {

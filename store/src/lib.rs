@@ -33,8 +33,9 @@ pub use clock::now;
 pub use connect::{Settings, Store};
 pub use engine::{
     AdmissionSettings, Asked, AttemptFigures, BatchOutcome, Engine, ExpiredAttempt,
-    FROZEN_BYTES_MAX, FrozenKey, HumanRequest, OpenGroup, OutboxMessage, PoolSize, Pruned,
-    RoundLock, RunRecord, TaskResult, Transition, WorkerRow,
+    FIGURES_STATEMENTS, FROZEN_BYTES_MAX, FrozenKey, HumanRequest, OpenGroup, OutboxMessage,
+    PoolSize, Pruned, Queued, RoundLock, RunRecord, TaskResult, Transition, Waiting, WorkerRow,
+    Workers,
 };
 pub use error::Error;
 pub use operator::TenantInfo;

@@ -4,3 +4,4 @@ pub mod nats;
 
 pub mod database;
 pub mod flows;
+pub mod otlp;

@@ -16,7 +16,7 @@ mod spent;
 mod verdict;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use domain::failure::{Failure, FailureKind};
 use domain::limits::CellLimits;
@@ -31,9 +31,11 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::egress::{Closed, Policy, Resolve};
+use crate::metrics::Metrics;
 use crate::pool::{Lent, Pool};
 use crate::runtimes::Runtimes;
 use crate::sandbox::{FrameReader, Job, Sandbox, SlotSpec};
+use crate::trace::Trace;
 use crate::upstream::Upstream;
 use calls::{Calls, Desk, Nameable};
 use events::Events;
@@ -58,6 +60,7 @@ pub(crate) struct Workshop {
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) closed: Arc<Closed>,
     pub(crate) runtimes: Arc<Runtimes>,
+    pub(crate) metrics: Metrics,
 }
 
 /// An attempt that ended by itself.
@@ -79,6 +82,13 @@ enum Close {
     Stopped,
 }
 
+/// When a task was taken, by the clock and by the calendar, and where its spans go.
+struct Claim<'a> {
+    at: Instant,
+    since: SystemTime,
+    trace: &'a Trace,
+}
+
 /// What is fixed for one attempt.
 struct Cell<'a> {
     shop: &'a Workshop,
@@ -93,8 +103,9 @@ pub(crate) async fn drive(
     shop: &Workshop,
     assignment: Assignment,
     stop: &CancellationToken,
+    trace: &Trace,
 ) -> Option<Ended> {
-    let claimed = Instant::now();
+    let (claimed, since) = (Instant::now(), SystemTime::now());
     let cell = Cell {
         shop,
         attempt: assignment.attempt,
@@ -111,14 +122,17 @@ pub(crate) async fn drive(
         Err(error) => {
             // Whatever the reason, the next task looks whether its image is there.
             shop.runtimes.forget(&assignment.image);
-            return Some(cell.failed(verdict::not_started(&error), Figures::default()));
+            let failure = verdict::not_started(&error);
+            trace.picked_up(since, Some(&failure));
+            return Some(cell.failed(failure, Figures::default()));
         }
     };
+    let claim = Claim { at: claimed, since, trace };
     let (name, secrets) = (cell.name.clone(), cell.secrets.clone());
     let record = Record::new(shop.upstream.clone(), cell.attempt, name, secrets);
-    let ended = Box::pin(cell.run(lent, assignment, claimed, stop, &record)).await;
+    let ended = Box::pin(cell.run(lent, assignment, claim, stop, &record)).await;
     // Whatever became of the attempt: what it connected to stays known.
-    record.finish().await;
+    record.finish(&shop.metrics, trace).await;
     ended
 }
 
@@ -142,7 +156,7 @@ impl Cell<'_> {
         self,
         mut lent: Lent,
         assignment: Assignment,
-        claimed: Instant,
+        claim: Claim<'_>,
         stop: &CancellationToken,
         record: &Record,
     ) -> Option<Ended> {
@@ -154,11 +168,16 @@ impl Cell<'_> {
         let begun = stop.run_until_cancelled(self.shop.sandbox.run(&mut lent, job)).await?;
         let running = match begun {
             Ok(running) => running,
-            Err(error) => return Some(self.failed(verdict::not_begun(&error), figures)),
+            Err(error) => {
+                let failure = verdict::not_begun(&error);
+                claim.trace.picked_up(claim.since, Some(&failure));
+                return Some(self.failed(failure, figures));
+            }
         };
         record.follow(running.ledger);
-        let begun = Instant::now();
-        figures.pick_up_ms = millis(begun.saturating_duration_since(claimed));
+        claim.trace.picked_up(claim.since, None);
+        let (begun, since) = (Instant::now(), SystemTime::now());
+        figures.pick_up_ms = millis(begun.saturating_duration_since(claim.at));
         let desk = Desk {
             upstream: self.shop.upstream.clone(),
             attempt: self.attempt,
@@ -180,16 +199,19 @@ impl Cell<'_> {
         figures.memory_peak_bytes = self.shop.sandbox.memory_peak_bytes(&lent);
         figures.cpu_ms = spent.cpu().map(millis);
         let outcome = stop.run_until_cancelled(self.outcome(close, strain, &lent)).await.flatten();
+        claim.trace.ran(since, outcome.as_ref());
         // The container goes before the events are stored: its work is over either way.
         drop(lent);
         let Some(outcome) = outcome else {
             if timeout(KEEP_MAX, events.finish()).await.is_err() {
-                tracing::warn!(run.id = %self.attempt.run, "the last events of a stopped attempt are lost");
+                let AttemptRef { run, task, attempt } = self.attempt;
+                tracing::warn!(run.id = %run, task.id = task, attempt, "the last events of a stopped attempt are lost");
             }
             return None;
         };
         if let Err(error) = stop.run_until_cancelled(events.finish()).await? {
-            tracing::error!(run.id = %self.attempt.run, %error, "events were not stored");
+            let AttemptRef { run, task, attempt } = self.attempt;
+            tracing::error!(run.id = %run, task.id = task, attempt, %error, "events were not stored");
             return Some(self.failed(verdict::not_stored(), figures));
         }
         Some(Ended { outcome, figures })
@@ -247,7 +269,8 @@ impl Cell<'_> {
         loop {
             match self.shop.upstream.send(request.clone(), BEGAN_WAIT).await {
                 Ok(SchedulerReply::Refused { reason }) => {
-                    tracing::info!(run.id = %self.attempt.run, task.id = self.attempt.task, %reason, "attempt is not ours any more");
+                    let AttemptRef { run, task, attempt } = self.attempt;
+                    tracing::info!(run.id = %run, task.id = task, attempt, %reason, "attempt is not ours any more");
                     return;
                 }
                 Ok(SchedulerReply::Unavailable { .. }) | Err(_) => backoff.pause().await,

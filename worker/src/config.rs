@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::limits::{CellLimits, FLOW_DEPTH_MAX, Setting, over_default, over_most};
 use serde::{Deserialize, Serialize};
+use service::trace::Tracer;
 
 use crate::egress::{Network, closed};
 
@@ -49,6 +50,9 @@ pub struct Config {
     pub egress: EgressConfig,
     /// Images with packages that flows list.
     pub runtimes: RuntimesConfig,
+    /// Where spans of attempts go.
+    #[serde(skip)]
+    pub tracer: Tracer,
 }
 
 /// Settings of images with packages that flows list. Without an index or a folder of wheels none
@@ -276,6 +280,7 @@ impl Default for Config {
             caps: CellLimits::most(),
             egress: EgressConfig::default(),
             runtimes: RuntimesConfig::default(),
+            tracer: Tracer::default(),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bus::wire::decode;
 use bus::{Consumer, Delivery};
@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::attempt::{self, Ended, Workshop};
 use crate::backoff::Backoff;
 use crate::held::{Held, Hold};
+use crate::trace::Trace;
 
 /// One wait for offers.
 const FETCH_WAIT: Duration = Duration::from_secs(5);
@@ -56,17 +57,20 @@ enum Claimed {
 pub(crate) struct Dispatch {
     shop: Arc<Workshop>,
     held: Held,
+    depth: u32,
     slots: Arc<Semaphore>,
     obligations: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 impl Dispatch {
-    pub(crate) fn new(shop: Arc<Workshop>, held: Held, slots: u32) -> Self {
+    pub(crate) fn new(shop: Arc<Workshop>, held: Held, depth: u32, slots: u32) -> Self {
+        shop.metrics.has_slots(depth, slots);
         let slots = usize::try_from(slots).unwrap_or(1);
         Self {
             shop,
             held,
+            depth,
             slots: Arc::new(Semaphore::new(slots)),
             obligations: Arc::new(Semaphore::new(slots.saturating_mul(OBLIGATIONS_PER_SLOT))),
             tasks: TaskTracker::new(),
@@ -169,12 +173,19 @@ impl Dispatch {
     ) {
         let attempt = assignment.attempt;
         let hold = self.held.enter(attempt, claimed);
-        let ended = Box::pin(attempt::drive(&self.shop, *assignment, hold.stop())).await;
-        drop(slot);
+        let busy = self.shop.metrics.busy(self.depth);
+        let trace = Trace::of(&self.shop.config.tracer, &assignment);
+        let driven = attempt::drive(&self.shop, *assignment, hold.stop(), &trace);
+        let ended = Box::pin(driven).await;
+        drop((slot, busy));
+        self.shop.metrics.ended(ended.as_ref());
         match ended {
             Some(ended) => {
                 hold.reporting();
+                let (began, since) = (Instant::now(), SystemTime::now());
                 self.report(attempt, ended, &hold).await;
+                self.shop.metrics.reported(began.elapsed());
+                trace.reported(since);
             }
             None => tracing::info!(
                 run.id = %attempt.run,
@@ -188,7 +199,10 @@ impl Dispatch {
 
     async fn ask(&self, run: RunId, task: u32) -> Result<SchedulerReply, bus::Error> {
         let runtimes = self.shop.runtimes.ready();
-        self.shop.upstream.ask(WorkerRequestBody::Claim { run, task, runtimes }, CLAIM_WAIT).await
+        let (body, began) = (WorkerRequestBody::Claim { run, task, runtimes }, Instant::now());
+        let reply = self.shop.upstream.ask(body, CLAIM_WAIT).await;
+        self.shop.metrics.claimed(&reply, began.elapsed());
+        reply
     }
 
     /// Asks for the offered task, and settles the offer.
@@ -228,13 +242,14 @@ impl Dispatch {
     /// Repeats the report until a scheduler has answered it, through outages of any length.
     async fn report(&self, attempt: AttemptRef, ended: Ended, hold: &Hold) {
         let Ended { outcome, figures } = ended;
+        let AttemptRef { run, task, attempt: number } = attempt;
         let body = |outcome: ReportOutcome| WorkerRequestBody::Report {
             attempt,
             outcome: Box::new(outcome),
             figures: figures.clone(),
         };
         let Ok(mut request) = self.shop.upstream.encoded(body(outcome)) else {
-            tracing::error!(run.id = %attempt.run, "a report cannot be encoded");
+            tracing::error!(run.id = %run, task.id = task, attempt = number, "a report cannot be encoded");
             return;
         };
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
@@ -243,7 +258,7 @@ impl Dispatch {
             match hold.stop().run_until_cancelled(sent).await {
                 Some(Ok(SchedulerReply::Accepted)) => return,
                 Some(Ok(SchedulerReply::Refused { reason })) => {
-                    tracing::info!(run.id = %attempt.run, task.id = attempt.task, %reason, "report refused");
+                    tracing::info!(run.id = %run, task.id = task, attempt = number, %reason, "report refused");
                     return;
                 }
                 Some(Err(bus::Error::TooLarge { bytes_max, .. })) => {

@@ -9,8 +9,9 @@ use proto::message::{SchedulerReply, WorkerRequestBody};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::attempt::Workshop;
 use crate::held::Held;
+use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 
 /// What a heartbeat says, and where its answer goes.
@@ -21,18 +22,20 @@ pub(crate) struct Heartbeat {
     pub(crate) name: String,
     pub(crate) slots: u32,
     pub(crate) pool: String,
+    pub(crate) metrics: Metrics,
     pub(crate) every: Duration,
     pub(crate) lease: Duration,
 }
 
 impl Heartbeat {
-    pub(crate) fn new(upstream: Upstream, held: Held, config: &Config) -> Self {
+    pub(crate) fn new(shop: &Workshop, held: Held) -> Self {
         Self {
-            upstream,
+            upstream: shop.upstream.clone(),
             held,
-            name: config.name.clone(),
-            slots: config.slots,
-            pool: config.queue.clone(),
+            name: shop.config.name.clone(),
+            slots: shop.config.slots,
+            pool: shop.config.queue.clone(),
+            metrics: shop.metrics.clone(),
             every: HEARTBEAT,
             lease: LEASE,
         }
@@ -80,8 +83,14 @@ impl Heartbeat {
                     self.held.stop(attempt);
                 }
             }
-            Ok(_) => tracing::warn!("heartbeat was not accepted"),
-            Err(error) => tracing::warn!(%error, "heartbeat was not answered"),
+            Ok(_) => {
+                self.metrics.heartbeat_failed();
+                tracing::warn!("heartbeat was not accepted");
+            }
+            Err(error) => {
+                self.metrics.heartbeat_failed();
+                tracing::warn!(%error, "heartbeat was not answered");
+            }
         }
     }
 }

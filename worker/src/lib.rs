@@ -12,12 +12,14 @@ pub mod doctor;
 pub mod egress;
 mod heartbeat;
 mod held;
+mod metrics;
 pub mod pool;
 pub mod reaper;
 mod runtimes;
 pub mod sandbox;
 mod service;
 mod sweeper;
+mod trace;
 mod upstream;
 
 pub use config::Config;

@@ -9,6 +9,7 @@ use bus::{Bus, Consumer, Queue};
 use domain::id::WorkerEpoch;
 use futures::future::join_all;
 use nix::fcntl::{Flock, FlockArg};
+use prometheus_client::registry::Registry;
 use proto::message::{WorkerOrder, WorkerRequestBody};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use crate::dispatch::Dispatch;
 use crate::egress::{Closed, Resolve, SystemResolver};
 use crate::heartbeat::Heartbeat;
 use crate::held::Held;
+use crate::metrics::{Metrics, PoolFigures};
 use crate::pool::{Figures, Pool, Settings, ShelfHealth};
 use crate::reaper::{self, Job, Reaper};
 use crate::runtimes::{Runtimes, Tools};
@@ -76,6 +78,7 @@ struct Control {
     pool: Pool,
     sweeper: Sweeper,
     held: Held,
+    metrics: Metrics,
     /// When attempts that are not finished are given up; set by a drain.
     deadline: watch::Sender<Option<Instant>>,
     ended: watch::Sender<bool>,
@@ -136,11 +139,13 @@ impl Worker {
         let shared: Arc<dyn Sandbox> = Arc::new(sandbox.clone());
         let pool = Pool::open(shared.clone(), Settings::from(&config));
         let held = Held::new();
+        let metrics = Metrics::default();
         let control = Control {
             epoch,
             pool: pool.clone(),
             sweeper,
             held: held.clone(),
+            metrics: metrics.clone(),
             deadline: watch::Sender::new(None),
             ended: watch::Sender::new(false),
         };
@@ -155,7 +160,16 @@ impl Worker {
             closed: closed.clone(),
         };
         let runtimes = Arc::new(Runtimes::new(tools));
-        let shop = Workshop { config, sandbox: shared, pool, upstream, resolver, closed, runtimes };
+        let shop = Workshop {
+            config,
+            sandbox: shared,
+            pool,
+            upstream,
+            resolver,
+            closed,
+            runtimes,
+            metrics,
+        };
         Ok(Self {
             shop: Arc::new(shop),
             sandbox,
@@ -186,15 +200,13 @@ impl Worker {
     }
 
     async fn serve(&self) -> Result<(), Error> {
-        let config = &self.shop.config;
         let lanes = self.lanes().await?;
         let _orders = self.follow_orders().await?;
         let sweeper = self.control.sweeper.clone();
         let _sweeping = AbortOnDropHandle::new(tokio::spawn(async move { sweeper.run().await }));
         let silence = CancellationToken::new();
         let _silence_at_the_end = silence.clone().drop_guard();
-        Heartbeat::new(self.shop.upstream.clone(), self.held.clone(), config)
-            .start(silence.clone())?;
+        Heartbeat::new(&self.shop, self.held.clone()).start(silence.clone())?;
 
         let drain = CancellationToken::new();
         let mut deadline = self.control.deadline.subscribe();
@@ -220,7 +232,7 @@ impl Worker {
     async fn lanes(&self) -> Result<Vec<(Dispatch, Consumer)>, Error> {
         let mut lanes = Vec::new();
         for (depth, slots) in (0..).zip(self.shop.config.slots_by_depth()) {
-            let dispatch = Dispatch::new(self.shop.clone(), self.held.clone(), slots);
+            let dispatch = Dispatch::new(self.shop.clone(), self.held.clone(), depth, slots);
             let queue = Queue::Tasks { pool: self.shop.config.queue.clone(), depth };
             lanes.push((dispatch, self.bus.consumer(&queue).await?));
         }
@@ -287,6 +299,12 @@ impl Handle {
             attempts: control.held.list().len(),
             pool: control.pool.health(),
         }
+    }
+
+    /// Adds its figures to those of the process.
+    pub fn expose(&self, registry: &mut Registry) {
+        self.control.metrics.expose(registry);
+        registry.register_collector(Box::new(PoolFigures(self.clone())));
     }
 
     /// The pool's figures.

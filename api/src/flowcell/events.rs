@@ -13,6 +13,7 @@ use crate::auth::Principal;
 use crate::error::Error;
 use crate::events::{Entry, Events};
 use crate::extract::Params;
+use crate::metrics::Protocol;
 use crate::pump::{self, Gone, HEARTBEAT, Sink};
 
 /// `GET /api/flowcell/v1/runs/{id}/events`.
@@ -26,7 +27,7 @@ pub(crate) async fn get(
     let after = after(&params, &headers)?;
     let events = Events::open(&app, app.tenant(&principal), run_id(&id)?, after).await?;
     let (sink, body) = pump::stream();
-    let stop = app.stop.clone();
+    let (stop, open) = (app.stop.clone(), app.metrics.stream(Protocol::Sse));
     tokio::spawn(async move {
         // A client that is gone needs no answer; one that is not comes back after a stop.
         tokio::select! {
@@ -34,6 +35,7 @@ pub(crate) async fn get(
             () = sink.closed() => {}
             () = stop.cancelled() => {}
         }
+        drop(open);
     });
     let headers = [
         (CONTENT_TYPE, "text/event-stream; charset=utf-8"),

@@ -2,7 +2,7 @@
 
 use domain::id::RunId;
 use domain::run::RunState;
-use proto::http::{RequestView, RunChild, RunParent, RunView, TaskView};
+use proto::http::{AttemptView, FiguresView, RequestView, RunChild, RunParent, RunView, TaskView};
 use serde_json::Value;
 use store::{HumanRequest, Page, RunFilter, RunHeader, Tenant};
 
@@ -100,8 +100,34 @@ fn task(task: &store::TaskView) -> TaskView {
         cell: task.cell.clone(),
         state: task.state.name().to_owned(),
         attempt: task.attempt,
-        container: container.map(|id| id.chars().take(CONTAINER_CHARS).collect()),
+        container: container.map(short),
         duration_ms: last.and_then(|attempt| attempt.figures.as_ref()).map(|f| f.run_ms),
         failure: task.failure.clone(),
+        ready_at: task.ready_since.map(clock::rfc3339),
+        attempts: task.attempts.iter().map(attempt).collect(),
     }
+}
+
+fn attempt(attempt: &store::AttemptView) -> AttemptView {
+    AttemptView {
+        attempt: attempt.attempt,
+        container: attempt.container.as_deref().map(short),
+        leased_at: clock::rfc3339(attempt.leased),
+        began_at: attempt.began.map(clock::rfc3339),
+        ended_at: attempt.ended.map(clock::rfc3339),
+        outcome: attempt.outcome.clone(),
+        failure: attempt.failure.clone(),
+        figures: attempt.figures.as_ref().map(|figures| FiguresView {
+            pick_up_ms: figures.pick_up_ms,
+            run_ms: figures.run_ms,
+            cpu_ms: figures.cpu_ms,
+            memory_peak_bytes: figures.memory_peak_bytes,
+            frames: figures.frames,
+            output_bytes: figures.output_bytes,
+        }),
+    }
+}
+
+fn short(container: &str) -> String {
+    container.chars().take(CONTAINER_CHARS).collect()
 }

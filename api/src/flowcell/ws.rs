@@ -15,6 +15,7 @@ use crate::auth::Principal;
 use crate::error::Error;
 use crate::events::{Entry, Events};
 use crate::extract::Params;
+use crate::metrics::Protocol;
 use crate::pump::{Gone, HEARTBEAT, SLOW};
 
 /// Largest frame that a client may send; nothing that it sends means anything.
@@ -45,6 +46,7 @@ pub(crate) async fn get(
     })?;
     let upgrade = upgrade.max_message_size(INCOMING_BYTES_MAX);
     Ok(upgrade.on_upgrade(async move |mut socket| {
+        let _open = app.metrics.stream(Protocol::WebSocket);
         let close = follow(&app, events, &mut socket).await;
         if let Ok((code, reason)) = close {
             let frame = CloseFrame { code, reason: reason.into() };
@@ -75,6 +77,7 @@ async fn follow(
             event = events.next() => match event {
                 Ok(Some(entry)) => {
                     let Some(text) = text(&entry) else { continue };
+                    app.metrics.sent(text.len());
                     send(socket, Message::text(text)).await?;
                 }
                 Ok(None) => return Ok((close_code::NORMAL, "the run has ended")),

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::cancel::Guard;
 use crate::error::{Error, exception_body};
 use crate::events::{Entry, Events};
+use crate::metrics::Protocol;
 use crate::pump::{self, Gone, Sink};
 use crate::python;
 use crate::result;
@@ -41,6 +42,7 @@ pub(super) async fn follow(app: &App, tenant: Tenant, run: RunId) -> Result<Resp
     let app = app.clone();
     tokio::spawn(async move {
         let mut guard = guard;
+        let _open = app.metrics.stream(Protocol::Langflow);
         let stop = app.stop.clone();
         let ended = tokio::select! {
             ended = write(&app, &tenant, run, events, &sink) => ended,

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use bus::nats::Role;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use service::admin::{Metric, Readiness, Subject};
+use prometheus_client::registry::Registry;
+use service::admin::{Readiness, Subject};
 use service::drain::Drain;
 use store::Store;
 use tokio::net::TcpListener;
@@ -26,8 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WORKER_USER: &str = "worker";
 
 pub(crate) async fn api(arguments: ServiceArguments) -> Result<Exit> {
-    let settings = Settings::load(arguments.config.as_deref())?;
-    let _telemetry = service::telemetry::init(&settings.telemetry, "flowcell-api")?;
+    let mut settings = Settings::load(arguments.config.as_deref())?;
+    let telemetry = service::telemetry::init(&settings.telemetry, "flowcell-api")?;
+    settings.trace(&telemetry.tracer());
     let listener = TcpListener::bind(settings.api.listen)
         .await
         .with_context(|| format!("cannot listen on {}", settings.api.listen))?;
@@ -35,9 +37,12 @@ pub(crate) async fn api(arguments: ServiceArguments) -> Result<Exit> {
     let bus = settings.bus.open(Role::Owner).await?;
     let drain = Drain::new();
     let health = Health { store: Some(store.clone()), bus: bus.clone(), worker: None };
-    admin(settings.admin, health, &drain);
+    let api = api::Api::new(store, bus, settings.api);
+    let mut figures = Registry::default();
+    api.expose(&mut figures);
+    admin(settings.admin, health, figures, &drain);
     tracing::info!(address = %listener.local_addr()?, "the API listens");
-    drain.spawn(answer(api::Api::new(store, bus, settings.api), listener, drain.clone()));
+    drain.spawn(answer(api, listener, drain.clone()));
     end(&drain).await
 }
 
@@ -50,21 +55,26 @@ pub(crate) async fn answer(api: api::Api, listener: TcpListener, drain: Drain) {
 }
 
 pub(crate) async fn scheduler(arguments: ServiceArguments) -> Result<Exit> {
-    let settings = Settings::load(arguments.config.as_deref())?;
-    let _telemetry = service::telemetry::init(&settings.telemetry, "flowcell-scheduler")?;
+    let mut settings = Settings::load(arguments.config.as_deref())?;
+    let telemetry = service::telemetry::init(&settings.telemetry, "flowcell-scheduler")?;
+    settings.trace(&telemetry.tracer());
     let store = open(&settings).await?;
     let bus = settings.bus.open(Role::Owner).await?;
     let drain = Drain::new();
     let health = Health { store: Some(store.clone()), bus: bus.clone(), worker: None };
-    admin(settings.admin, health, &drain);
-    scheduler::Scheduler::new(store, bus, settings.scheduler).start(&drain).await?;
+    let scheduler = scheduler::Scheduler::new(store, bus, settings.scheduler);
+    let mut figures = Registry::default();
+    scheduler.expose(&mut figures);
+    admin(settings.admin, health, figures, &drain);
+    scheduler.start(&drain).await?;
     tracing::info!("the scheduler works");
     end(&drain).await
 }
 
 pub(crate) async fn worker(arguments: ServiceArguments) -> Result<Exit> {
-    let settings = Settings::load(arguments.config.as_deref())?;
-    let _telemetry = service::telemetry::init(&settings.telemetry, "flowcell-worker")?;
+    let mut settings = Settings::load(arguments.config.as_deref())?;
+    let telemetry = service::telemetry::init(&settings.telemetry, "flowcell-worker")?;
+    settings.trace(&telemetry.tracer());
     let user = settings.bus.user.clone().unwrap_or_else(|| WORKER_USER.to_owned());
     let bus = settings.bus.open(Role::Worker { user }).await?;
     let drain = Drain::new();
@@ -73,7 +83,10 @@ pub(crate) async fn worker(arguments: ServiceArguments) -> Result<Exit> {
     config.egress.deny_endpoints.extend(settings.own_endpoints());
     let worker = worker::Worker::open(config, bus.clone(), reaper).await?;
     let handle = worker.handle();
-    admin(settings.admin, Health { store: None, bus, worker: Some(handle.clone()) }, &drain);
+    let health = Health { store: None, bus, worker: Some(handle.clone()) };
+    let mut figures = Registry::default();
+    handle.expose(&mut figures);
+    admin(settings.admin, health, figures, &drain);
     drain.spawn(work(worker, drain.clone()));
     tracing::info!("the worker works");
     drain.wait_for_signal().await?;
@@ -124,11 +137,11 @@ async fn end(drain: &Drain) -> Result<Exit> {
 }
 
 /// Serves the operator's endpoint, where one is configured.
-pub(crate) fn admin(address: Option<SocketAddr>, health: Health, drain: &Drain) {
+pub(crate) fn admin(address: Option<SocketAddr>, health: Health, figures: Registry, drain: &Drain) {
     let Some(address) = address else { return };
-    let stop = drain.token();
+    let (health, figures, stop) = (Arc::new(health), Arc::new(figures), drain.token());
     drain.spawn(async move {
-        if let Err(error) = service::admin::serve(address, Arc::new(health), stop).await {
+        if let Err(error) = service::admin::serve(address, health, figures, stop).await {
             tracing::error!(error = %error, %address, "the operator's endpoint ended");
         }
     });
@@ -158,60 +171,6 @@ impl Subject for Health {
         }
         .boxed()
     }
-
-    fn metrics(&self) -> Vec<Metric> {
-        let Some(worker) = &self.worker else { return Vec::new() };
-        let figures = worker.figures();
-        let counter = |name, help, value: u64| metric(name, help, true, value);
-        let gauge = |name, help, value: u64| metric(name, help, false, value);
-        vec![
-            counter(
-                "flowcell_slots_prepared_total",
-                "Containers that became ready.",
-                figures.prepared,
-            ),
-            counter(
-                "flowcell_slots_failed_total",
-                "Containers whose start failed.",
-                figures.prepare_failed,
-            ),
-            counter(
-                "flowcell_slots_hit_total",
-                "Tasks that found a ready container.",
-                figures.taken_ready,
-            ),
-            counter(
-                "flowcell_slots_missed_total",
-                "Tasks that waited for one.",
-                figures.taken_after_wait,
-            ),
-            counter(
-                "flowcell_slots_prepare_milliseconds_total",
-                "Time from asking for a container until it was ready; divide by prepared.",
-                figures.prepare_ms,
-            ),
-            counter(
-                "flowcell_slots_expired_total",
-                "Containers given up because they waited too long.",
-                figures.expired,
-            ),
-            counter(
-                "flowcell_slots_died_total",
-                "Containers that ended while they waited.",
-                figures.died,
-            ),
-            counter("flowcell_slots_destroyed_total", "Containers destroyed.", figures.destroyed),
-            counter(
-                "flowcell_slots_leaked_total",
-                "Containers without an owner that the sweeper removed.",
-                worker.leaked(),
-            ),
-            gauge("flowcell_slots_waiting", "Tasks that wait for a container.", figures.waiting),
-            gauge("flowcell_containers", "Containers that exist now.", figures.containers),
-            gauge("flowcell_slots_ready", "Containers that wait for a task.", figures.ready),
-            gauge("flowcell_slots_warming", "Containers that are starting.", figures.warming),
-        ]
-    }
 }
 
 /// Why a worker cannot get work, if so.
@@ -219,9 +178,4 @@ fn trouble(worker: &worker::Handle) -> Option<String> {
     let health = worker.health();
     let failed = health.pool.iter().find_map(|shelf| shelf.failure.clone());
     (!health.taking_work).then(|| failed.unwrap_or_else(|| "it is draining".to_owned()))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-fn metric(name: &'static str, help: &'static str, is_counter: bool, value: u64) -> Metric {
-    Metric { name, help, is_counter, value: value as f64 }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use prometheus_client::registry::Registry;
 use service::drain::Drain;
 use store::seal::KeyEncryptionKey;
 use store::{FirstStart, NewApiKey, Store};
@@ -32,7 +33,8 @@ pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
     if let Some(slots) = arguments.slots {
         settings.worker.slots = slots;
     }
-    let _telemetry = service::telemetry::init(&settings.telemetry, "flowcell")?;
+    let telemetry = service::telemetry::init(&settings.telemetry, "flowcell")?;
+    settings.trace(&telemetry.tracer());
     let data = arguments.data.path();
     private_folder(&data)?;
     let _only_one = lock(&data)?;
@@ -50,15 +52,20 @@ pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
     settings.worker.egress.deny_endpoints.extend(own);
     // Two stages: what makes work ends first, while the scheduler still takes reports.
     let (core, drain) = (Drain::new(), Drain::new());
-    scheduler::Scheduler::new(store.clone(), bus.clone(), settings.scheduler).start(&core).await?;
+    let scheduler = scheduler::Scheduler::new(store.clone(), bus.clone(), settings.scheduler);
+    let mut figures = Registry::default();
+    scheduler.expose(&mut figures);
+    scheduler.start(&core).await?;
     let reaper = reap::program(arguments.config.as_deref());
     let worker = worker::Worker::open(settings.worker, bus.clone(), reaper).await?;
     let cells = worker.handle();
     drain.spawn(work(worker, drain.clone()));
     let health =
         Health { store: Some(store.clone()), bus: bus.clone(), worker: Some(cells.clone()) };
-    admin(settings.admin, health, &drain);
     let api = api::Api::new(store.clone(), bus.clone(), settings.api);
+    cells.expose(&mut figures);
+    api.expose(&mut figures);
+    admin(settings.admin, health, figures, &drain);
     drain.spawn(answer(api, listener, drain.clone()));
     credentials.write(&data)?;
     output::note(format_args!("flowcell answers at {url}"));

@@ -11,6 +11,7 @@
 )]
 
 mod ends;
+mod metrics;
 mod reaper;
 mod says;
 mod server;

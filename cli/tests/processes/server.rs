@@ -30,8 +30,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one, for the first time or again, and waits until clients can use it.
     pub(crate) fn start(home: &Path) -> Self {
+        Self::start_with(home, "")
+    }
+
+    /// The same with settings of the top level.
+    pub(crate) fn start_with(home: &Path, settings: &str) -> Self {
         let configuration = home.join("flowcell.toml");
-        fs::write(&configuration, CONFIGURATION).unwrap();
+        fs::write(&configuration, format!("{settings}\n{CONFIGURATION}")).unwrap();
         let child = flowcell(home)
             .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(home.join("data"))

@@ -22,6 +22,7 @@ from .paths import cache_root
 from .process import Process, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 CLUSTER_LABEL = "flowcell.cluster"
@@ -164,13 +165,23 @@ def unprivileged() -> pwd.struct_passwd:
 class Cluster:
     """A running cluster with secrets of its own; its API, schedulers and workers may be killed."""
 
-    def __init__(self, binary: Path, home: Path, *, workers: int = 2, pool: int = 2) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        home: Path,
+        *,
+        workers: int = 2,
+        pool: int = 2,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = home.name
         self.home = home
         self._binary = str(binary)
         self._settings = home / "settings"
         self._pool = pool
         self._parts: dict[str, Process] = {}
+        self._variables = dict(settings or {})
+        self._admins: dict[str, str] = {}
         # Postgres' own user has to find its folder below; the secrets are in private ones.
         home.chmod(0o711)
         with ExitStack() as stack:
@@ -234,23 +245,31 @@ class Cluster:
         """Start `api`, `scheduler` or a worker by its name, and wait until it is ready."""
         is_worker = part in self.workers
         folder = part if is_worker else "control"
-        more: dict[str, str] = {}
-        url = self.url
-        if part != "api":
-            admin = f"127.0.0.1:{free_port()}"
-            url, more = f"http://{admin}", {"FLOWCELL_CONFIG__ADMIN": admin}
+        admin = f"127.0.0.1:{free_port()}"
+        self._admins[part] = f"http://{admin}"
+        url = self.url if part == "api" else self._admins[part]
         process = Process(
             [
                 self._binary,
                 "worker" if is_worker else part,
                 *("--config", str(self._settings / folder / "flowcell.toml")),
             ],
-            environment=environment(**more),
+            environment=environment(**self._variables, FLOWCELL_CONFIG__ADMIN=admin),
             log=self.log(part),
             name=part,
         )
         self._parts[part] = process
         process.wait_ready(lambda: is_ready(url), seconds=READY_SECONDS)
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts that run."""
+        return list(self._parts)
+
+    def metrics(self, part: str) -> str:
+        """A part's figures, as Prometheus reads them."""
+        answer = httpx.get(f"{self._admins[part]}/metrics", trust_env=False)
+        return answer.raise_for_status().text
 
     @property
     def url(self) -> str:

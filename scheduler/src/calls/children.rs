@@ -128,6 +128,8 @@ fn request(wanted: Wanted) -> Result<RunRequest, Error> {
         session_id: wanted.session_id,
         stream: false,
         variables: std::collections::BTreeMap::new(),
+        // The run names the attempt that started it; that is its link.
+        traceparent: None,
         child: Some(wanted.child),
     })
 }

@@ -13,6 +13,7 @@ mod children;
 mod human;
 mod requests;
 mod runtimes;
+mod spans;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -38,7 +38,8 @@ const TASKS: BulkUpdate = BulkUpdate {
     set: "state = v.column3, attempt = v.column4, dispatches = v.column5, \
           dispatched = v.column6, not_before = v.column7, lease_worker = v.column8, \
           lease_since = v.column9, failure = v.column10, pauses = v.column11, \
-          queue = v.column12, tenant = v.column13, priority = v.column14",
+          queue = v.column12, tenant = v.column13, priority = v.column14, \
+          ready_since = COALESCE(v.column15, tasks.ready_since)",
     on: "tasks.run = v.column1 AND tasks.position = v.column2",
 };
 
@@ -244,7 +245,18 @@ fn task_row(tenant: TenantId, transition: &Transition, task: &Task) -> Vec<Value
         transition.queue.clone().into(),
         tenant.uuid().into(),
         i64::from(transition.priority).into(),
+        ready_since(transition, task.index).into(),
     ]
+}
+
+/// Since when the task may be taken, if this transition says so.
+fn ready_since(transition: &Transition, index: u32) -> Option<i64> {
+    transition.events.iter().find_map(|event| match event {
+        Event::TaskReady { task, not_before } if *task == index => {
+            Some(not_before.map_or(transition.now, |at| at.max(transition.now)).millis())
+        }
+        _ => None,
+    })
 }
 
 /// The tasks that an event changes, or makes.

@@ -6,9 +6,11 @@ use domain::limits::CellLimits;
 use domain::run::{Lease, Run, RunState, Task, TaskState};
 use domain::runtime::Needs;
 use domain::time::Timestamp;
+use proto::message::AttemptRef;
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::Engine;
 use super::admission::limit_keys;
@@ -33,6 +35,8 @@ pub struct RunRecord {
     pub flow_version: VersionId,
     /// The id of each task's cell; `cells[i]` belongs to `run.tasks[i]`.
     pub cells: Vec<String>,
+    /// Since when each task may be, or could be, taken: when its last attempt could begin.
+    pub ready_since: Vec<Option<Timestamp>>,
     /// What was asked.
     pub request: Value,
     /// What each cell may use.
@@ -51,6 +55,8 @@ pub struct RunRecord {
     pub not_before: Option<Timestamp>,
     /// The limits on open runs that it may count against.
     pub counted_by: Vec<LimitKey>,
+    /// The attempt whose component started it, when one did.
+    pub parent: Option<AttemptRef>,
     /// Who asked.
     pub user: Option<UserId>,
     /// When it was accepted.
@@ -120,6 +126,7 @@ impl Engine {
 
 fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> {
     let cells = tasks.iter().map(|task| task.cell.clone()).collect();
+    let ready_since = tasks.iter().map(|task| task.ready_since.map(Timestamp)).collect();
     let run = Run {
         id: RunId(row.id),
         state: RunState::named(&row.state).ok_or(Error::Corrupt { what: "state of a run" })?,
@@ -142,6 +149,7 @@ fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> 
         flow_name: row.flow_name,
         flow_version: VersionId(row.flow_version),
         cells,
+        ready_since,
         request: json::from_text("request of a run", &row.request)?,
         limits: json::from_text("limits of a run", &row.limits)?,
         session_id: row.session_id,
@@ -152,6 +160,7 @@ fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> 
             .map_err(|_| Error::Corrupt { what: "priority of a run" })?,
         not_before: row.not_before.map(Timestamp),
         counted_by: limit_keys(row.flow, row.api_key, row.concurrency_key),
+        parent: parent(row.parent_run, row.parent_task, row.parent_attempt)?,
         user: row.submitted_by.map(UserId),
         created: Timestamp(row.created),
         started: row.started.map(Timestamp),
@@ -161,6 +170,15 @@ fn record(row: run::Model, tasks: Vec<task::Model>) -> Result<RunRecord, Error> 
             .unwrap_or_default(),
         plan: json::from_optional("plan of a run", row.plan.as_deref())?,
     })
+}
+
+fn parent(
+    run: Option<Uuid>,
+    task: Option<i64>,
+    attempt: Option<i64>,
+) -> Result<Option<AttemptRef>, Error> {
+    let (Some(run), Some(task), Some(attempt)) = (run, task, attempt) else { return Ok(None) };
+    Ok(Some(AttemptRef { run: RunId(run), task: number(task)?, attempt: number(attempt)? }))
 }
 
 fn task_state(row: &task::Model) -> Result<Task, Error> {

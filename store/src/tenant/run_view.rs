@@ -84,6 +84,8 @@ pub struct TaskView {
     pub dispatched: Option<Timestamp>,
     /// Not to be offered before this time.
     pub not_before: Option<Timestamp>,
+    /// Since when its last attempt could be taken.
+    pub ready_since: Option<Timestamp>,
     /// Why its last attempt failed.
     pub failure: Option<Failure>,
     /// Its attempts, first to last.
@@ -284,6 +286,7 @@ fn task_view<'a>(
         dispatched: row.dispatched.map(Timestamp),
         not_before: row.not_before.map(Timestamp),
         failure: from_optional("failure of a task", row.failure.as_deref())?,
+        ready_since: row.ready_since.map(Timestamp),
         attempts: attempts.map(attempt_view).collect::<Result<_, _>>()?,
     })
 }

@@ -125,7 +125,7 @@ impl Tenant {
         for task in &new.tasks {
             storable("cell", &task.cell)?;
         }
-        let fingerprint = fingerprint(&[&json!(new.flow), &new.request]);
+        let fingerprint = fingerprint(&[&json!(new.flow), &asked(&new.request)]);
         // Most repetitions are answered here, without a transaction.
         if let Some(submitted) = self.repetition(self.store.read(), &new, &fingerprint).await? {
             return Ok(submitted);
@@ -289,6 +289,15 @@ async fn insert_tasks(tx: &DatabaseTransaction, new: &NewRun) -> Result<(), Erro
     Ok(())
 }
 
+/// What was asked for. Which span asked is another one with every repetition.
+fn asked(request: &Value) -> Value {
+    let mut asked = request.clone();
+    if let Some(asked) = asked.as_object_mut() {
+        asked.shift_remove("traceparent");
+    }
+    asked
+}
+
 /// The row of a task that nothing has happened to.
 pub(crate) fn waiting_row(
     run: RunId,
@@ -313,5 +322,6 @@ pub(crate) fn waiting_row(
         queue: Set(None),
         tenant: Set(None),
         priority: Set(0),
+        ready_since: Set(None),
     }
 }

@@ -35,6 +35,7 @@ macro_rules! on_both {
 mod admission;
 mod children;
 mod connections;
+mod figures;
 mod files;
 mod fixture;
 mod flows;

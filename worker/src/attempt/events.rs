@@ -4,7 +4,6 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use domain::id::RunId;
 use domain::time::Timestamp;
 use proto::event::{RunEvent, RunEventKind};
 use proto::message::AttemptRef;
@@ -35,7 +34,7 @@ impl Events {
     /// Starts the writer.
     pub(crate) fn open(upstream: Upstream, attempt: AttemptRef) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_ENTRIES_MAX);
-        let writer = AbortOnDropHandle::new(tokio::spawn(write(upstream, attempt.run, receiver)));
+        let writer = AbortOnDropHandle::new(tokio::spawn(write(upstream, attempt, receiver)));
         Self { sender, writer, attempt, next: 1 }
     }
 
@@ -59,7 +58,7 @@ impl Events {
 
 async fn write(
     upstream: Upstream,
-    run: RunId,
+    attempt: AttemptRef,
     mut receiver: mpsc::Receiver<(String, Bytes)>,
 ) -> Result<(), bus::Error> {
     let mut held = None;
@@ -80,22 +79,23 @@ async fn write(
             }
             batch.push(entry);
         }
-        store(&upstream, run, batch).await?;
+        store(&upstream, attempt, batch).await?;
     }
 }
 
 /// Stores a batch; repeating is safe because entries have ids.
 async fn store(
     upstream: &Upstream,
-    run: RunId,
+    attempt: AttemptRef,
     batch: Vec<(String, Bytes)>,
 ) -> Result<(), bus::Error> {
+    let AttemptRef { run, task, attempt } = attempt;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
     loop {
         match upstream.append(run, batch.clone()).await {
             Ok(()) => return Ok(()),
             Err(error) if error.is_transient() => {
-                tracing::warn!(run.id = %run, %error, "events are not stored yet");
+                tracing::warn!(run.id = %run, task.id = task, attempt, %error, "events are not stored yet");
                 backoff.pause().await;
             }
             Err(error) => return Err(error),

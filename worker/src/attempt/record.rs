@@ -12,6 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::mask::Secrets;
 use crate::backoff::Backoff;
 use crate::egress::Ledger;
+use crate::metrics::Metrics;
+use crate::trace::Trace;
 use crate::upstream::Upstream;
 
 /// Between two looks: what a worker that is killed can lose.
@@ -63,11 +65,13 @@ impl Record {
 
     /// Stores what there is, after the container's end. Does not fail: what is not stored in time
     /// goes on being tried while the attempt is reported.
-    pub(super) async fn finish(self) {
+    pub(super) async fn finish(self, metrics: &Metrics, trace: &Trace) {
         let Self { desk, following } = self;
         drop(following);
         let Some(ledger) = desk.ledger.get().filter(|ledger| ledger.revision() > 0) else { return };
         let log = desk.last(ledger);
+        metrics.connected(&log);
+        trace.connected(&log);
         let mut storing = tokio::spawn(async move { desk.store(log, LATE_MAX).await });
         // Not aborted when the time is up: it goes on by itself.
         let _ = timeout(FINISH_MAX, &mut storing).await;
@@ -124,9 +128,10 @@ impl Desk {
 
     /// Whether it was stored, or never will be.
     async fn store(&self, log: ConnectionLog, at_most: Duration) -> bool {
+        let AttemptRef { run, task, attempt } = self.attempt;
         let body = WorkerRequestBody::Connections { attempt: self.attempt, log };
         let Ok(request) = self.upstream.encoded(body) else {
-            tracing::error!(run.id = %self.attempt.run, "connections cannot be encoded");
+            tracing::error!(run.id = %run, task.id = task, attempt, "connections cannot be encoded");
             return true;
         };
         let until = Instant::now() + at_most;
@@ -135,13 +140,13 @@ impl Desk {
             match self.upstream.send(request.clone(), TRY_MAX).await {
                 Ok(SchedulerReply::Accepted) => return true,
                 Ok(SchedulerReply::Refused { reason }) => {
-                    tracing::warn!(run.id = %self.attempt.run, task.id = self.attempt.task, %reason, "connections are not recorded");
+                    tracing::warn!(run.id = %run, task.id = task, attempt, %reason, "connections are not recorded");
                     return true;
                 }
                 Ok(_) | Err(_) if Instant::now() < until => backoff.pause().await,
                 Ok(_) => return false,
                 Err(error) => {
-                    tracing::warn!(run.id = %self.attempt.run, task.id = self.attempt.task, %error, "connections are not recorded");
+                    tracing::warn!(run.id = %run, task.id = task, attempt, %error, "connections are not recorded");
                     return false;
                 }
             }

@@ -23,6 +23,7 @@ mod limits;
 mod native;
 mod real;
 mod runtimes;
+mod spans;
 mod work;
 mod zygote;
 
