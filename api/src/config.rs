@@ -7,6 +7,7 @@ use domain::limits::{
     CellLimits, FLOW_BYTES_MAX, FileLimits, REQUEST_BYTES_MAX, over_default, over_most,
 };
 use domain::plan::Isolation;
+use domain::retention;
 use domain::retry::RetryPolicy;
 use domain::runtime::Runtimes;
 use domain::tweaks::Policy;
@@ -60,6 +61,9 @@ pub struct Config {
     /// `declared` (only those that the author marked as editable by the API, in flows with any
     /// such mark) or `off` (none).
     pub tweaks_policy: Policy,
+    /// How long runs are kept: `[retention]`, which the schedulers read as well.
+    #[serde(skip)]
+    pub retention: retention::Settings,
     /// Which runtimes there are: `[runtimes]`, which the schedulers read as well.
     #[serde(skip)]
     pub runtimes: Runtimes,
@@ -90,6 +94,7 @@ impl Default for Config {
             retry: RetryPolicy::default(),
             isolation: Isolation::default(),
             tweaks_policy: Policy::default(),
+            retention: retention::Settings::default(),
             runtimes: Runtimes::default(),
             tracer: Tracer::default(),
         }

@@ -135,6 +135,8 @@ pub(crate) enum Error {
     RequirementsInvalid(Vec<Refused>),
     #[error("flows may not have packages of their own here")]
     RequirementsOff,
+    #[error("{0}")]
+    PayloadUnreadable(String),
     #[error("the run took too long")]
     RunTimedOut,
     #[error("unavailable: {0}")]
@@ -290,9 +292,10 @@ impl Error {
             // Langflow answers a taken name with 400.
             Self::Duplicate(_) if langflow => StatusCode::BAD_REQUEST,
             Self::Conflict(_) | Self::Duplicate(_) => StatusCode::CONFLICT,
-            Self::RunFailed { .. } | Self::StorageRefused(_) | Self::Internal { .. } => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::RunFailed { .. }
+            | Self::PayloadUnreadable(_)
+            | Self::StorageRefused(_)
+            | Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::RunTimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Workflow { status, .. } => *status,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -9,6 +9,7 @@ pub(crate) mod logs;
 pub(crate) mod me;
 pub(crate) mod plan;
 pub(crate) mod resume;
+pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod runtime;
 pub(crate) mod standing;

@@ -11,8 +11,8 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
 use crate::flowcell::{
-    admission, connections, egress, events, limits, logs, me, plan, resume, runs, runtime,
-    standing, ws,
+    admission, connections, egress, events, limits, logs, me, plan, resume, retention, runs,
+    runtime, standing, ws,
 };
 use crate::langflow::{
     api_keys, files, flows, login, messages, meta, projects, run, upload, variables, webhook,
@@ -138,6 +138,9 @@ fn flowcell() -> Vec<Route> {
         put("/api/flowcell/v1/flows/{flow}/admission", admission::put_flow),
         get("/api/flowcell/v1/keys/{key}/admission", admission::get_key),
         put("/api/flowcell/v1/keys/{key}/admission", admission::put_key),
+        get("/api/flowcell/v1/retention", retention::get),
+        put("/api/flowcell/v1/retention", retention::put),
+        delete("/api/flowcell/v1/retention", retention::delete),
         get("/api/flowcell/v1/egress", egress::list),
         post("/api/flowcell/v1/egress", egress::allow),
         delete("/api/flowcell/v1/egress", egress::forbid),

@@ -2,6 +2,7 @@
 
 mod admission;
 mod files;
+mod retention;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use self::admission::{
     AdmissionCommand, AdmissionScope, SimulateArguments, TurnArguments,
 };
 pub(crate) use self::files::FilesCommand;
+pub(crate) use self::retention::RetentionCommand;
 
 /// Runs Langflow flows as a cluster: every component in a throwaway container.
 #[derive(Debug, Parser)]
@@ -95,6 +97,9 @@ pub(crate) enum Command {
     /// Show how a cluster would share its slots: who waits how long, and how fairly.
     #[command(after_help = "Example: flowcell simulate docs/scenarios/noisy-neighbour.toml")]
     Simulate(SimulateArguments),
+    /// Show and set how long runs are kept.
+    #[command(subcommand)]
+    Retention(RetentionCommand),
     /// Print shell exports of the local server's URL and API key.
     Env(ClientArguments),
     /// Check what this machine needs to run cells, and say what to do.

@@ -11,6 +11,7 @@ pub(crate) mod init;
 pub(crate) mod limits;
 pub(crate) mod reap;
 pub(crate) mod resume;
+pub(crate) mod retention;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod simulate;
@@ -44,6 +45,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Limits(command) => limits::execute(command).await,
         Command::Admission(command) => admission::execute(command).await,
         Command::Simulate(arguments) => simulate::execute(&arguments),
+        Command::Retention(command) => retention::execute(command).await,
         Command::Env(arguments) => client_env::execute(&arguments),
         Command::Doctor(arguments) => doctor::execute(arguments).await,
         Command::Completions { shell } => {

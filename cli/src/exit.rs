@@ -40,8 +40,9 @@ impl Exit {
         for cause in error.chain().skip(1) {
             output::note(format_args!("  because: {cause}"));
         }
-        let is_configuration =
-            error.is::<service::config::Error>() || error.is::<domain::runtime::SettingsError>();
+        let is_configuration = error.is::<service::config::Error>()
+            || error.is::<domain::runtime::SettingsError>()
+            || error.is::<domain::retention::SettingsError>();
         if is_configuration {
             return Self::BadConfiguration;
         }

@@ -9,8 +9,8 @@ use domain::runtime::Runtimes;
 use serde::Deserialize;
 use service::telemetry;
 use service::trace::Tracer;
-use store::Store;
 use store::seal::KeyEncryptionKey;
+use store::{Objects, Store};
 
 /// `flowcell.toml`. Every part may be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -27,12 +27,31 @@ pub(crate) struct Settings {
     pub(crate) telemetry: telemetry::Settings,
     /// The images that flows run in; the API and the schedulers read the same.
     pub(crate) runtimes: Runtimes,
+    /// Where the bodies of payloads are put; the API and the schedulers read the same.
+    pub(crate) payloads: Payloads,
+    /// How long runs are kept; the API and the schedulers read the same.
+    pub(crate) retention: domain::retention::Settings,
     /// The API.
     pub(crate) api: api::Config,
     /// The scheduler.
     pub(crate) scheduler: scheduler::Config,
     /// The worker.
     pub(crate) worker: worker::Config,
+}
+
+/// Payloads: results and event logs that are too large for a row.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Payloads {
+    /// `"database"`, `{ folder = "/path" }` or `{ s3 = { bucket = "…", … } }`.
+    pub(crate) store: store::PayloadStore,
+}
+
+impl Payloads {
+    /// Opens what holds the bodies; nothing for the database.
+    pub(crate) fn open(&self) -> Result<Option<Objects>> {
+        Objects::open(&self.store).context("payloads.store cannot be used")
+    }
 }
 
 /// The database of a cluster.
@@ -96,8 +115,11 @@ impl Settings {
     pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
         let mut settings: Self = service::config::load(file)?;
         settings.runtimes.validate()?;
+        settings.retention.validate()?;
         settings.api.runtimes.clone_from(&settings.runtimes);
         settings.scheduler.runtimes.clone_from(&settings.runtimes);
+        settings.api.retention.clone_from(&settings.retention);
+        settings.scheduler.retention.clone_from(&settings.retention);
         Ok(settings)
     }
 

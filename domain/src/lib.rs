@@ -9,6 +9,7 @@ pub mod failure;
 pub mod files;
 pub mod id;
 pub mod limits;
+pub mod retention;
 pub mod retry;
 pub mod run;
 pub mod runtime;

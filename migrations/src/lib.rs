@@ -27,6 +27,8 @@ mod m20261122_000010_human;
 mod m20261122_000011_needs;
 mod m20261122_000012_requirements;
 mod m20261122_000013_admission;
+mod m20261122_000014_retention;
+mod m20261122_000015_objects;
 mod m20261122_000017_ready_since;
 
 use sea_orm_migration::prelude::*;
@@ -55,6 +57,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_needs::Migration),
             Box::new(m20261122_000012_requirements::Migration),
             Box::new(m20261122_000013_admission::Migration),
+            Box::new(m20261122_000014_retention::Migration),
+            Box::new(m20261122_000015_objects::Migration),
             Box::new(m20261122_000017_ready_since::Migration),
         ]
     }

@@ -392,6 +392,29 @@ pub struct LimitsSet {
     pub maximum: Option<BTreeMap<String, u64>>,
 }
 
+/// `/api/flowcell/v1/retention`: how long the runs of a tenant are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionView {
+    /// Days from the end of a run until it is removed; 0: runs are kept for ever.
+    pub runs_days: u32,
+    /// Whether the chat messages of a run go with it.
+    pub messages: bool,
+    /// What is set for the tenant; the body of a `PUT`.
+    pub set: RetentionSet,
+}
+
+/// What is set for a tenant; what is left out is as for the installation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSet {
+    /// See [`RetentionView::runs_days`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_days: Option<u32>,
+    /// See [`RetentionView::messages`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<bool>,
+}
+
 /// `POST /api/flowcell/v1/egress`: where cells may connect to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -43,7 +43,13 @@ pub(crate) async fn prepare(
     };
     let request: RunRequest = serde_json::from_value(record.request.clone())?;
     let branches = branches::read(record)?;
-    let results = engine.store.engine().results(record.run.id, &cell.depends_on).await?;
+    let results = match engine.store.engine().results(record.run.id, &cell.depends_on).await {
+        // Asking again gives the same: the run says what is wrong instead of waiting for ever.
+        Err(error @ store::Error::PayloadUnreadable { .. }) => {
+            return Ok(Err(Failure::new(FailureKind::InputInvalid, error.to_string())));
+        }
+        results => results?,
+    };
 
     let tenant = engine.store.tenant(record.tenant);
     let listed = tenant.variables().await?;

@@ -5,6 +5,7 @@
 //!  worker requests ─────────┼─▶ engine ─▶ store ───┤      (outbox first, then at once)
 //!  rounds (admission) ──────┤   decide   commit    └─▶ relay repeats what was not published
 //!  sweep (clock) ───────────┘
+//!  retention ─▶ store           removes what is older than its tenant keeps it
 //! ```
 //!
 //! Any number of schedulers may run: a transition is one guarded transaction, so of two that
@@ -29,6 +30,7 @@ mod metrics;
 mod outgoing;
 mod replan;
 mod requests;
+mod retention;
 mod rounds;
 mod runtimes;
 mod spans;
@@ -67,6 +69,9 @@ pub struct Config {
     /// Where spans of runs go.
     #[serde(skip)]
     pub tracer: Tracer,
+    /// How long runs are kept: `[retention]`, which the API reads as well.
+    #[serde(skip)]
+    pub retention: domain::retention::Settings,
     /// Worker requests that are handled at the same time.
     pub requests_max: usize,
     /// How often the clock is looked at, in milliseconds.
@@ -90,6 +95,7 @@ impl Default for Config {
             runtimes: Runtimes::default(),
             admission: Policy::default(),
             tracer: Tracer::default(),
+            retention: domain::retention::Settings::default(),
             requests_max: 256,
             sweep_ms: 500,
             archive_after_ms: 60_000,
@@ -148,6 +154,8 @@ impl Scheduler {
         drain.spawn(rounds.run(drain.token()));
         drain.spawn(requests.run(drain.token()));
         drain.spawn(sweep.run(drain.token()));
+        let remover = retention::Remover::new(Arc::clone(&self.engine), self.config.retention);
+        drain.spawn(remover.run(drain.token()));
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use sea_orm::{
 use crate::auth::{Auth, Passwords};
 use crate::engine::Engine;
 use crate::error::{Doing, Error};
+use crate::objects::Objects;
 use crate::seal::KeyEncryptionKey;
 use crate::tenant::Tenant;
 
@@ -34,6 +35,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    objects: Option<Objects>,
 }
 
 struct Inner {
@@ -78,7 +80,14 @@ impl Store {
         };
         let passwords = Passwords::default();
         let current = AtomicBool::new(false);
-        Ok(Self { inner: Arc::new(Inner { read, write, key, passwords, current }) })
+        let inner = Arc::new(Inner { read, write, key, passwords, current });
+        Ok(Self { inner, objects: None })
+    }
+
+    /// Puts bodies of payloads there from now on; without it they are put into the database.
+    #[must_use]
+    pub fn with_objects(self, objects: Option<Objects>) -> Self {
+        Self { objects, ..self }
     }
 
     /// Brings the schema up to date. May run in several processes at once and again at any time.
@@ -170,6 +179,10 @@ impl Store {
             ..TransactionOptions::default()
         };
         self.inner.write.begin_with_options(options).await.doing(doing)
+    }
+
+    pub(crate) fn objects(&self) -> Option<&Objects> {
+        self.objects.as_ref()
     }
 
     pub(crate) fn key(&self) -> &KeyEncryptionKey {

@@ -15,6 +15,7 @@ pub(crate) mod load;
 pub(crate) mod outbox;
 mod replan;
 pub(crate) mod results;
+mod retention;
 mod runtimes;
 mod transition;
 mod walk;
@@ -27,6 +28,7 @@ pub use frozen::{FROZEN_BYTES_MAX, FrozenKey};
 pub use human::{Asked, HumanRequest};
 pub use load::RunRecord;
 pub use outbox::{OutboxMessage, Pruned};
+pub use retention::{Expired, Removed};
 pub use transition::{AttemptFigures, BatchOutcome, TaskResult, Transition};
 pub use workers::{ExpiredAttempt, WorkerRow};
 

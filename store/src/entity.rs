@@ -178,6 +178,14 @@ entities! {
         admission: Option<String>,
     }
 
+    tenant_retention = "tenant_retention" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant: Uuid,
+        runs_days: Option<i64>,
+        messages: Option<bool>,
+        updated: i64,
+    }
+
     flow_limits = "flow_limits" {
         #[sea_orm(primary_key, auto_increment = false)]
         tenant: Uuid,
@@ -220,6 +228,8 @@ entities! {
         sha256: Vec<u8>,
         length: i64,
         created: i64,
+        touched: Option<i64>,
+        object: Option<Uuid>,
     }
 
     payload_chunk = "payload_chunks" {
@@ -230,6 +240,15 @@ entities! {
         #[sea_orm(primary_key, auto_increment = false)]
         position: i64,
         bytes: Vec<u8>,
+    }
+
+    loose_object = "loose_objects" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        object: Uuid,
+        tenant: Uuid,
+        sha256: Vec<u8>,
+        since: i64,
+        doomed: bool,
     }
 
     live_output = "live_outputs" {
@@ -384,6 +403,13 @@ entities! {
         body: Vec<u8>,
         created: i64,
         published: Option<i64>,
+    }
+
+    sweep = "sweeps" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        name: String,
+        holder: Uuid,
+        until: i64,
     }
 
     worker = "workers" {

@@ -1,5 +1,6 @@
 //! What can go wrong with the store, and how the database library's errors become that.
 
+use domain::id::RunId;
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
 /// Why the store could not do something.
@@ -78,15 +79,36 @@ pub enum Error {
         what: &'static str,
     },
     /// The configuration cannot work.
-    #[error("the database settings are unusable: {0}")]
+    #[error("the settings of the store are unusable: {0}")]
     Settings(String),
-    /// The database file cannot be prepared.
-    #[error("could not prepare the database file {path}")]
+    /// A file or folder of the store cannot be prepared or read.
+    #[error("could not use {path}")]
     File {
         /// The file.
         path: std::path::PathBuf,
         /// The operating system's reason.
         source: std::io::Error,
+    },
+    /// The body of a payload in object storage is not there or not what was stored.
+    #[error(
+        "something that run {run} stored cannot be read: object {object} {fault}; restore the \
+         object, or start the run again"
+    )]
+    PayloadUnreadable {
+        /// The run that refers to it.
+        run: RunId,
+        /// The object's name below the prefix.
+        object: String,
+        /// What is wrong.
+        fault: ObjectFault,
+    },
+    /// Object storage refused or could not be reached.
+    #[error("object storage failed while {doing}")]
+    Objects {
+        /// What was being done.
+        doing: &'static str,
+        /// Its words.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A background computation ended early; only at shutdown.
     #[error("{doing} was interrupted")]
@@ -104,6 +126,20 @@ pub enum Error {
     },
 }
 
+/// What is wrong with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectFault {
+    /// There is no such object.
+    #[error("is missing")]
+    Missing,
+    /// It does not open with the tenant's data key in this place.
+    #[error("is damaged")]
+    Damaged,
+    /// This process has no object storage to look in.
+    #[error("is in object storage, and payloads.store of this process names none")]
+    NotConfigured,
+}
+
 impl Error {
     /// Whether the same call may succeed a moment later: the database could not be reached, was
     /// busy, or broke a deadlock. Where this is false, trying again gives the same error.
@@ -111,7 +147,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Database { source, .. } => source.downcast_ref().is_some_and(passes),
-            Self::Interrupted { .. } => true,
+            Self::Interrupted { .. } | Self::Objects { .. } => true,
             _ => false,
         }
     }

@@ -21,6 +21,7 @@ mod engine;
 mod entity;
 mod error;
 mod json;
+mod objects;
 mod operator;
 mod page;
 mod payload;
@@ -32,12 +33,13 @@ pub use auth::{Auth, FirstStart, Principal};
 pub use clock::now;
 pub use connect::{Settings, Store};
 pub use engine::{
-    AdmissionSettings, Asked, AttemptFigures, BatchOutcome, Engine, ExpiredAttempt,
+    AdmissionSettings, Asked, AttemptFigures, BatchOutcome, Engine, Expired, ExpiredAttempt,
     FIGURES_STATEMENTS, FROZEN_BYTES_MAX, FrozenKey, HumanRequest, OpenGroup, OutboxMessage,
-    PoolSize, Pruned, Queued, RoundLock, RunRecord, TaskResult, Transition, Waiting, WorkerRow,
-    Workers,
+    PoolSize, Pruned, Queued, Removed, RoundLock, RunRecord, TaskResult, Transition, Waiting,
+    WorkerRow, Workers,
 };
-pub use error::Error;
+pub use error::{Error, ObjectFault};
+pub use objects::{Objects, PayloadStore, S3};
 pub use operator::TenantInfo;
 pub use page::{Listing, Page};
 pub use secret::Secret;
@@ -52,7 +54,9 @@ pub use tenant::flows::{Flow, FlowFilter, FlowHeader, FlowPatch, NewFlow};
 pub use tenant::live_outputs::LiveOutput;
 pub use tenant::messages::{Message, MessageFilter, MessagePatch, NewMessage};
 pub use tenant::projects::{NewProject, Project, ProjectPatch, STARTER_PROJECT};
-pub use tenant::run_view::{AttemptView, RunFilter, RunHeader, RunView, TaskView};
+pub use tenant::run_view::{
+    AttemptView, RUNS_COUNTED_MAX, RunCursor, RunFilter, RunHeader, RunListing, RunView, TaskView,
+};
 pub use tenant::runtimes::RuntimeBuild;
 pub use tenant::standing::Standing;
 pub use tenant::submit::{Concurrency, NewRun, NewTask, Submitted, Turn};

@@ -5,6 +5,8 @@
 //!                                       (tenant id)                     (tenant id, name)
 //!                                                 └────seals──▶ variable of one run
 //!                                                               (tenant id, run id, name)
+//!                                                 └────seals──▶ payload in object storage
+//!                                                               (tenant id, hash of the body)
 //! ```
 //!
 //! XChaCha20-Poly1305 with a random 24-byte nonce each time. What is in parentheses is
@@ -51,6 +53,8 @@ pub(crate) enum Place<'a> {
     Variable(&'a str),
     /// The value of this name that a caller gave for one run.
     OfRun(RunId, &'a str),
+    /// The body of the tenant's payload with this hash.
+    Payload(&'a [u8]),
 }
 
 impl KeyEncryptionKey {
@@ -113,8 +117,13 @@ impl DataKey {
 
     /// The form of a value that may be stored at this place.
     pub(crate) fn seal(&self, tenant: TenantId, place: Place<'_>, value: &Secret) -> Vec<u8> {
+        self.seal_bytes(tenant, place, value.expose().as_bytes())
+    }
+
+    /// The same for bytes that are no text.
+    pub(crate) fn seal_bytes(&self, tenant: TenantId, place: Place<'_>, plain: &[u8]) -> Vec<u8> {
         let mut sealed = vec![VERSION];
-        sealed.extend(encrypt(&self.0, &place.context(tenant), value.expose().as_bytes()));
+        sealed.extend(encrypt(&self.0, &place.context(tenant), plain));
         sealed
     }
 
@@ -125,9 +134,19 @@ impl DataKey {
         place: Place<'_>,
         sealed: &[u8],
     ) -> Result<Secret, Unopenable> {
-        let rest = sealed.strip_prefix(&[VERSION]).ok_or(Unopenable)?;
-        let plain = decrypt(&self.0, &place.context(tenant), rest)?;
+        let plain = self.open_bytes(tenant, place, sealed)?;
         std::str::from_utf8(&plain).map(Secret::new).map_err(|_| Unopenable)
+    }
+
+    /// The bytes in a stored form.
+    pub(crate) fn open_bytes(
+        &self,
+        tenant: TenantId,
+        place: Place<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Unopenable> {
+        let rest = sealed.strip_prefix(&[VERSION]).ok_or(Unopenable)?;
+        decrypt(&self.0, &place.context(tenant), rest)
     }
 }
 
@@ -146,6 +165,9 @@ impl Place<'_> {
             Self::OfRun(run, name) => {
                 let (kind, run) = (b"flowcell run variable\0".as_slice(), run.uuid());
                 [kind, tenant.as_bytes(), run.as_bytes(), name.as_bytes()].concat()
+            }
+            Self::Payload(sha256) => {
+                [b"flowcell payload\0".as_slice(), tenant.as_bytes(), sha256].concat()
             }
         }
     }

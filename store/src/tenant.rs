@@ -18,6 +18,7 @@ pub(crate) mod messages;
 mod naming;
 pub(crate) mod projects;
 pub(crate) mod results;
+pub(crate) mod retention;
 mod run_variables;
 pub(crate) mod run_view;
 pub(crate) mod runtimes;

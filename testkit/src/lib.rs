@@ -5,3 +5,4 @@ pub mod nats;
 pub mod database;
 pub mod flows;
 pub mod otlp;
+pub mod s3;

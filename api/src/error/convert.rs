@@ -28,6 +28,10 @@ impl From<store::Error> for Error {
             }
             // The name is the tenant's own; what to do about it is the operator's.
             store::Error::Undecryptable { .. } => internal("opening a variable", &error),
+            store::Error::PayloadUnreadable { run, .. } => {
+                tracing::error!(run.id = %run, error = %error, "a payload cannot be read");
+                Self::PayloadUnreadable(error.to_string())
+            }
             _ if error.is_transient() => Self::Unavailable(chain(&error)),
             _ => internal("using the store", &error),
         }

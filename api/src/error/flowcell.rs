@@ -73,6 +73,9 @@ fn code_and_action(error: &Error) -> (&'static str, &'static str) {
         Error::NeedsPerson => ("needs_person", "start it with POST /api/flowcell/v1/runs"),
         Error::Workflow { .. } => ("workflow", "read the details"),
         Error::RunFailed { .. } => ("run_failed", "read the run's events"),
+        Error::PayloadUnreadable(_) => {
+            ("payload_unreadable", "start the run again, or have the operator restore the object")
+        }
         Error::RunTimedOut => ("run_timed_out", "start long runs with POST /api/flowcell/v1/runs"),
         Error::Unavailable(_) => ("unavailable", "try again in a moment"),
         Error::Internal { .. } => ("internal", "tell the operator the reference"),
@@ -119,6 +122,7 @@ fn message(error: &Error, reference: Option<Uuid>) -> String {
         | Error::StorageRefused(_)
         | Error::Refused(_)
         | Error::Duplicate(_)
+        | Error::PayloadUnreadable(_)
         | Error::Workflow { .. }
         | Error::NeedsPerson => error.to_string(),
     }

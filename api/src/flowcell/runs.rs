@@ -12,7 +12,9 @@ use domain::run::RunState;
 use domain::time::Timestamp;
 use proto::http::{RunAccepted, RunLinks, RunView, StartRun};
 use serde_json::{Value, json};
-use store::{Concurrency, Flow, FlowFilter, Page, RunFilter, Tenant, Turn};
+use store::{
+    Concurrency, Flow, FlowFilter, Page, RUNS_COUNTED_MAX, RunCursor, RunFilter, Tenant, Turn,
+};
 
 use super::view;
 use crate::app::App;
@@ -36,6 +38,9 @@ const PRIORITY_MAX: i32 = 100;
 
 const LIMIT: u64 = 50;
 const LIMIT_MAX: u64 = 500;
+
+/// An offset makes the database pass over as many runs.
+const OFFSET_MAX: u64 = 10_000;
 
 /// `POST /api/flowcell/v1/runs`.
 pub(crate) async fn start(
@@ -95,18 +100,25 @@ pub(crate) async fn list(
     };
     let session_id = params.text("session_id").map(str::to_owned);
     let parent = params.text("parent_id").map(run_id).transpose()?;
+    let after = params.text("after").map(cursor).transpose()?;
     let page = Page {
         limit: params.number("limit")?.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
         offset: params.number("offset")?.unwrap_or(0),
     };
-    let listing = tenant.runs(&RunFilter { flow, state, session_id, parent }, page).await?;
+    if page.offset > OFFSET_MAX {
+        let why = format!("offset is at most {OFFSET_MAX}: pass an answer's next as after instead");
+        return Err(Error::BodyInvalid(why));
+    }
+    let listing = tenant.runs(&RunFilter { flow, state, session_id, parent, after }, page).await?;
     let flows = tenant.flows(&FlowFilter::default(), Page::all()).await?.items;
     let names: HashMap<FlowId, String> =
         flows.into_iter().map(|flow| (flow.id, flow.name)).collect();
     let name = |flow| names.get(&flow).cloned().unwrap_or_default();
     let items: Vec<RunView> =
         listing.items.iter().map(|run| view::header(run, name(run.flow))).collect();
-    Ok(Json(json!({"items": items, "total": listing.total})))
+    let next = listing.next.map(|place| format!("{}-{}", place.created.millis(), place.id));
+    let (total, exact) = (listing.total, listing.total < RUNS_COUNTED_MAX);
+    Ok(Json(json!({"items": items, "next": next, "total": total, "total_is_exact": exact})))
 }
 
 /// `GET /api/flowcell/v1/runs/{id}`.
@@ -135,6 +147,16 @@ pub(crate) async fn cancel(
     cancel::cancel(&app.bus, header.id).await?;
     tenant.close_questions(header.id).await?;
     Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+/// The place that an earlier answer gave as `next`.
+fn cursor(text: &str) -> Result<RunCursor, Error> {
+    let parts = text.split_once('-');
+    let read = |(created, id): (&str, &str)| {
+        Some(RunCursor { created: Timestamp(created.parse().ok()?), id: id.parse().ok()? })
+    };
+    let unknown = || Error::BodyInvalid("after must be the next of an earlier answer".to_owned());
+    parts.and_then(read).ok_or_else(unknown)
 }
 
 /// The run that a path names. What is no id names no run.

@@ -48,7 +48,8 @@ async fn a_run_is_accepted_followed_and_read() {
     let list = world.get(&format!("{RUNS}?flow=echo&state=completed")).await.json();
     assert_eq!((&list["total"], &list["items"][0]["id"]), (&json!(1), &json!(accepted.id)));
     let none = world.get(&format!("{RUNS}?state=failed")).await.json();
-    assert_eq!(none, json!({"items": [], "total": 0}));
+    let nothing = json!({"items": [], "next": null, "total": 0, "total_is_exact": true});
+    assert_eq!(none, nothing);
     let wrong = world.get(&format!("{RUNS}?state=lost")).await;
     assert_eq!(wrong.json()["error"]["code"], "body_invalid");
 }
@@ -231,4 +232,31 @@ async fn a_plan_explains_itself() {
     assert_eq!(plan["edges"][0]["from"], "ChatInput-aaaaa.message");
     let me = world.get("/api/flowcell/v1/me").await.json();
     assert_eq!((&me["username"], &me["is_superuser"]), (&json!("admin"), &json!(true)));
+}
+
+#[tokio::test]
+async fn pages_of_runs_follow_each_other_while_runs_come() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let mut accepted = Vec::new();
+    for _ in 0..5 {
+        accepted.push(world.start("echo").await.to_string());
+    }
+    let mut seen: Vec<String> = Vec::new();
+    let mut path = "/api/flowcell/v1/runs?flow=echo&limit=2".to_owned();
+    loop {
+        let page = world.get(&path).await.json();
+        let ids = page["items"].as_array().unwrap().iter();
+        seen.extend(ids.map(|run| run["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/flowcell/v1/runs?flow=echo&limit=2&after={next}");
+        // With an offset this one would push a run of the last page onto the next.
+        world.start("echo").await;
+    }
+    accepted.reverse();
+    assert_eq!(seen, accepted);
+    for wrong in ["after=x", "after=1-2", "offset=10001"] {
+        let refused = world.get(&format!("/api/flowcell/v1/runs?{wrong}")).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}: {}", refused.body);
+    }
 }

@@ -124,7 +124,7 @@ pub(crate) async fn migrate(arguments: ServiceArguments) -> Result<Exit> {
 }
 
 async fn open(settings: &Settings) -> Result<Store> {
-    let store = settings.database.open().await?;
+    let store = settings.database.open().await?.with_objects(settings.payloads.open()?);
     if !store.schema_is_current().await? {
         anyhow::bail!("the database schema is not current: run `flowcell migrate` first");
     }

@@ -43,7 +43,7 @@ pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
         .await
         .with_context(|| format!("cannot listen on {}", settings.api.listen))?;
     let url = format!("http://{}", listener.local_addr()?);
-    let store = open_store(&data).await?;
+    let store = open_store(&data).await?.with_objects(settings.payloads.open()?);
     let bus = bus::memory(bus::memory::Settings::new(data.join("events"))).await?;
     let credentials = first_start(&store, &data, &url).await?;
 

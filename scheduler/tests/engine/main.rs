@@ -12,6 +12,7 @@ mod admission;
 mod children;
 mod human;
 mod requests;
+mod retention;
 mod runtimes;
 mod spans;
 

@@ -19,6 +19,7 @@ use crate::bulk::BulkUpdate;
 use crate::entity::{result, run};
 use crate::error::{Doing, Error};
 use crate::json;
+use crate::objects::{OBJECT_BYTES_MIN, Uploaded, upload};
 use crate::payload::{self, NewPayload};
 
 const DOING: &str = "committing a transition";
@@ -56,6 +57,7 @@ impl Engine {
         transitions: Vec<Transition>,
     ) -> Result<Vec<BatchOutcome>, Error> {
         let mut outcomes = vec![BatchOutcome::VersionConflict; transitions.len()];
+        let uploaded = self.upload_large(&transitions).await?;
         let tx = self.store.begin(DOING).await?;
         if transitions.len() > 1 {
             lock(&tx, &transitions).await?;
@@ -76,7 +78,7 @@ impl Engine {
                     won.push((*tenant, transition));
                 }
             }
-            write(&tx, won).await?;
+            write(&tx, won, &uploaded).await?;
         }
         tx.commit().await.doing(DOING)?;
         Ok(outcomes)
@@ -88,18 +90,19 @@ impl Engine {
     /// [`Error::NotFound`] when there is no such run.
     pub async fn archive_event_log(&self, run: RunId, log: &[u8]) -> Result<(), Error> {
         const DOING: &str = "archiving an event log";
-        let tx = self.store.begin(DOING).await?;
         let tenant: Option<Uuid> = run::Entity::find_by_id(run.uuid())
             .select_only()
             .column(run::Column::Tenant)
             .into_tuple()
-            .one(&tx)
+            .one(self.store.read())
             .await
             .doing(DOING)?;
         let tenant = TenantId(tenant.ok_or(Error::NotFound { what: "run" })?);
-        let new = NewPayload::new(tenant, log.to_vec());
-        let sha256 = new.sha256.clone();
-        payload::insert(&tx, vec![new]).await?;
+        let new = vec![NewPayload::new(tenant, log.to_vec())];
+        let uploaded = upload::upload(&self.store, &new).await?;
+        let sha256 = new.first().map(|new| new.sha256.clone());
+        let tx = self.store.begin(DOING).await?;
+        payload::insert(&tx, new, &uploaded).await?;
         run::Entity::update_many()
             .col_expr(run::Column::EventLog, sha256.into())
             .filter(run::Column::Id.eq(run.uuid()))
@@ -109,6 +112,41 @@ impl Engine {
             .doing(DOING)?;
         tx.commit().await.doing(DOING)
     }
+
+    /// Puts what is large into object storage, where there is any, before the transaction begins:
+    /// no lock is held while another service is waited for. What a lost race leaves is removed as
+    /// any loose object.
+    async fn upload_large(&self, transitions: &[Transition]) -> Result<Uploaded, Error> {
+        if self.store.objects().is_none() {
+            return Ok(Uploaded::new());
+        }
+        let large: Vec<(Uuid, Vec<u8>)> = transitions.iter().flat_map(large_values).collect();
+        if large.is_empty() {
+            return Ok(Uploaded::new());
+        }
+        let tenants: Vec<(Uuid, Uuid)> = run::Entity::find()
+            .select_only()
+            .columns([run::Column::Id, run::Column::Tenant])
+            .filter(run::Column::Id.is_in(large.iter().map(|(run, _)| *run)))
+            .into_tuple()
+            .all(self.store.read())
+            .await
+            .doing(DOING)?;
+        let tenants: HashMap<Uuid, Uuid> = tenants.into_iter().collect();
+        let of_tenant = |(run, bytes): (Uuid, Vec<u8>)| {
+            Some(NewPayload::new(TenantId(*tenants.get(&run)?), bytes))
+        };
+        let payloads: Vec<_> = large.into_iter().filter_map(of_tenant).collect();
+        upload::upload(&self.store, &payloads).await
+    }
+}
+
+/// What a transition stores outside of rows, if object storage takes it.
+fn large_values(transition: &Transition) -> Vec<(Uuid, Vec<u8>)> {
+    let results = transition.results.iter().map(|given| json::to_text(&given.result));
+    let saved = transition.asked.iter().filter_map(human::saved_text);
+    let large = results.chain(saved).filter(|text| text.len() > OBJECT_BYTES_MIN);
+    large.map(|text| (transition.run().uuid(), text.into_bytes())).collect()
 }
 
 /// Locks the runs of a batch in one order, so that two batches wait for each other instead of
@@ -162,7 +200,11 @@ fn run_row(transition: &Transition) -> Vec<Value> {
 }
 
 /// Writes what the transitions change beside the run's own row.
-async fn write(tx: &DatabaseTransaction, won: Vec<(TenantId, Transition)>) -> Result<(), Error> {
+async fn write(
+    tx: &DatabaseTransaction,
+    won: Vec<(TenantId, Transition)>,
+    uploaded: &Uploaded,
+) -> Result<(), Error> {
     let mut payloads = Vec::new();
     let mut results = Vec::new();
     let mut tasks = Vec::new();
@@ -186,7 +228,7 @@ async fn write(tx: &DatabaseTransaction, won: Vec<(TenantId, Transition)>) -> Re
         messages.append(&mut transition.outbox);
         changes.add(&transition);
     }
-    payload::insert(tx, payloads).await?;
+    payload::insert(tx, payloads, uploaded).await?;
     if !results.is_empty() {
         // A repeated report gives the same result again; the first one stays.
         result::Entity::insert_many(results)

@@ -92,7 +92,7 @@ impl Engine {
         let Some((tenant, sha256)) = row.and_then(|row| Some((row.tenant, row.saved?))) else {
             return Ok(BTreeMap::new());
         };
-        let bytes = payload::read(db, TenantId(tenant), &sha256).await?;
+        let bytes = payload::read(&self.store, TenantId(tenant), &sha256, run).await?;
         serde_json::from_slice(&bytes).map_err(|_| Error::Corrupt { what: "state of a cell" })
     }
 
@@ -156,6 +156,11 @@ pub(crate) fn view(row: human_request::Model) -> Result<HumanRequest, Error> {
     })
 }
 
+/// What the next attempt needs, as it is stored.
+pub(super) fn saved_text(asked: &Asked) -> Option<String> {
+    (!asked.saved.is_empty()).then(|| json::to_text(&asked.saved))
+}
+
 /// The questions of a batch of transitions.
 #[derive(Default)]
 pub(super) struct NewRequests {
@@ -171,8 +176,7 @@ impl NewRequests {
         transition: &Transition,
         asked: Asked,
     ) -> Option<NewPayload> {
-        let saved = (!asked.saved.is_empty())
-            .then(|| NewPayload::new(tenant, json::to_text(&asked.saved).into_bytes()));
+        let saved = saved_text(&asked).map(|text| NewPayload::new(tenant, text.into_bytes()));
         let now = transition.now.millis();
         self.requests.push(human_request::ActiveModel {
             run: Set(transition.run().uuid()),

@@ -63,7 +63,7 @@ pub(crate) async fn read(
         let text = match (row.inline, row.payload) {
             (Some(text), _) => text,
             (None, Some(sha256)) => {
-                let bytes = payload::read(store.read(), TenantId(row.tenant), &sha256).await?;
+                let bytes = payload::read(store, TenantId(row.tenant), &sha256, run).await?;
                 String::from_utf8(bytes).map_err(|_| Error::Corrupt { what: "result" })?
             }
             (None, None) => return Err(Error::Corrupt { what: "result" }),

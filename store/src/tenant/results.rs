@@ -62,7 +62,7 @@ impl Tenant {
             .doing("reading an event log")?;
         match sha256.ok_or(Error::NotFound { what: "run" })? {
             None => Ok(None),
-            Some(sha256) => payload::read(self.store.read(), self.id, &sha256).await.map(Some),
+            Some(sha256) => payload::read(&self.store, self.id, &sha256, run).await.map(Some),
         }
     }
 }

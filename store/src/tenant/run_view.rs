@@ -7,9 +7,10 @@ use domain::id::{FlowId, RunId, UserId, VersionId, WorkerEpoch};
 use domain::run::{RunState, TaskState};
 use domain::time::Timestamp;
 use proto::message::Figures;
+use sea_orm::sea_query::{Asterisk, Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, Condition, DerivePartialModel, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DerivePartialModel, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -19,7 +20,7 @@ use crate::engine::load::number;
 use crate::entity::{attempt, run, task};
 use crate::error::{Doing, Error};
 use crate::json::{from_optional, from_text};
-use crate::page::{Listing, Page};
+use crate::page::Page;
 
 /// What a list shows of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +116,30 @@ pub struct AttemptView {
     pub figures: Option<Figures>,
 }
 
+/// A place in a list of runs, newest first. It stays where it is when runs come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunCursor {
+    /// When the run before it was accepted.
+    pub created: Timestamp,
+    /// That run.
+    pub id: RunId,
+}
+
+/// A part of a list of runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunListing {
+    /// The entries of the page.
+    pub items: Vec<RunHeader>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<RunCursor>,
+    /// How many runs the list has in all, counted up to [`RUNS_COUNTED_MAX`].
+    pub total: u64,
+}
+
+/// How far the runs of a list are counted: counting all of a million would take longer than the
+/// rest of the answer by far, and nobody pages that deep.
+pub const RUNS_COUNTED_MAX: u64 = 1_000;
+
 /// Which runs; fields that are `None` admit everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFilter {
@@ -126,6 +151,9 @@ pub struct RunFilter {
     pub session_id: Option<String>,
     /// Only those that components of this run started.
     pub parent: Option<RunId>,
+    /// Only those that come after this place in the list. It costs the same however deep it is,
+    /// where an offset passes over all runs before it.
+    pub after: Option<RunCursor>,
 }
 
 /// The columns of a run that are always small.
@@ -225,30 +253,64 @@ impl Tenant {
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub async fn runs(&self, filter: &RunFilter, page: Page) -> Result<Listing<RunHeader>, Error> {
-        use run::Column;
+    pub async fn runs(&self, filter: &RunFilter, page: Page) -> Result<RunListing, Error> {
         const DOING: &str = "listing runs";
+        let db = self.store.read();
+        let fits = self.is_listed(filter);
+        let total = counted(db, fits.clone()).await?;
+        // One more than asked for tells whether there is a next page.
+        let rows: Vec<RunRow> = run::Entity::find()
+            .filter(fits)
+            .filter(Condition::all().add_option(filter.after.map(comes_after)))
+            .order_by_desc(run::Column::Created)
+            .order_by_desc(run::Column::Id)
+            .limit(std::cmp::min(page.limit.saturating_add(1), Page::all().limit))
+            .offset(page.offset)
+            .into_partial_model()
+            .all(db)
+            .await
+            .doing(DOING)?;
+        let mut items = rows.into_iter().map(header).collect::<Result<Vec<_>, _>>()?;
+        let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+        let is_last = items.len() <= limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| !is_last);
+        let next = next.map(|run| RunCursor { created: run.created, id: run.id });
+        Ok(RunListing { items, next, total })
+    }
+
+    fn is_listed(&self, filter: &RunFilter) -> Condition {
+        use run::Column;
         let session = filter.session_id.as_ref();
-        let fits = Condition::all()
+        Condition::all()
             .add(Column::Tenant.eq(self.id.uuid()))
             .add_option(filter.flow.map(|flow| Column::Flow.eq(flow.uuid())))
             .add_option(filter.state.map(|state| Column::State.eq(state.name())))
             .add_option(filter.parent.map(|parent| Column::ParentRun.eq(parent.uuid())))
-            .add_option(session.map(|id| Column::SessionId.eq(id.replace('\0', "\u{fffd}"))));
-        let select = run::Entity::find().filter(fits);
-        let total = select.clone().count(self.store.read()).await.doing(DOING)?;
-        let rows: Vec<RunRow> = select
-            .order_by_desc(Column::Created)
-            .order_by_desc(Column::Id)
-            .limit(page.limit)
-            .offset(page.offset)
-            .into_partial_model()
-            .all(self.store.read())
-            .await
-            .doing(DOING)?;
-        let items = rows.into_iter().map(header).collect::<Result<_, _>>()?;
-        Ok(Listing { items, total })
+            .add_option(session.map(|id| Column::SessionId.eq(id.replace('\0', "\u{fffd}"))))
     }
+}
+
+async fn counted(db: &DatabaseConnection, fits: Condition) -> Result<u64, Error> {
+    const DOING: &str = "counting runs";
+    let some = run::Entity::find()
+        .select_only()
+        .column(run::Column::Id)
+        .filter(fits)
+        .limit(RUNS_COUNTED_MAX)
+        .into_query();
+    let count =
+        Query::select().expr(Expr::col(Asterisk).count()).from_subquery(some, "counted").take();
+    let row = db.query_one(&count).await.doing(DOING)?;
+    let row = row.ok_or(Error::Corrupt { what: "number of runs" })?;
+    let count: i64 = row.try_get_by_index(0).doing(DOING)?;
+    u64::try_from(count).map_err(|_| Error::Corrupt { what: "number of runs" })
+}
+
+fn comes_after(cursor: RunCursor) -> Expr {
+    let row = [run::Column::Created, run::Column::Id].map(Expr::col);
+    let place = [Expr::val(cursor.created.millis()), Expr::val(cursor.id.uuid())];
+    Expr::tuple(row).lt(Expr::tuple(place))
 }
 
 fn header(row: RunRow) -> Result<RunHeader, Error> {

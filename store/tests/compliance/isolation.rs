@@ -6,6 +6,7 @@ use domain::admission::{FlowSettings, TenantSettings};
 use domain::flow::Graph;
 use domain::id::{KeyId, MessageId, ProjectId, RunId, UserId, VariableId};
 use domain::limits::{Overrides, Setting, TenantLimits};
+use domain::retention::Overrides as Retention;
 use domain::run::Command;
 use domain::runtime::{BuildState, Needs, Requirements};
 use proto::connection::ConnectionLog;
@@ -112,6 +113,7 @@ async fn rows(f: &Fixture) -> Rows {
     let set = FlowSettings { runs_max: Some(7), pool: None };
     tenant.set_flow_admission(owner.flow, &set).await.unwrap();
     tenant.submit(owner.new_run()).await.unwrap();
+    tenant.set_retention(Retention { runs_days: Some(9), messages: None }).await.unwrap();
     let mut new = owner.new_run();
     new.idempotency_key = Some("key".into());
     let run = tenant.submit(new).await.unwrap().run;
@@ -376,6 +378,8 @@ async fn making_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("seal_for_run", own(opened == given)),
         ("put_variable", own(t.put_variable(new_variable()).await.is_ok())),
         ("create_user", own(t.users().await.unwrap() == [user])),
+        ("retention", own(t.retention().await.is_ok_and(|set| set == Retention::default()))),
+        ("set_retention", own(t.set_retention(Retention::default()).await.is_ok())),
         ("set_limits", own(t.set_limits(&TenantLimits::default()).await.is_ok())),
         ("set_admission", own(t.set_admission(&TenantSettings::default()).await.is_ok())),
     ]
