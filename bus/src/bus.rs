@@ -298,12 +298,21 @@ enum RequestsInner {
 }
 
 impl Requests {
-    /// The next request; `None` once the bus is closed. Waits while as many requests as the
+    /// The next request; `None` once the bus is closed, or after [`Requests::leave`]. Waits while as many requests as the
     /// server may have are unanswered. Safe to cancel.
     pub async fn next(&mut self) -> Option<Request> {
         match &mut self.0 {
             RequestsInner::Memory(requests) => requests.next().await,
             RequestsInner::Nats(requests) => requests.next().await,
+        }
+    }
+
+    /// Takes no more: further requests fall to other servers. What was already sent here still
+    /// comes from [`Requests::next`], and then its end.
+    pub fn leave(&self) {
+        match &self.0 {
+            RequestsInner::Memory(requests) => requests.leave(),
+            RequestsInner::Nats(requests) => requests.leave(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod files;
+mod gate;
 mod retention;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ pub(crate) use self::admission::{
     AdmissionCommand, AdmissionScope, SimulateArguments, TurnArguments,
 };
 pub(crate) use self::files::FilesCommand;
+pub(crate) use self::gate::GateArguments;
 pub(crate) use self::retention::RetentionCommand;
 
 /// Runs Langflow flows as a cluster: every component in a throwaway container.
@@ -53,6 +55,13 @@ pub(crate) enum Command {
     /// Remove what a worker's process leaves, once it is gone. Workers start this themselves.
     #[command(hide = true)]
     Reap(ReapArguments),
+    /// Run a Docker socket for workers that lets through what cells need, and nothing else.
+    #[command(after_help = "Example:
+  flowcell docker-gate --listen /run/flowcell-gate/docker.sock --cluster flowcell \\
+      --allow-binds /run/flowcell --user 991
+  flowcell worker      with worker.docker_host = unix:///run/flowcell-gate/docker.sock
+                       and  worker.socket_dir  = /run/flowcell/991")]
+    DockerGate(GateArguments),
     /// Bring the database to this version's schema; safe to run twice and from several hosts.
     Migrate(ServiceArguments),
     /// Write the settings and generated secrets of a cluster.

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod client_env;
+pub(crate) mod docker_gate;
 pub(crate) mod doctor;
 pub(crate) mod egress;
 pub(crate) mod explain;
@@ -33,6 +34,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Scheduler(arguments) => serve::scheduler(arguments).await,
         Command::Worker(arguments) => serve::worker(arguments).await,
         Command::Reap(arguments) => reap::execute(arguments).await,
+        Command::DockerGate(arguments) => docker_gate::execute(arguments).await,
         Command::Migrate(arguments) => serve::migrate(arguments).await,
         Command::Init(arguments) => init::execute(&arguments),
         Command::Flow(command) => flow::execute(command).await,

@@ -31,13 +31,19 @@ impl Requests {
         Ok(Self { engine, requests })
     }
 
-    /// Serves until `stop`, then answers what was already taken.
+    /// Serves until `stop`, then answers what was already sent here: a component's question that
+    /// stays without an answer fails its run, because somebody may have acted on it.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
+        let mut has_left = false;
         loop {
             let request = tokio::select! {
                 request = self.requests.next() => request,
-                () = stop.cancelled() => break,
+                () = stop.cancelled(), if !has_left => {
+                    has_left = true;
+                    self.requests.leave();
+                    continue;
+                }
             };
             let Some(request) = request else { break };
             tasks.spawn(answer(Arc::clone(&self.engine), request));

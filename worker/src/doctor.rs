@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::errors::Error as Engine;
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
+use bollard::query_parameters::ListNetworksOptions;
 use nix::unistd::AccessFlags;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -75,6 +77,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
     };
     checks.push(check("docker", Status::Ok, format!("answers on {}", config.docker_host), ""));
     checks.push(api(&docker).await);
+    checks.push(rights(&docker).await);
     if let Ok(Ok(info)) = timeout(ANSWER_MAX, docker.info()).await {
         checks.extend(engine(&info, config));
     }
@@ -149,6 +152,25 @@ async fn api(docker: &Docker) -> Check {
         Ok(Err(error)) => check("docker version", Status::Fail, error.to_string(), advice),
         Err(_) => check("docker version", Status::Fail, "no answer", advice),
     }
+}
+
+/// Whether this socket gives more than a worker needs. Tried out: a list of networks is what no
+/// worker asks for, and what the gate refuses.
+async fn rights(docker: &Docker) -> Check {
+    let asked = timeout(ANSWER_MAX, docker.list_networks(None::<ListNetworksOptions>)).await;
+    let found = match asked {
+        Ok(Err(Engine::DockerResponseServerError { status_code: 403, message }))
+            if message.contains("docker-gate") =>
+        {
+            "restricted by a docker-gate"
+        }
+        Ok(Err(Engine::DockerResponseServerError { status_code: 403, .. })) => "restricted",
+        Ok(Ok(_)) => {
+            "not restricted: who has it can be root here (`flowcell docker-gate` restricts)"
+        }
+        Ok(Err(_)) | Err(_) => "unknown",
+    };
+    check("docker socket", Status::Ok, found, "")
 }
 
 fn engine(info: &SystemInfo, config: &Config) -> Vec<Check> {

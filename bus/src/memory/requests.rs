@@ -1,7 +1,7 @@
 //! Requests inside this process.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,6 +86,7 @@ impl Hub {
         counter.servers.fetch_add(1, Ordering::AcqRel);
         Requests {
             counter,
+            has_left: AtomicBool::new(false),
             permits: Arc::new(Semaphore::new(concurrency.clamp(1, WAITING_MAX))),
             closed: self.closed.clone(),
         }
@@ -107,15 +108,40 @@ fn check_size(subject: &str, body: &Bytes) -> Result<(), Error> {
 #[derive(Debug)]
 pub(crate) struct Requests {
     counter: Arc<Counter>,
+    has_left: AtomicBool,
     permits: Arc<Semaphore>,
     closed: CancellationToken,
 }
 
 impl Requests {
     pub(crate) async fn next(&mut self) -> Option<Request> {
+        if self.has_left.load(Ordering::Acquire) {
+            return self.take_waiting().await;
+        }
         tokio::select! {
             () = self.closed.cancelled() => None,
             request = Self::take(&self.counter, &self.permits) => request,
+        }
+    }
+
+    /// Whoever asks from now on finds another server, or none.
+    pub(crate) fn leave(&self) {
+        if !self.has_left.swap(true, Ordering::AcqRel) {
+            self.counter.servers.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// What was asked before, when there is no other server for it.
+    async fn take_waiting(&mut self) -> Option<Request> {
+        if self.counter.servers.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        let next = Self::take(&self.counter, &self.permits);
+        // Biased: nobody else takes what waits.
+        tokio::select! {
+            biased;
+            request = next => request,
+            () = std::future::ready(()) => None,
         }
     }
 
@@ -138,7 +164,7 @@ impl Requests {
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        self.counter.servers.fetch_sub(1, Ordering::AcqRel);
+        self.leave();
     }
 }
 

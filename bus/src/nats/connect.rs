@@ -68,6 +68,9 @@ async fn options(
     inbox: &str,
     monitor: &Arc<Monitor>,
 ) -> Result<ConnectOptions, Error> {
+    // Without a choice, a connection with TLS panics: the tree has two providers, `ring` by the
+    // database's driver. An earlier choice of the process stays.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let events = Arc::clone(monitor);
     let mut options = ConnectOptions::new()
         .name("flowcell")

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::Nats;
 use super::transfer::INLINE_BYTES_MAX;
@@ -85,8 +86,9 @@ impl Nats {
         self.round_trip().await?;
         let concurrency = concurrency.clamp(1, CONCURRENCY_MAX);
         let (sender, receiver) = mpsc::channel(concurrency);
-        let pump = pump(self.clone(), subscriber, concurrency, sender);
-        Ok(Requests { receiver, pump: tokio::spawn(pump).abort_handle() })
+        let leaving = CancellationToken::new();
+        let pump = pump(self.clone(), subscriber, leaving.clone(), concurrency, sender);
+        Ok(Requests { receiver, leaving, pump: tokio::spawn(pump).abort_handle() })
     }
 }
 
@@ -102,15 +104,18 @@ fn check_size(subject: &str, body: &Bytes) -> Result<(), Error> {
 }
 
 /// Takes requests as long as there are permits. Each is prepared by a task of its own, so that a
-/// large one does not hold up the others.
+/// large one does not hold up the others. Once it is leaving, the server sends no more, and what is
+/// under way still comes.
 async fn pump(
     nats: Nats,
     mut subscriber: async_nats::Subscriber,
+    leaving: CancellationToken,
     concurrency: usize,
     sender: mpsc::Sender<Request>,
 ) {
     let permits = Arc::new(Semaphore::new(concurrency));
     let closed = nats.0.closed.clone();
+    let mut has_left = false;
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
@@ -118,6 +123,14 @@ async fn pump(
         let message = tokio::select! {
             message = subscriber.next() => message,
             () = closed.cancelled() => None,
+            () = leaving.cancelled(), if !has_left => {
+                has_left = true;
+                if let Err(error) = subscriber.drain().await {
+                    tracing::debug!(error = %error, "a subscription is gone already");
+                    return;
+                }
+                continue;
+            }
         };
         let Some(message) = message else {
             return;
@@ -154,12 +167,17 @@ async fn prepare(
 #[derive(Debug)]
 pub(crate) struct Requests {
     receiver: mpsc::Receiver<Request>,
+    leaving: CancellationToken,
     pump: AbortHandle,
 }
 
 impl Requests {
     pub(crate) async fn next(&mut self) -> Option<Request> {
         self.receiver.recv().await
+    }
+
+    pub(crate) fn leave(&self) {
+        self.leaving.cancel();
     }
 }
 

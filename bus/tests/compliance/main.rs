@@ -53,6 +53,7 @@ on_both! {
     queues::names_are_checked,
     requests::an_answer_comes_back,
     requests::nobody_serves,
+    requests::a_server_that_leaves_answers_what_it_was_sent,
     requests::an_answer_is_late,
     requests::a_dropped_request_is_told,
     requests::large_bodies_go_both_ways,

@@ -62,6 +62,28 @@ pub(crate) async fn nobody_serves(fixture: Fixture) {
     assert!(start.elapsed() < SURELY);
 }
 
+/// Whoever has been sent to a server that leaves gets an answer; nobody waits in vain.
+pub(crate) async fn a_server_that_leaves_answers_what_it_was_sent(fixture: Fixture) {
+    const ASKED: usize = 8;
+    let mut requests = fixture.bus.serve(Service::Scheduler, 2 * ASKED).await.unwrap();
+    let asking = join_all((0..ASKED).map(|_| ask(&fixture.bus, "abc")));
+    let serving = async {
+        let first = requests.next().await.unwrap();
+        requests.leave();
+        first.respond(Bytes::from("first")).await.unwrap();
+        let mut answered = 1;
+        while let Some(request) = requests.next().await {
+            request.respond(Bytes::from("later")).await.unwrap();
+            answered += 1;
+        }
+        answered
+    };
+    let (answers, answered) = tokio::join!(asking, serving);
+    let good = answers.iter().filter(|answer| answer.is_ok()).count();
+    let nobody = answers.iter().filter(|a| matches!(a, Err(Error::NoServer { .. }))).count();
+    assert_eq!((good, good + nobody), (answered, ASKED), "{answers:?}");
+}
+
 pub(crate) async fn an_answer_is_late(fixture: Fixture) {
     let mut requests = fixture.bus.serve(Service::Scheduler, 1).await.unwrap();
     let late = fixture.bus.request(Service::Scheduler, Bytes::from("a"), NEVER).await;

@@ -62,13 +62,16 @@ pub(crate) async fn scheduler(arguments: ServiceArguments) -> Result<Exit> {
     let bus = settings.bus.open(Role::Owner).await?;
     let drain = Drain::new();
     let health = Health { store: Some(store.clone()), bus: bus.clone(), worker: None };
-    let scheduler = scheduler::Scheduler::new(store, bus, settings.scheduler);
+    let scheduler = scheduler::Scheduler::new(store, bus.clone(), settings.scheduler);
     let mut figures = Registry::default();
     scheduler.expose(&mut figures);
     admin(settings.admin, health, figures, &drain);
     scheduler.start(&drain).await?;
     tracing::info!("the scheduler works");
-    end(&drain).await
+    let exit = end(&drain).await;
+    // What was answered last leaves, too.
+    bus.close().await;
+    exit
 }
 
 pub(crate) async fn worker(arguments: ServiceArguments) -> Result<Exit> {

@@ -24,6 +24,20 @@ const CALLS_MAX: usize = 16;
 /// How long one answer may take, while schedulers come and go.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
+/// Questions that may be asked again although somebody may have acted on them: they change nothing,
+/// or the same thing once.
+const REPEATABLE: [&str; 8] = [
+    "messages.get",
+    "variable.get",
+    "file.get",
+    "file.list",
+    "flow.list",
+    "flow.get",
+    // One child for the same request, however often it comes.
+    "flow.run",
+    "flow.wait",
+];
+
 /// Where questions are put in. Ends with its attempt.
 #[derive(Debug)]
 pub(super) struct Calls {
@@ -114,10 +128,15 @@ impl Desk {
                 Ok(SchedulerReply::Unavailable { .. }) | Err(bus::Error::NoServer { .. }) => {
                     backoff.pause().await;
                 }
-                // Somebody may have acted: a message must not be stored twice.
                 Err(bus::Error::TooLarge { .. }) => {
                     return Err(error("invalid", "the call is too large"));
                 }
+                Err(bus::Error::TimedOut { .. } | bus::Error::Dropped { .. })
+                    if REPEATABLE.contains(&op.as_str()) =>
+                {
+                    backoff.pause().await;
+                }
+                // Somebody may have acted: a message must not be stored twice.
                 Ok(_) | Err(_) => return Err(error("unavailable", "no scheduler answered")),
             }
         }

@@ -1,6 +1,7 @@
 //! One worker, an in-process bus and a scheduler made of a few maps.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,7 +43,9 @@ pub(crate) struct Cluster {
     pub(crate) name: String,
     task: JoinHandle<()>,
     image: String,
-    docker_host: String,
+    /// The engine's own socket.
+    pub(crate) docker_host: String,
+    slot_root: PathBuf,
     _dir: tempfile::TempDir,
 }
 
@@ -198,7 +201,7 @@ impl Cluster {
         let bus = bus::memory(bus::memory::Settings::new(dir.path().join("events"))).await.unwrap();
         let mut config = config(&image, &dir.path().join("s"), &name);
         change(&mut config);
-        let docker_host = config.docker_host.clone();
+        let (docker_host, slot_root) = (config.docker_host.clone(), config.slot_root());
         let scheduler =
             Arc::new(Scheduler { state: Mutex::default(), changed: watch::Sender::new(0) });
         let mut requests = bus.serve(Service::Scheduler, 64).await.unwrap();
@@ -214,7 +217,17 @@ impl Cluster {
         let worker = Worker::open_with(config, bus.clone(), NO_REAPER, resolver).await.unwrap();
         let handle = worker.handle();
         let task = tokio::spawn(async move { Box::pin(worker.run()).await.unwrap() });
-        Self { bus, scheduler, worker: handle, name, task, image, docker_host, _dir: dir }
+        Self {
+            bus,
+            scheduler,
+            worker: handle,
+            name,
+            task,
+            image,
+            docker_host,
+            slot_root,
+            _dir: dir,
+        }
     }
 
     /// Waits until this many containers wait.
@@ -355,8 +368,7 @@ impl Cluster {
         self.task.await.unwrap();
         let left = containers_on(&self.docker_host, &self.name);
         assert_eq!(left, Vec::<String>::new(), "containers are left");
-        let root = self._dir.path().join("s").join(&self.name);
-        let left: Vec<_> = std::fs::read_dir(root)
+        let left: Vec<_> = std::fs::read_dir(&self.slot_root)
             .unwrap()
             .flatten()
             .map(|entry| entry.file_name())

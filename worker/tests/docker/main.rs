@@ -15,6 +15,7 @@ mod egress_latency;
 mod egress_tunnel;
 mod engine;
 mod forwards;
+mod gate;
 mod hostile;
 mod hygiene;
 mod image;
