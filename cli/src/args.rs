@@ -1,6 +1,7 @@
 //! The command line: every subcommand and flag, with examples.
 
 mod admission;
+mod drill;
 mod files;
 mod gate;
 mod retention;
@@ -17,6 +18,7 @@ use worker::reaper::Job;
 pub(crate) use self::admission::{
     AdmissionCommand, AdmissionScope, SimulateArguments, TurnArguments,
 };
+pub(crate) use self::drill::DrillArguments;
 pub(crate) use self::files::FilesCommand;
 pub(crate) use self::gate::GateArguments;
 pub(crate) use self::retention::RetentionCommand;
@@ -117,6 +119,16 @@ pub(crate) enum Command {
   flowcell doctor --data-dir ./data       for `flowcell up --data-dir ./data`
   flowcell doctor --config worker.toml    for `flowcell worker --config worker.toml`")]
     Doctor(DoctorArguments),
+    /// Start a cluster, kill, freeze and cut off its parts under load, and prove that nothing was
+    /// lost or done twice.
+    #[command(after_help = "Examples:
+  flowcell drill                                        each kind of fault once
+  flowcell drill --minutes 60 --report drill.md         for an hour
+  flowcell drill --seed 7 --faults 10 --at-once 1       the same faults again, one at a time
+
+Needs Postgres' and NATS' servers installed, Docker and the runner image. It starts everything itself,
+in a folder of its own, and ends it. Exit code 0 only when every promise was kept.")]
+    Drill(DrillArguments),
     /// Print a completion script.
     #[command(after_help = "Example: flowcell completions bash > /etc/bash_completion.d/flowcell")]
     Completions {

@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod client_env;
 pub(crate) mod docker_gate;
 pub(crate) mod doctor;
+pub(crate) mod drill;
 pub(crate) mod egress;
 pub(crate) mod explain;
 pub(crate) mod files;
@@ -50,6 +51,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Retention(command) => retention::execute(command).await,
         Command::Env(arguments) => client_env::execute(&arguments),
         Command::Doctor(arguments) => doctor::execute(arguments).await,
+        Command::Drill(arguments) => drill::execute(arguments).await,
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             let mut script = Vec::new();

@@ -238,6 +238,15 @@ mod tests {
     }
 
     #[test]
+    fn a_retry_policy_may_name_only_some() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("flowcell.toml");
+        std::fs::write(&file, "[api.retry]\nattempts_max = 9\n").unwrap();
+        let retry = Settings::load(Some(&file)).unwrap().api.retry;
+        assert_eq!((retry.attempts_max, retry.backoff_ms_max), (9, 10_000));
+    }
+
+    #[test]
     fn a_table_of_limits_may_name_only_some() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("flowcell.toml");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// How a task is retried. Infrastructure failures are retried by default; a component's own error
 /// is not, because Langflow would not and because its side effects may already have happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct RetryPolicy {
     /// Attempts in all, the first one included.
     pub attempts_max: u32,

@@ -33,14 +33,16 @@ pub(crate) struct Sweep {
     every: Duration,
     archive_after: Duration,
     pruned: Option<Instant>,
+    stop: CancellationToken,
 }
 
 impl Sweep {
     pub(crate) fn new(engine: Arc<Engine>, every: Duration, archive_after: Duration) -> Self {
-        Self { engine, every, archive_after, pruned: None }
+        Self { engine, every, archive_after, pruned: None, stop: CancellationToken::new() }
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        self.stop = stop.clone();
         while !stop.is_cancelled() {
             self.round().await;
             tokio::select! {
@@ -48,6 +50,13 @@ impl Sweep {
                 () = stop.cancelled() => break,
             }
         }
+    }
+
+    /// What was found, as long as this process goes on. A round may find hundreds of runs, and on a
+    /// busy host that takes longer than a drain may.
+    fn found<F: IntoIterator>(&self, found: F) -> impl Iterator<Item = F::Item> {
+        let stop = self.stop.clone();
+        found.into_iter().take_while(move |_| !stop.is_cancelled())
     }
 
     /// Every part gets its turn whatever happens to the others.
@@ -76,7 +85,8 @@ impl Sweep {
 
     /// Ends attempts whose worker is gone.
     async fn lost(&self) -> Result<(), Error> {
-        for expired in self.engine.store.engine().expired_attempts(now(), BATCH).await? {
+        let found = self.engine.store.engine().expired_attempts(now(), BATCH).await?;
+        for expired in self.found(found) {
             tracing::warn!(
                 run.id = %expired.run,
                 task.id = expired.task,
@@ -97,7 +107,8 @@ impl Sweep {
 
     /// Ends runs whose deadline has passed.
     async fn late(&self) -> Result<(), Error> {
-        for run in self.engine.store.engine().runs_late(now(), BATCH).await? {
+        let found = self.engine.store.engine().runs_late(now(), BATCH).await?;
+        for run in self.found(found) {
             quietly(run, self.engine.transition(run, &Command::Wake).await);
         }
         Ok(())
@@ -105,7 +116,8 @@ impl Sweep {
 
     /// Offers again what nobody took: the message may be lost.
     async fn reoffer(&self) -> Result<(), Error> {
-        for (run, tasks) in self.engine.store.engine().lost_offers(now(), BATCH).await? {
+        let found = self.engine.store.engine().lost_offers(now(), BATCH).await?;
+        for (run, tasks) in self.found(found) {
             quietly(run, self.engine.transition(run, &Command::Offer { tasks }).await);
         }
         Ok(())
@@ -121,7 +133,8 @@ impl Sweep {
 
     /// Ends runs that nobody waits for any more.
     async fn orphans(&self) -> Result<(), Error> {
-        for run in self.engine.store.engine().orphaned_runs(BATCH).await? {
+        let found = self.engine.store.engine().orphaned_runs(BATCH).await?;
+        for run in self.found(found) {
             quietly(run, self.engine.transition(run, &Command::Cancel).await);
         }
         Ok(())
@@ -129,7 +142,8 @@ impl Sweep {
 
     /// Goes on with runs whose question is answered, but whose message was lost.
     async fn answered(&self) -> Result<(), Error> {
-        for run in self.engine.store.engine().runs_answered(BATCH).await? {
+        let found = self.engine.store.engine().runs_answered(BATCH).await?;
+        for run in self.found(found) {
             quietly(run, self.engine.transition(run, &Answers).await);
         }
         Ok(())
@@ -138,7 +152,8 @@ impl Sweep {
     /// Moves event logs of ended runs from the bus to the store.
     async fn archive(&self) -> Result<(), Error> {
         let store = self.engine.store.engine();
-        for run in store.runs_to_archive(now() - self.archive_after, BATCH).await? {
+        let found = store.runs_to_archive(now() - self.archive_after, BATCH).await?;
+        for run in self.found(found) {
             quietly(run, self.archive_one(run).await);
         }
         Ok(())

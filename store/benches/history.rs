@@ -131,8 +131,14 @@ impl World {
         println!("\nwith {runs} ended runs: p50, p99 in ms");
         self.lists(runs).await;
         let engine = self.store.engine();
-        repeat("runs that are due", || async {
-            engine.runs_due(now(), 200).await.unwrap();
+        repeat("runs that are late", || async {
+            engine.runs_late(now(), 200).await.unwrap();
+        })
+        .await;
+        repeat("a round of admission", || async {
+            engine.queues_waiting().await.unwrap();
+            engine.pools_waiting().await.unwrap();
+            engine.held_slots().await.unwrap();
         })
         .await;
         repeat("event logs to archive", || async {
@@ -208,6 +214,7 @@ impl World {
             isolation: "component".into(),
             idempotency_key: None,
             parent: None,
+            turn: store::Turn::default(),
             submitted_by: None,
             now: now(),
         };

@@ -212,6 +212,7 @@ impl Pool {
     /// Ends the keeper, destroys what waits, and returns when every container is gone.
     pub async fn close(&self) {
         self.inner.closed.cancel();
+        self.inner.sandbox.stop_preparing();
         let waiting = self.inner.stock().clear();
         self.inner.bury(waiting);
         self.inner.tasks.close();

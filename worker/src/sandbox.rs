@@ -35,6 +35,9 @@ pub trait Sandbox: Debug + Send + Sync + 'static {
     /// Ends everything in the slot and removes it. Returns when it is gone.
     async fn destroy(&self, slot: Slot);
 
+    /// Gives up slots that are being made: nobody waits for them any more.
+    fn stop_preparing(&self) {}
+
     /// Ends what slots are made from. Returns when it is gone.
     async fn close(&self) {}
 }

@@ -12,24 +12,30 @@ use crate::output;
 
 type Settings = Map<String, Value>;
 
+/// What is to become of the settings.
+enum Change {
+    Nothing,
+    Put(Vec<String>),
+    Remove(Vec<String>),
+}
+
 pub(crate) async fn execute(command: AdmissionCommand) -> Result<Exit> {
-    let (scope, change): (_, Box<dyn FnOnce(&mut Settings) -> Result<bool>>) = match command {
-        AdmissionCommand::Show { scope } => (scope, Box::new(|_| Ok(false))),
-        AdmissionCommand::Set { values, scope } => {
-            (scope, Box::new(move |set| put(set, &values).map(|()| true)))
-        }
-        AdmissionCommand::Unset { names, scope } => (
-            scope,
-            Box::new(move |set| {
-                set.retain(|name, _| !names.is_empty() && !names.contains(name));
-                Ok(true)
-            }),
-        ),
+    let (scope, change) = match command {
+        AdmissionCommand::Show { scope } => (scope, Change::Nothing),
+        AdmissionCommand::Set { values, scope } => (scope, Change::Put(values)),
+        AdmissionCommand::Unset { names, scope } => (scope, Change::Remove(names)),
     };
     let client = Client::new(&scope.client)?;
     let path = path(&scope);
     let mut set: Settings = client.get(&path).await?;
-    if change(&mut set)? {
+    match &change {
+        Change::Nothing => {}
+        Change::Put(values) => put(&mut set, values)?,
+        Change::Remove(names) => {
+            set.retain(|name, _| !names.is_empty() && !names.contains(name));
+        }
+    }
+    if !matches!(change, Change::Nothing) {
         set = client.json(client.request(Method::PUT, &path).json(&set)).await?;
     }
     if set.is_empty() {

@@ -223,7 +223,7 @@ impl Engine {
         for column in by {
             query = query.group_by(column);
         }
-        let rows: Vec<(Uuid, Uuid, Option<Uuid>, Option<String>, i64)> = query
+        let rows: Vec<OpenRow> = query
             .column_as(run::Column::Id.count(), "runs")
             .filter(Expr::cust("state = 'running'"))
             .filter(run::Column::Tenant.is_in(tenants.iter().map(|tenant| tenant.uuid())))
@@ -424,6 +424,10 @@ impl Engine {
     }
 }
 
+/// Tenant, flow, API key, concurrency key, and how many.
+type OpenRow = (Uuid, Uuid, Option<Uuid>, Option<String>, i64);
+
+/// Run, priority, flow, API key, concurrency key and its limit.
 type QueuedRow = (Uuid, i64, Uuid, Option<Uuid>, Option<String>, Option<i64>);
 
 fn queued_run(

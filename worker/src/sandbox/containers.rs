@@ -224,6 +224,10 @@ impl Sandbox for Containers {
         self.inner.forget(id);
     }
 
+    fn stop_preparing(&self) {
+        self.inner.house.closed.cancel();
+    }
+
     async fn close(&self) {
         self.inner.house.close().await;
     }
@@ -249,7 +253,7 @@ impl Inner {
     async fn prepare_warm(&self, id: SlotId, spec: &SlotSpec) -> Result<Slot, Error> {
         let make = |dir: &SlotDir| body::warm(self, id, spec, dir);
         let mut made = self.make(id, &format!("flowcell-{id}"), CELL_SOCKET, make).await?;
-        match Box::pin(self.boot(&mut made)).await {
+        match self.unless_closed(Box::pin(self.boot(&mut made))).await {
             Ok(booted) => Ok(made.into_slot(spec, booted)),
             Err(error) => Err(self.discard(made, error).await),
         }
@@ -263,10 +267,24 @@ impl Inner {
         let made = self.make(id, &format!("flowcell-{id}"), CELL_SOCKET, make).await;
         let mut made = made.inspect_err(|error| zygote.failed(error))?;
         let after_ms = self.pool.ready_ms_max;
-        let inhabited = timeout(self.pool.ready_max(), self.inhabit(&mut made, &zygote)).await;
-        match inhabited.unwrap_or(Err(Error::NotReady { after_ms, stderr: String::new() })) {
+        let inhabited = timeout(self.pool.ready_max(), self.inhabit(&mut made, &zygote));
+        let inhabited = self.unless_closed(async {
+            inhabited.await.unwrap_or(Err(Error::NotReady { after_ms, stderr: String::new() }))
+        });
+        match inhabited.await {
             Ok(booted) => Ok(made.into_slot(spec, booted)),
             Err(error) => Err(self.discard(made, error).await),
+        }
+    }
+
+    /// A worker that ends does not wait until its last containers are ready.
+    async fn unless_closed<T>(
+        &self,
+        preparing: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            prepared = preparing => prepared,
+            () = self.house.closed.cancelled() => Err(Error::Died),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use domain::id::WorkerEpoch;
 use flowcell_worker::Sweeper;
+use flowcell_worker::config::PoolImage;
 use flowcell_worker::sandbox::containers::Containers;
 use flowcell_worker::sandbox::{Sandbox, SlotSpec};
 use uuid::Uuid;
@@ -54,6 +55,26 @@ async fn a_killed_worker_leaves_nothing() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     eprintln!("gone {} ms after kill -9", killed.elapsed().as_millis());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_does_not_wait_until_containers_are_ready() {
+    if skip() {
+        return;
+    }
+    let image = image::of("never-ready");
+    let cluster = Cluster::with(|config| {
+        config.pool.images = vec![PoolImage::fixed(&image, 2)];
+        config.pool.ready_ms_max = 3_600_000;
+    })
+    .await;
+    let until = Instant::now() + Duration::from_secs(60);
+    while cluster.containers().len() < 2 {
+        assert!(Instant::now() < until, "no container was made");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let stopped = tokio::time::timeout(Duration::from_secs(60), cluster.stop()).await;
+    assert!(stopped.is_ok(), "it waits for what nobody needs");
 }
 
 fn running(name: &str) -> usize {

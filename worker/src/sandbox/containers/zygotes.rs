@@ -100,6 +100,9 @@ impl House {
     ) -> Result<Arc<Zygote>, Error> {
         let family = self.family(image);
         let mut members = family.members.lock().await;
+        if self.closed.is_cancelled() {
+            return Err(Error::Died);
+        }
         members.retain(|zygote| !zygote.is_closed());
         if members.is_empty() {
             members.push(Zygote::start(inner, image).await?);
@@ -213,9 +216,7 @@ pub(crate) struct Child {
 impl Zygote {
     async fn start(inner: &Arc<Inner>, image: &str) -> Result<Arc<Self>, Error> {
         let body = |id, dir: &SlotDir| body::zygote(inner, id, image, dir);
-        let helper = Helper::start(inner, "zygote", SOCKET, body)
-            .await
-            .map_err(|error| Error::Zygote { reason: error.to_string() })?;
+        let helper = Helper::start(inner, "zygote", SOCKET, body).await.map_err(unavailable)?;
         let Helper { container, image: digest, reading, control, gone, dir, known } = helper;
         let zygote = Arc::new(Self {
             image: digest,
@@ -354,6 +355,18 @@ async fn listen(reading: UnixStream, zygote: Weak<Zygote>) {
     }
 }
 
+/// Why there is no zygote. What a busy host or an engine that restarts is to blame for says nothing
+/// about the next one, and without zygotes every cell would cost that host thirty times as much.
+fn unavailable(error: Error) -> Error {
+    match error {
+        Error::NotReady { .. }
+        | Error::EngineUnreachable { .. }
+        | Error::ImageMissing { .. }
+        | Error::Died => error,
+        other => Error::Zygote { reason: other.to_string() },
+    }
+}
+
 /// What the first process of a cell sends: a descriptor of itself.
 pub(super) async fn first_process(stream: &UnixStream) -> io::Result<OwnedFd> {
     let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a first process of ours");
@@ -375,4 +388,17 @@ pub(super) fn pid_of(process: &OwnedFd) -> Option<i64> {
     let info = std::fs::read_to_string(path).ok()?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
     Some(pid).filter(|pid| *pid > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_host_is_no_reason_to_do_without_zygotes() {
+        let slow = Error::NotReady { after_ms: 120_000, stderr: String::new() };
+        assert!(matches!(unavailable(slow), Error::NotReady { .. }));
+        let unable = Error::Exited { exit_code: Some(1), stderr: String::new() };
+        assert!(matches!(unavailable(unable), Error::Zygote { .. }));
+    }
 }
