@@ -111,7 +111,7 @@ async fn one_run_too_many_is_told_to_come_later() {
     let full = world.send(keyed("d")).await;
     assert_eq!(full.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(full.headers["retry-after"], "5");
-    insta::assert_snapshot!(full.body, @"");
+    insta::assert_snapshot!(full.body, @r#"{"error":{"code":"queue_full","message":"3 runs wait already, and no more may","action":"wait until some have run, or have the tenant's queued_max raised"}}"#);
     let full = world.post("/api/v1/run/echo", &json!({"input_value": "x"})).await;
     assert_eq!(full.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(full.body.contains("3 runs wait already"), "{}", full.body);
@@ -131,5 +131,5 @@ async fn a_rate_limit_says_when_to_come_again() {
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
     let after: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=11).contains(&after), "{after}");
-    insta::assert_snapshot!(refused.body, @"");
+    insta::assert_snapshot!(refused.body, @r#"{"error":{"code":"too_many_runs","message":"6 runs a minute are accepted","action":"slow down, or have the tenant's runs_per_minute raised"}}"#);
 }
