@@ -98,7 +98,7 @@ async fn a_run_keeps_what_it_asked_for() {
 #[tokio::test]
 async fn one_run_too_many_is_told_to_come_later() {
     let world = World::with(Config { queued_runs_max: 3, ..Config::default() }).await;
-    world.echo_flow().await;
+    let flow = world.echo_flow().await;
     let keyed = |key: &str| {
         let body = Body::from(json!({"flow": "echo"}).to_string());
         let mut request = world.request(Method::POST, RUNS, body);
@@ -112,7 +112,7 @@ async fn one_run_too_many_is_told_to_come_later() {
     assert_eq!(full.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(full.headers["retry-after"], "5");
     insta::assert_snapshot!(full.body, @r#"{"error":{"code":"queue_full","message":"3 runs wait already, and no more may","action":"wait until some have run, or have the tenant's queued_max raised"}}"#);
-    let full = world.post("/api/v1/run/echo", &json!({"input_value": "x"})).await;
+    let full = world.post(&format!("/api/v1/run/{flow}"), &json!({"input_value": "x"})).await;
     assert_eq!(full.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(full.body.contains("3 runs wait already"), "{}", full.body);
     assert_eq!(world.send(keyed("a")).await.status, StatusCode::OK, "it is there already");
