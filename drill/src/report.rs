@@ -48,8 +48,6 @@ pub(crate) struct Counts {
     pub(crate) lost_attempts: usize,
     /// Executions that were counted outside.
     pub(crate) executions: usize,
-    /// Chat messages that a lost attempt had stored and the next one stored again.
-    pub(crate) messages_again: i64,
     /// Runs whose log may have lost its beginning with the store of NATS.
     pub(crate) logs_cut: usize,
 }

@@ -19,17 +19,17 @@ use crate::error::Error;
 
 type Answer = Result<Value, ReplyError>;
 
-/// Answers one call.
+/// Answers one call: an operation, and which of its kind it is where that counts.
 pub(crate) async fn answer(
     engine: &Engine,
     record: &RunRecord,
     task: u32,
-    op: &str,
+    (op, nth): (&str, Option<u64>),
     args: Value,
 ) -> Result<Answer, Error> {
     let tenant = engine.store.tenant(record.tenant);
     match op {
-        "message.store" => messages::store(&tenant, record, args).await,
+        "message.store" => messages::store(&tenant, record, (task, nth), args).await,
         "message.update" => messages::update(&tenant, record, args).await,
         "messages.get" => messages::get(&tenant, record, &args).await,
         "messages.delete" => messages::delete(&tenant, record, &args).await,

@@ -169,13 +169,13 @@ async fn handle(
             engine.store.engine().goodbye(worker, now()).await?;
             Ok(SchedulerReply::Accepted)
         }
-        WorkerRequestBody::Call { attempt, op, args } => {
+        WorkerRequestBody::Call { attempt, op, args, nth } => {
             let record = engine.load(attempt.run).await?;
             let held = record.run.task(attempt.task);
             if !held.is_some_and(|task| task.is_held_by(attempt.attempt, worker)) {
                 return Ok(SchedulerReply::Refused { reason: "the attempt is stale".to_owned() });
             }
-            Ok(match calls::answer(engine, &record, attempt.task, &op, args).await? {
+            Ok(match calls::answer(engine, &record, attempt.task, (&op, nth), args).await? {
                 Ok(ok) => SchedulerReply::Call { ok: Some(ok), error: None },
                 Err(error) => SchedulerReply::Call { ok: None, error: Some(error) },
             })

@@ -16,6 +16,7 @@ mod spent;
 mod verdict;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use domain::failure::{Failure, FailureKind};
@@ -183,6 +184,7 @@ impl Cell<'_> {
             attempt: self.attempt,
             secrets: self.secrets.clone(),
             files,
+            stored: AtomicU64::new(0),
         };
         let calls = Calls::open(desk, running.replies);
         let mut meter = Meter::new(self.limits.clone());

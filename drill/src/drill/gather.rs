@@ -139,7 +139,6 @@ fn counts(evidence: &Evidence) -> Counts {
         attempts: evidence.rows.attempts.len(),
         lost_attempts: evidence.rows.attempts.iter().filter(lost).count(),
         executions: evidence.counted.values().map(Vec::len).sum(),
-        messages_again: verdict::answers::messages_again(evidence),
         logs_cut: submitted.iter().filter(|run| verdict::logs::may_be_cut(run, evidence)).count(),
     }
 }

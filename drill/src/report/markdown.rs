@@ -40,10 +40,6 @@ fn counts(text: &mut String, report: &Report) {
         ("attempts lost", counts.lost_attempts.to_string()),
         ("executions counted outside of the cluster", counts.executions.to_string()),
         (
-            "chat messages that a lost attempt had stored and the next one stored again",
-            counts.messages_again.to_string(),
-        ),
-        (
             "runs whose log may have lost its beginning with the store of NATS",
             counts.logs_cut.to_string(),
         ),

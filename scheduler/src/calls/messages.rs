@@ -1,9 +1,10 @@
 //! A component's chat messages.
 
-use domain::id::{FlowId, MessageId};
+use domain::id::{FlowId, MessageId, RunId};
 use proto::frame::ReplyError;
 use serde_json::{Map, Value, json};
 use store::{Message, MessageFilter, MessagePatch, NewMessage, RunRecord, Tenant, now};
+use uuid::Uuid;
 
 use super::{Answer, error, text, told};
 use crate::error::Error;
@@ -25,9 +26,12 @@ fn id_of(message: &Map<String, Value>) -> Option<MessageId> {
     message.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok())
 }
 
+/// The worker says which message of its attempt it is: then the id follows from run, task and
+/// number, and the same message is stored once however often it is sent.
 pub(super) async fn store(
     tenant: &Tenant,
     record: &RunRecord,
+    (task, nth): (u32, Option<u64>),
     args: Value,
 ) -> Result<Answer, Error> {
     let message = match message_of(args) {
@@ -36,7 +40,7 @@ pub(super) async fn store(
     };
     let data = Value::Object(message.clone());
     let new = NewMessage {
-        id: id_of(&message),
+        id: id_of(&message).or(nth.map(|nth| id_for(record.run.id, task, nth))),
         flow: record.flow,
         session_id: text(&data, "session_id").unwrap_or(&record.session_id).to_owned(),
         run: Some(record.run.id),
@@ -45,7 +49,15 @@ pub(super) async fn store(
         timestamp: now(),
         data,
     };
-    Ok(told(tenant.store_message(new).await)?.map(dump))
+    let stored = match nth {
+        Some(_) => tenant.put_message(new).await,
+        None => tenant.store_message(new).await,
+    };
+    Ok(told(stored)?.map(dump))
+}
+
+fn id_for(run: RunId, task: u32, nth: u64) -> MessageId {
+    MessageId(Uuid::new_v5(&run.uuid(), format!("message:{task}:{nth}").as_bytes()))
 }
 
 pub(super) async fn update(

@@ -36,7 +36,7 @@ async fn call(
     op: &str,
     args: Value,
 ) -> Result<Value, ReplyError> {
-    let request = WorkerRequestBody::Call { attempt, op: op.to_owned(), args };
+    let request = WorkerRequestBody::Call { attempt, op: op.to_owned(), args, nth: None };
     match cluster.ask(request).await {
         SchedulerReply::Call { ok: Some(ok), error: None } => Ok(ok),
         SchedulerReply::Call { ok: None, error: Some(error) } => Err(error),
@@ -129,6 +129,7 @@ async fn the_same_request_is_one_run_whoever_repeats_it() {
         attempt: above.attempt,
         op: "flow.run".to_owned(),
         args: asked(json!({})),
+        nth: None,
     };
     assert!(matches!(cluster.ask(stale).await, SchedulerReply::Refused { .. }));
     cluster.end().await;

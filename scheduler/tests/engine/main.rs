@@ -533,13 +533,18 @@ async fn calls_reach_the_own_flow_and_only_while_the_attempt_is_held() {
         attempt: held.attempt,
         op: op.to_owned(),
         args,
+        nth: (op == "message.store").then_some(0),
     };
     let new = json!({"message": {"text": "hi", "sender": "User", "sender_name": "User", "session_id": "s1"}});
     let SchedulerReply::Call { ok: Some(stored), .. } =
-        cluster.ask(call("message.store", new)).await
+        cluster.ask(call("message.store", new.clone())).await
     else {
         panic!()
     };
+    // The answer was lost, say: the worker asks another scheduler the same.
+    let again = cluster.ask(call("message.store", new)).await;
+    let SchedulerReply::Call { ok: Some(again), .. } = again else { panic!() };
+    assert_eq!(again["id"], stored["id"]);
     assert_eq!(stored["flow_id"], held.task.flow_id.to_string());
     let get = call("messages.get", json!({"flow_id": held.task.flow_id, "session_id": "s1"}));
     let SchedulerReply::Call { ok: Some(got), .. } = cluster.ask(get).await else { panic!() };
@@ -585,7 +590,7 @@ async fn files_are_those_of_the_runs_own_flow_and_user() {
 
     let call = async |op: &str, args: Value| {
         let (attempt, op) = (held.attempt, op.to_owned());
-        match cluster.ask(WorkerRequestBody::Call { attempt, op, args }).await {
+        match cluster.ask(WorkerRequestBody::Call { attempt, op, args, nth: None }).await {
             SchedulerReply::Call { ok: Some(ok), error: None } => Ok(ok),
             SchedulerReply::Call { error: Some(error), .. } => Err(error.kind),
             other => panic!("{other:?}"),

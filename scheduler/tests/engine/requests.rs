@@ -36,6 +36,7 @@ async fn a_variable_fills_the_fields_that_it_is_the_default_of() {
         attempt: taken.attempt,
         op: "variable.get".to_owned(),
         args: json!({"name": "KEY"}),
+        nth: None,
     };
     let SchedulerReply::Call { ok: Some(told), .. } = cluster.ask(call).await else { panic!() };
     assert_eq!(told, json!({"value": "stored", "secret": true}));

@@ -3,10 +3,10 @@
 use domain::id::{FlowId, MessageId, RunId};
 use domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::LockType;
+use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect,
+    QueryOrder, QuerySelect, TryInsertResult,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -104,7 +104,50 @@ impl Tenant {
         storable("sender name", &new.sender_name)?;
         let tx = self.store.begin(DOING).await?;
         self.flow_row(&tx, new.flow, Some(LockType::KeyShare)).await?;
-        let row = message::Model {
+        let row = self.message_row(new);
+        message::Entity::insert(row.clone().into_active_model())
+            .exec_without_returning(&tx)
+            .await
+            .unique("message id", DOING)?;
+        tx.commit().await.doing(DOING)?;
+        view(row)
+    }
+
+    /// Stores a message under its id; what the same run stored under it before is replaced. So an
+    /// attempt may repeat itself, and a further one says anew what a lost one has said.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a foreign flow, [`Error::Duplicate`] when the id is another run's.
+    pub async fn put_message(&self, new: NewMessage) -> Result<Message, Error> {
+        use message::Column as C;
+        const DOING: &str = "storing a message";
+        storable("session id", &new.session_id)?;
+        storable("sender", &new.sender)?;
+        storable("sender name", &new.sender_name)?;
+        let tx = self.store.begin(DOING).await?;
+        self.flow_row(&tx, new.flow, Some(LockType::KeyShare)).await?;
+        let row = self.message_row(new);
+        let mut replace = OnConflict::column(C::Id);
+        replace
+            .update_columns([C::Flow, C::SessionId, C::Sender, C::SenderName])
+            .update_columns([C::Said, C::Arrival, C::Data])
+            .action_and_where(Expr::col((message::Entity, C::Tenant)).eq(row.tenant))
+            .action_and_where(Expr::col((message::Entity, C::Run)).eq(row.run));
+        let stored = message::Entity::insert(row.clone().into_active_model())
+            .on_conflict(replace)
+            .try_insert()
+            .exec_without_returning(&tx)
+            .await
+            .doing(DOING)?;
+        if !matches!(stored, TryInsertResult::Inserted(rows) if rows > 0) {
+            return Err(Error::Duplicate { field: "message id" });
+        }
+        tx.commit().await.doing(DOING)?;
+        view(row)
+    }
+
+    fn message_row(&self, new: NewMessage) -> message::Model {
+        message::Model {
             id: new.id.map_or_else(Uuid::new_v4, MessageId::uuid),
             tenant: self.id.uuid(),
             flow: new.flow.uuid(),
@@ -115,13 +158,7 @@ impl Tenant {
             said: new.timestamp.millis(),
             arrival: Uuid::now_v7(),
             data: to_text(&new.data),
-        };
-        message::Entity::insert(row.clone().into_active_model())
-            .exec_without_returning(&tx)
-            .await
-            .unique("message id", DOING)?;
-        tx.commit().await.doing(DOING)?;
-        view(row)
+        }
     }
 
     /// Changes a message.

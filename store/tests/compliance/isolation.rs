@@ -145,6 +145,11 @@ fn new_variable() -> NewVariable {
     NewVariable { name: "V".into(), kind, value, default_fields: vec![] }
 }
 
+/// Under the id of a message of theirs, for a flow of one's own or theirs.
+fn their_message(rows: &Rows) -> NewMessage {
+    NewMessage { id: Some(rows.message), run: Some(rows.run), ..new_message(&rows.owner) }
+}
+
 fn new_message(owner: &Owner) -> NewMessage {
     NewMessage {
         id: None,
@@ -293,6 +298,7 @@ async fn runs_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("decide", t.decide(rows.asking, "A:1", &json!({}), T0).await.look()),
         ("close_questions", list(t.close_questions(rows.asking).await.map(|()| Vec::<()>::new()))),
         ("store_message", t.store_message(new_message(&rows.owner)).await.look()),
+        ("put_message", t.put_message(their_message(rows)).await.look()),
         ("update_message", t.update_message(rows.message, MessagePatch::default()).await.look()),
         ("messages", list(t.messages(&all).await)),
         ("messages", list(t.messages(&ids).await)),

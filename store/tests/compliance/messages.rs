@@ -12,6 +12,7 @@ use crate::fixture::{Fixture, Owner, T0, assert_duplicate, assert_not_found};
 on_both! {
     messages_come_in_the_order_they_were_said,
     messages_are_filtered,
+    a_run_says_the_same_message_anew_and_nobody_elses,
     messages_are_changed,
     sessions_are_listed_renamed_and_deleted,
 }
@@ -68,6 +69,25 @@ async fn messages_are_filtered(f: &Fixture) {
     assert_eq!(list(MessageFilter { run: Some(run), ..all() }).await, ids[2..]);
     assert_eq!(list(MessageFilter { ids: Some(ids[1..].to_vec()), ..all() }).await, ids[1..]);
     assert_eq!(list(MessageFilter { ids: Some(vec![]), ..all() }).await, []);
+}
+
+async fn a_run_says_the_same_message_anew_and_nobody_elses(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let (run, other) = (owner.submit().await, owner.submit().await);
+    let id = Some(MessageId(Uuid::new_v4()));
+    let said = |run, text: &str, ms| {
+        let new = message(&owner, "s", "Machine", ms);
+        NewMessage { id, run: Some(run), data: json!({"text": text}), ..new }
+    };
+    owner.tenant.put_message(said(run, "first", 0)).await.unwrap();
+    owner.tenant.put_message(said(run, "anew", 9)).await.unwrap();
+    assert_duplicate(owner.tenant.put_message(said(other, "mine", 9)).await, "message id");
+    let stored = owner.tenant.messages(&MessageFilter::default()).await.unwrap();
+    assert_eq!(stored.len(), 1);
+    assert_eq!((&stored[0].data["text"], stored[0].run), (&json!("anew"), Some(run)));
+    let stranger = f.owner("b").await;
+    let theirs = NewMessage { flow: stranger.flow, ..said(run, "theirs", 9) };
+    assert_duplicate(stranger.tenant.put_message(theirs).await, "message id");
 }
 
 async fn messages_are_changed(f: &Fixture) {

@@ -3,6 +3,7 @@
 mod named;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -22,11 +23,19 @@ use crate::upstream::Upstream;
 /// the runner sends next.
 const CALLS_MAX: usize = 16;
 /// How long one answer may take, while schedulers come and go.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long is waited for one scheduler, where another may be asked the same. The longest question
+/// is kept for two seconds (`flow.wait`).
+const TRY_MAX: Duration = Duration::from_secs(8);
+/// The question whose repetitions are told by a number.
+const STORE: &str = "message.store";
 
 /// Questions that may be asked again although somebody may have acted on them: they change nothing,
 /// or the same thing once.
-const REPEATABLE: [&str; 8] = [
+const REPEATABLE: [&str; 11] = [
+    STORE,
+    "message.update",
+    "messages.delete",
     "messages.get",
     "variable.get",
     "file.get",
@@ -64,6 +73,8 @@ pub(super) struct Desk {
     pub(super) attempt: AttemptRef,
     pub(super) secrets: Arc<Secrets>,
     pub(super) files: Nameable,
+    /// Messages that the attempt has stored.
+    pub(super) stored: AtomicU64,
 }
 
 async fn serve(desk: Desk, mut receiver: mpsc::Receiver<CallBody>, mut replies: FrameWriter) {
@@ -100,6 +111,7 @@ impl Desk {
             attempt: self.attempt,
             op: op.clone(),
             args: self.secrets.mask().value(call.args),
+            nth: (op == STORE).then(|| self.stored.fetch_add(1, Ordering::Relaxed)),
         });
         let request = request.map_err(|_| error("invalid", "the call cannot be encoded"))?;
         let until = Instant::now() + ANSWER_MAX;
@@ -109,6 +121,8 @@ impl Desk {
             if wait.is_zero() {
                 return Err(error("unavailable", "no scheduler answered in time"));
             }
+            let is_repeatable = REPEATABLE.contains(&op.as_str());
+            let wait = if is_repeatable { wait.min(TRY_MAX) } else { wait };
             match self.upstream.send(request.clone(), wait).await {
                 Ok(SchedulerReply::Call { ok, error: None }) => {
                     let ok = ok.unwrap_or(Value::Null);
@@ -131,12 +145,10 @@ impl Desk {
                 Err(bus::Error::TooLarge { .. }) => {
                     return Err(error("invalid", "the call is too large"));
                 }
-                Err(bus::Error::TimedOut { .. } | bus::Error::Dropped { .. })
-                    if REPEATABLE.contains(&op.as_str()) =>
-                {
+                Err(bus::Error::TimedOut { .. } | bus::Error::Dropped { .. }) if is_repeatable => {
                     backoff.pause().await;
                 }
-                // Somebody may have acted: a message must not be stored twice.
+                // Somebody may have acted: a file must not be written twice.
                 Ok(_) | Err(_) => return Err(error("unavailable", "no scheduler answered")),
             }
         }
