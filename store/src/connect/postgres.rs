@@ -53,8 +53,10 @@ pub(super) async fn lock_schema(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// Whether this transaction may do a round of admission; no other one may until it ends.
+/// Whether this transaction may do a round of admission; no other one may until it ends. A scheduler
+/// that stalls in the middle of a round loses the lock soon, and another one goes on.
 pub(crate) async fn try_lock_round(tx: &DatabaseTransaction) -> Result<bool, DbErr> {
+    tx.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = '5s'").await?;
     let sql = format!("SELECT pg_try_advisory_xact_lock({ROUND_LOCK})");
     let row = tx.query_one_raw(Statement::from_string(tx.get_database_backend(), sql)).await?;
     row.map_or(Ok(false), |row| row.try_get_by_index(0))
