@@ -163,6 +163,8 @@ pub(crate) fn passes(error: &DbErr) -> bool {
     let RuntimeErr::SqlxError(error) = error else { return false };
     match error.as_ref() {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
+        // A connection that broke in the middle of a word: the library reads it as a wrong one.
+        sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(error) => match error.code().as_deref() {
             // Postgres: connection lost, rolled back for another, out of resources, lock not
             // granted in time, shutting down.

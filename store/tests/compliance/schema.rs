@@ -72,6 +72,23 @@ async fn an_unreachable_server_is_a_passing_trouble() {
 }
 
 #[tokio::test]
+async fn a_connection_that_breaks_in_the_middle_of_a_word_is_a_passing_trouble() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://nobody@{}/none", server.local_addr().unwrap());
+    let breaking = tokio::spawn(async move {
+        loop {
+            let (mut client, _) = server.accept().await.unwrap();
+            // A proxy whose other side is gone ends like this.
+            tokio::io::AsyncWriteExt::write_all(&mut client, &[0]).await.unwrap();
+        }
+    });
+    let settings = Settings { url, connections_max: 1 };
+    let broken = Store::connect(&settings, KeyEncryptionKey::generate()).await.unwrap_err();
+    assert!(broken.is_transient(), "{broken:?}");
+    breaking.abort();
+}
+
+#[tokio::test]
 async fn an_empty_database_is_not_current() {
     for kind in Kind::ALL {
         let database = Database::new(kind).await.unwrap();
