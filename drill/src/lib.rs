@@ -1,10 +1,10 @@
 //! `flowcell drill`: proves on real processes that no run is lost, nothing that is finished is done
 //! again, and no result counts twice.
 //!
-//! It starts a cluster of its own ([`cluster`]) whose connections to Postgres and NATS lead through
-//! proxies in this process ([`link`]), sends it runs ([`load`]) whose cells have their executions
-//! counted outside of it ([`effects`]), makes faults ([`fault`], [`inject`]), and compares what
-//! clients saw, what was counted and what the database says ([`verdict`]).
+//! It starts a cluster of its own (`cluster`) whose connections to Postgres and NATS lead through
+//! proxies in this process (`link`), sends it runs (`load`) whose cells have their executions
+//! counted outside of it (`effects`), makes faults (`fault`, `inject`), and compares what
+//! clients saw, what was counted and what the database says (`verdict`).
 //!
 //! Every process that it starts ends with it, also when it is killed.
 

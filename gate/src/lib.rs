@@ -8,7 +8,7 @@
 //! ```
 //! Nothing of a request is passed on as it came: path, query and body are read into types that know
 //! only what is allowed, and written again from these. So the engine cannot read anything into them
-//! that was not checked. [`slots`] says why the folders that cells see are moved.
+//! that was not checked. `slots` says why the folders that cells see are moved.
 
 mod body;
 mod containers;
