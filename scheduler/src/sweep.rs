@@ -11,7 +11,7 @@ use domain::run::Command;
 use store::now;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Start};
 use crate::error::Error;
 use crate::human::Answers;
 
@@ -20,6 +20,9 @@ const BATCH: u64 = 200;
 
 /// An outbox row is the business of whoever wrote it for this long.
 const OUTBOX_GRACE: Duration = Duration::from_secs(1);
+
+/// A child that is still queued after this long is started by the sweep.
+const CHILD_GRACE: Duration = Duration::from_secs(5);
 
 /// How long published outbox rows and dead workers are kept.
 const PRUNE_AFTER: Duration = Duration::from_secs(600);
@@ -66,6 +69,7 @@ impl Sweep {
         told("ending runs that are late", self.late().await);
         told("repeating offers", self.reoffer().await);
         told("ending delays", self.delayed().await);
+        told("starting children", self.children().await);
         told("ending children of ended runs", self.orphans().await);
         told("looking for decisions", self.answered().await);
         told("archiving event logs", self.archive().await);
@@ -127,6 +131,16 @@ impl Sweep {
     async fn delayed(&self) -> Result<(), Error> {
         if self.engine.store.engine().end_delays(now()).await? > 0 {
             self.engine.admission.want_round();
+        }
+        Ok(())
+    }
+
+    /// Starts children of runs whose message was lost: rounds do not look for them.
+    async fn children(&self) -> Result<(), Error> {
+        let store = self.engine.store.engine();
+        let found = store.unstarted_children(now() - CHILD_GRACE, BATCH).await?;
+        for run in self.found(found) {
+            quietly(run, self.engine.transition(run, &Start::Asked).await);
         }
         Ok(())
     }

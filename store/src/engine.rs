@@ -21,8 +21,8 @@ mod transition;
 mod walk;
 mod workers;
 
-pub(crate) use admission::limits_of;
 pub use admission::{AdmissionSettings, OpenGroup, PoolSize, RoundLock};
+pub(crate) use admission::{QUEUED, limits_of};
 pub use figures::{Queued, STATEMENTS as FIGURES_STATEMENTS, Waiting, Workers};
 pub use frozen::{FROZEN_BYTES_MAX, FrozenKey};
 pub use human::{Asked, HumanRequest};

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use bus::Queue;
+use domain::admission::TenantSettings;
 use domain::failure::{Failure, FailureKind};
 use domain::id::RunId;
 use domain::retry::RetryPolicy;
 use domain::run::RunState;
+use domain::runtime::Needs;
 use proto::frame::ReplyError;
 use proto::message::{Assignment, AttemptRef, ReportOutcome, SchedulerReply, WorkerRequestBody};
 use serde_json::{Value, json};
-use store::{NewFlow, Page, RunFilter};
+use store::{NewFlow, NewRun, Page, Parent, RunFilter, now};
 
-use super::{Cluster, HOUR, PATIENCE, new_flow};
+use super::{Cluster, HOUR, PATIENCE, new_flow, run_of};
 
 /// A flow of one answer, ready to be run by name.
 async fn below(cluster: &Cluster, name: &str) {
@@ -225,5 +227,27 @@ async fn a_component_reaches_its_tenants_flows_and_its_own_children_only() {
     assert!(names.contains(&&json!("below")) && !names.contains(&&json!("theirs")), "{names:?}");
     let told = kind("flow.get", json!({"name": "below"})).await.unwrap();
     assert_eq!(told["data"]["nodes"][0]["id"], "ChatOutput-z");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_whose_message_was_lost_is_started_whatever_limits_there_are() {
+    let mut cluster = Cluster::new().await;
+    let set = TenantSettings { runs_max: Some(1), ..TenantSettings::default() };
+    cluster.tenant.set_admission(&set).await.unwrap();
+    // Rounds read the settings once a second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let (run, above) = parent(&mut cluster).await;
+    let task = above.attempt.task;
+    let asked = Parent { run, task, attempt: above.attempt.attempt, repeated: 0, depth: 1 };
+    let data = testkit::flows::graph(&[("ChatOutput-z", &[])]);
+    let new = run_of(&cluster.tenant, &data, &Needs::default(), HOUR).await;
+    let child = NewRun { parent: Some(asked), ..new };
+    let child = cluster.tenant.submit(child).await.unwrap().run;
+    let engine = cluster.store.engine();
+    let lost = engine.unpublished(10, now() + HOUR).await.unwrap();
+    let ids: Vec<_> = lost.iter().map(|message| message.id).collect();
+    engine.mark_published(&ids, now()).await.unwrap();
+    ends(&cluster, child, RunState::Running).await;
     cluster.end().await;
 }

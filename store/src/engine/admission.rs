@@ -28,8 +28,9 @@ const DOING: &str = "looking at what waits";
 /// Tasks that may be offered and were not.
 const READY: &str = "state = 'ready' AND dispatched IS NULL";
 
-/// Runs that may be started.
-const QUEUED: &str = "state = 'queued' AND not_before IS NULL";
+/// Runs that wait for their turn. A child has none: a component waits for it and holds a slot
+/// meanwhile, so it is started at once, and no limit may hold it back.
+pub(crate) const QUEUED: &str = "state = 'queued' AND not_before IS NULL AND parent_run IS NULL";
 
 /// Tasks that are in a slot, or on their way to one.
 const HELD: &str = "state IN ('leased', 'running') OR (state = 'ready' AND dispatched IS NOT NULL)";

@@ -1,6 +1,8 @@
 //! Runs whose parent does not wait for them any more.
 
 use domain::id::RunId;
+use domain::run::RunState;
+use domain::time::Timestamp;
 use sea_orm::sea_query::{Alias, Expr, Query};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
@@ -25,6 +27,31 @@ impl Engine {
             .await
             .doing("looking for children of a run")?;
         Ok(open.into_iter().map(RunId).collect())
+    }
+
+    /// Children that were accepted before `accepted_before` and are not started: their message must
+    /// be lost, for nothing holds a child back.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn unstarted_children(
+        &self,
+        accepted_before: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<RunId>, Error> {
+        let queued: Vec<Uuid> = run::Entity::find()
+            .select_only()
+            .column(run::Column::Id)
+            .filter(run::Column::ParentRun.is_not_null())
+            .filter(run::Column::Ended.is_null())
+            .filter(run::Column::State.eq(RunState::Queued.name()))
+            .filter(run::Column::Created.lt(accepted_before.millis()))
+            .limit(limit)
+            .into_tuple()
+            .all(self.store.read())
+            .await
+            .doing("looking for children that are not started")?;
+        Ok(queued.into_iter().map(RunId).collect())
     }
 
     /// Runs that have not ended although their parent has, or is gone.

@@ -8,7 +8,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect};
 
 use super::Tenant;
-use crate::engine::{AdmissionSettings, PoolSize, limits_of};
+use crate::engine::{AdmissionSettings, PoolSize, QUEUED, limits_of};
 use crate::entity::{run, task};
 use crate::error::{Doing, Error};
 
@@ -73,7 +73,7 @@ impl Tenant {
         let ahead: Vec<i32> = run::Entity::find()
             .select_only()
             .expr(Expr::val(1))
-            .filter(Expr::cust("state = 'queued' AND not_before IS NULL"))
+            .filter(Expr::cust(QUEUED))
             .filter(C::Pool.eq(row.pool.as_str()))
             .filter(C::Tenant.eq(self.id.uuid()))
             .filter(before)

@@ -13,6 +13,7 @@ on_both! {
     concurrent_requests_are_one_child,
     an_ended_parent_gets_no_child,
     children_of_ended_parents_are_found,
+    children_that_are_not_started_are_found_and_wait_for_no_turn,
 }
 
 fn child(owner: &Owner, run: RunId, attempt: u32) -> NewRun {
@@ -95,4 +96,18 @@ async fn children_of_ended_parents_are_found(f: &Fixture) {
     f.step(first, Command::Cancel, T0).await;
     assert!(orphans().await.is_empty());
     assert!(f.store.engine().open_children(run).await.unwrap().is_empty());
+}
+
+async fn children_that_are_not_started_are_found_and_wait_for_no_turn(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let run = owner.submit().await;
+    f.step(run, Command::Start { skip: vec![] }, T0).await;
+    let child = owner.tenant.submit(child(&owner, run, 1)).await.unwrap().run;
+    let engine = f.store.engine();
+    assert!(engine.pools_waiting().await.unwrap().is_empty());
+    assert!(engine.unstarted_children(T0, 10).await.unwrap().is_empty(), "accepted just now");
+    let later = T0 + std::time::Duration::from_millis(1);
+    assert_eq!(engine.unstarted_children(later, 10).await.unwrap(), [child]);
+    f.step(child, Command::Start { skip: vec![] }, T0).await;
+    assert!(engine.unstarted_children(later, 10).await.unwrap().is_empty());
 }
