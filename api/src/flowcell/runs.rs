@@ -6,6 +6,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use bus::Queue;
+use bus::subjects::Subjects;
 use domain::id::{FlowId, RunId};
 use domain::plan::{Isolation, UnknownIsolation};
 use domain::run::RunState;
@@ -29,9 +31,6 @@ const KEY_BYTES_MAX: usize = 255;
 
 /// Longest delay: a year.
 const DELAY_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1_000;
-
-/// As the queues of workers are named.
-const POOL_BYTES_MAX: usize = 48;
 
 /// Priorities lie between this and its negative.
 const PRIORITY_MAX: i32 = 100;
@@ -232,11 +231,11 @@ fn turn(wanted: &StartRun, now: Timestamp) -> Result<Turn, Error> {
 
 /// The pool of this name. Whether it has workers is not asked: they may come later.
 pub(super) fn pool(name: &str) -> Result<String, Error> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    if (1..=POOL_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain) {
-        return Ok(name.to_owned());
+    let queue = Queue::Tasks { pool: name.to_owned(), depth: 0 };
+    match Subjects::default().queue(&queue) {
+        Ok(_) => Ok(name.to_owned()),
+        Err(_) => Err(Error::BodyInvalid("pool must be 1 to 48 letters, digits and -".to_owned())),
     }
-    Err(Error::BodyInvalid("pool must be 1 to 48 letters, digits and -".to_owned()))
 }
 
 /// The isolation of this name.

@@ -10,6 +10,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict};
 use sea_orm::{
     ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, TryInsertResult,
 };
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::Tenant;
@@ -37,8 +38,7 @@ impl Tenant {
             .one(self.store.read())
             .await
             .doing(READING)?;
-        let set = from_optional("settings of admission", set.flatten().as_deref())?;
-        Ok(set.unwrap_or_default())
+        read(set)
     }
 
     /// Sets all of it; what is absent is not set any more.
@@ -96,8 +96,7 @@ impl Tenant {
                 .one(self.store.read())
                 .await
                 .doing(READING)?;
-        let set = from_optional("settings of admission", set.flatten().as_deref())?;
-        Ok(set.unwrap_or_default())
+        read(set)
     }
 
     /// Sets all of it for a flow; what is absent is not set any more.
@@ -221,6 +220,12 @@ impl Tenant {
         let after = Timestamp(due.unwrap_or_default()).since(now + BURST);
         Err(Error::TooFast { per_minute, after: after.max(Duration::from_millis(1)) })
     }
+}
+
+/// No row, or nothing in it, is nothing set.
+fn read<T: DeserializeOwned + Default>(column: Option<Option<String>>) -> Result<T, Error> {
+    let set = from_optional("settings of admission", column.flatten().as_deref())?;
+    Ok(set.unwrap_or_default())
 }
 
 /// Nothing set is nothing stored: rounds read only what is.
