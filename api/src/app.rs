@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::throttle::Throttle;
 use crate::config::Config;
+use crate::listener::Patient;
 use crate::metrics::Metrics;
+use crate::pump::SLOW;
 use crate::turns::Backlogs;
 use crate::versions::Versions;
 use crate::{edge, routes};
@@ -108,6 +110,7 @@ impl Api {
                 ending.cancel();
             }
         };
+        let listener = Patient { listener, patience: SLOW };
         let serving = axum::serve(listener, router).with_graceful_shutdown(graceful);
         tokio::select! {
             served = std::future::IntoFuture::into_future(serving) => served,

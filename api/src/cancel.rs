@@ -10,9 +10,14 @@ use crate::error::{Error, internal};
 
 /// Asks the schedulers to end a run.
 pub(crate) async fn cancel(bus: &Bus, run: RunId) -> Result<(), Error> {
-    let body = serde_json::to_vec(&RunOrder { v: VERSION, run, cancel: true, answered: false })
-        .map_err(|error| internal("writing a cancel order", &error))?;
-    Ok(bus.enqueue(&Queue::Runs, &format!("cancel:{run}"), Bytes::from(body)).await?)
+    let order = RunOrder { v: VERSION, run, cancel: true, answered: false, hold: None };
+    give(bus, &format!("cancel:{run}"), &order).await
+}
+
+/// Gives the schedulers an order about a run; one of the same id is dropped for a while.
+pub(crate) async fn give(bus: &Bus, id: &str, order: &RunOrder) -> Result<(), Error> {
+    let body = serde_json::to_vec(order).map_err(|error| internal("writing an order", &error))?;
+    Ok(bus.enqueue(&Queue::Runs, id, Bytes::from(body)).await?)
 }
 
 /// Cancels a run unless it is told that the run ended: for callers that go away.

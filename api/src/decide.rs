@@ -20,7 +20,7 @@ pub(crate) async fn decide(
     decision: &Value,
 ) -> Result<Decided, Error> {
     let decided = tenant.decide(run, &asked.request_id, decision, store::now()).await?;
-    let order = RunOrder { v: VERSION, run, cancel: false, answered: true };
+    let order = RunOrder { v: VERSION, run, cancel: false, answered: true, hold: None };
     if decided == Decided::Now
         && let Ok(body) = serde_json::to_vec(&order)
     {

@@ -19,8 +19,12 @@ use store::{RunHeader, Tenant};
 use crate::app::App;
 use crate::error::{Error, internal};
 
-/// How often the run's row is looked at when its log is silent.
+/// After this long without an event the run's row is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The pause doubles up to this while the run is open: thousands may follow runs that wait for
+/// something, and each look is a query.
+const LOOK_MAX: Duration = Duration::from_secs(8);
 
 /// An ended run whose log says nothing for this many looks has lost the log's end.
 const LOOKS_MAX: u32 = 5;
@@ -42,6 +46,9 @@ pub(crate) struct Events {
     run: RunId,
     position: u64,
     source: Source,
+    /// How long the log may be silent before the next look.
+    patience: Duration,
+    /// Looks since the run is known to have ended.
     looks: u32,
 }
 
@@ -89,7 +96,8 @@ impl Events {
     ) -> Result<Self, Error> {
         let header = tenant.run_header(run).await?;
         let (app, source) = (app.clone(), Source::Ended);
-        let mut events = Self { app, tenant, run, position: after, source, looks: 0 };
+        let (patience, looks) = (LOOK, 0);
+        let mut events = Self { app, tenant, run, position: after, source, patience, looks };
         let ended = header.state.is_terminal();
         let complete = if ended { events.complete(&header).await? } else { None };
         events.source = match complete {
@@ -112,7 +120,7 @@ impl Events {
                     return Ok(Some(self.entry(self.position + 1, body)));
                 }
                 Source::Live(reader) => {
-                    match tokio::time::timeout(LOOK, reader.next()).await {
+                    match tokio::time::timeout(self.patience, reader.next()).await {
                         Ok(Ok(Some((position, body)))) => {
                             return Ok(Some(self.entry(position, body)));
                         }
@@ -135,7 +143,7 @@ impl Events {
 
     fn entry(&mut self, position: u64, body: Bytes) -> Entry {
         self.position = position;
-        self.looks = 0;
+        (self.patience, self.looks) = (LOOK, 0);
         let entry = Entry { position, body };
         if entry.is_terminal() {
             self.source = Source::Ended;
@@ -143,12 +151,25 @@ impl Events {
         entry
     }
 
-    /// Looks at the row; when the run has ended, reads the rest from a complete log.
+    /// Looks at the row; when the run has ended, reads the rest from a complete log. A look that
+    /// is not answered is one for nothing: the log goes on, and so do those who read it.
     async fn look(&mut self) -> Result<(), Error> {
+        match self.look_now().await {
+            Err(Error::Unavailable(why)) => {
+                tracing::debug!(run.id = %self.run, error = why, "looking again later");
+                Ok(())
+            }
+            looked => looked,
+        }
+    }
+
+    async fn look_now(&mut self) -> Result<(), Error> {
         let header = self.tenant.run_header(self.run).await?;
         if !header.state.is_terminal() {
+            self.patience = (2 * self.patience).min(LOOK_MAX);
             return Ok(());
         }
+        self.patience = LOOK;
         if let Some(log) = self.complete(&header).await? {
             self.source = Source::Complete(log);
             return Ok(());
@@ -204,7 +225,9 @@ fn lines(archive: Vec<u8>) -> Vec<Bytes> {
 /// The last event of a run, made from its row.
 fn ending(header: &RunHeader) -> Result<Option<Bytes>, Error> {
     let kind = match header.state {
-        RunState::Queued | RunState::Running | RunState::Suspended => return Ok(None),
+        RunState::Queued | RunState::Running | RunState::Suspended | RunState::Paused => {
+            return Ok(None);
+        }
         RunState::Completed => RunEventKind::RunCompleted,
         RunState::Cancelled => RunEventKind::RunCancelled,
         RunState::TimedOut => RunEventKind::RunTimedOut,

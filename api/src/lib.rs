@@ -25,6 +25,7 @@ mod events;
 mod extract;
 mod flowcell;
 mod langflow;
+mod listener;
 mod metrics;
 mod pump;
 mod python;

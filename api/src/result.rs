@@ -24,7 +24,7 @@ pub(crate) async fn of(app: &App, tenant: &Tenant, view: &RunView) -> Result<Val
     let request: RunRequest = serde_json::from_value(view.request.clone())
         .map_err(|error| internal("reading a stored run request", &error))?;
     let version = app.versions.get(tenant, view.header.version).await?;
-    let plan = plan_of(&version, view)?;
+    let plan = plan_of(&version, view.plan.as_ref(), &view.header.isolation)?;
     let component = Some(request.output_component.as_str());
     let nodes = selection::outputs(&version.graph, component, output_type(&request.output_type));
     let mut cells: Vec<String> = Vec::new();
@@ -48,14 +48,18 @@ pub(crate) async fn of(app: &App, tenant: &Tenant, view: &RunView) -> Result<Val
     Ok(json!({"session_id": request.session_id, "outputs": outputs}))
 }
 
-/// The plan that a run follows.
-pub(crate) fn plan_of<'v>(version: &'v Version, view: &RunView) -> Result<Cow<'v, Plan>, Error> {
-    if let Some(plan) = &view.plan {
+/// The plan that a run follows: its own once it was planned anew, else its version's.
+pub(crate) fn plan_of<'v>(
+    version: &'v Version,
+    own: Option<&Value>,
+    isolation: &str,
+) -> Result<Cow<'v, Plan>, Error> {
+    if let Some(plan) = own {
         let plan = serde_json::from_value(plan.clone());
         return plan.map(Cow::Owned).map_err(|error| internal("reading the plan of a run", &error));
     }
     let unknown = |error: UnknownIsolation| internal("reading a run", &error);
-    let isolation = view.header.isolation.parse().map_err(unknown)?;
+    let isolation = isolation.parse().map_err(unknown)?;
     Ok(Cow::Borrowed(version.plans.under(isolation)))
 }
 

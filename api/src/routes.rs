@@ -11,8 +11,8 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
 use crate::flowcell::{
-    admission, connections, egress, events, limits, logs, me, plan, resume, retention, runs,
-    runtime, standing, ws,
+    admission, connections, egress, events, limits, logs, me, pausing, plan, rerun, resume,
+    retention, runs, runtime, standing, ws,
 };
 use crate::langflow::{
     api_keys, files, flows, login, messages, meta, projects, run, upload, variables, webhook,
@@ -119,6 +119,11 @@ fn flowcell() -> Vec<Route> {
         get("/api/flowcell/v1/runs/{id}/explain", standing::get),
         post("/api/flowcell/v1/runs/{id}/cancel", runs::cancel),
         post("/api/flowcell/v1/runs/{id}/resume", resume::post),
+        post("/api/flowcell/v1/runs/{id}/rerun", rerun::rerun),
+        post("/api/flowcell/v1/runs/{id}/redrive", rerun::redrive),
+        post("/api/flowcell/v1/runs/{id}/dismiss", rerun::dismiss),
+        post("/api/flowcell/v1/runs/{id}/pause", pausing::pause),
+        post("/api/flowcell/v1/runs/{id}/unpause", pausing::unpause),
         get("/api/flowcell/v1/runs/{id}/events", events::get),
         get("/api/flowcell/v1/runs/{id}/ws", ws::get),
         get("/api/flowcell/v1/runs/{id}/connections", connections::get),

@@ -1,8 +1,8 @@
 //! Starting a run: the one use-case behind every protocol.
 //!
 //! ```text
-//! flow ─▶ current version (planned when new) ─▶ tweaks tried on a copy ─▶ row + outbox, one
-//!         transaction ─▶ the message at once; the scheduler's relay repeats it if we die here
+//! flow ─▶ current version (planned when new) ─▶ tweaks tried on a copy ─▶ row + tasks, one
+//!         transaction ─▶ a message at once; without it a round of admission finds the run
 //! ```
 
 use std::borrow::Cow;
@@ -10,18 +10,20 @@ use std::collections::BTreeMap;
 
 use bus::Queue;
 use bytes::Bytes;
+use domain::admission::FlowSettings;
 use domain::flow::Graph;
 use domain::id::RunId;
 use domain::input::{self, InputType};
 use domain::pause::waits_for_a_person;
-use domain::plan::Isolation;
+use domain::plan::{Cell, Isolation};
+use domain::retry::RetryPolicy;
+use domain::terms::{TaskTerms, Terms as TermsOf};
 use domain::time::Timestamp;
 use domain::tweaks;
 use proto::message::{RunSubmitted, VERSION};
 use proto::run::RunRequest;
 use serde_json::{Map, Value};
-use store::{Flow, NewRun, NewTask, Secret, Tenant, Turn};
-use uuid::Uuid;
+use store::{FlowHeader, NewRun, NewTask, Secret, Tenant, Turn};
 
 use crate::app::App;
 use crate::auth::Principal;
@@ -29,6 +31,7 @@ use crate::error::{Error, internal};
 use crate::flowcell::limits;
 use crate::trace;
 use crate::turns;
+use crate::versions::Version;
 
 /// What a caller asks for, not yet resolved.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +79,8 @@ pub(crate) struct Terms {
     pub(crate) tweaks: tweaks::Policy,
     /// How it asks to take its turn.
     pub(crate) turn: Turn,
+    /// Whether nobody waits for its end.
+    pub(crate) detached: bool,
     pub(crate) now: Timestamp,
 }
 
@@ -83,15 +88,15 @@ pub(crate) struct Terms {
 pub(crate) async fn start(
     app: &App,
     principal: &Principal,
-    flow: &Flow,
+    flow: &FlowHeader,
     ask: Ask,
     terms: Terms,
 ) -> Result<Started, Error> {
     let tenant = app.tenant(principal);
-    let version = app.versions.current(&tenant, flow).await?;
-    let limits = limits::of_run(&app.config, &tenant, flow.header.id).await?;
+    let version = app.versions.current_of(&tenant, flow).await?;
+    let set = tenant.run_settings(flow.id).await?;
     let isolation = ask.isolation.unwrap_or(app.config.isolation);
-    let run = RunId(Uuid::now_v7());
+    let run = RunId(store::id_in_order());
     let variables = tenant.seal_for_run(run, &ask.variables).await?;
     let may_pause = terms.pause == Pause::Allowed;
     let request = RunRequest { variables, may_pause, ..resolve(flow, ask) };
@@ -99,30 +104,57 @@ pub(crate) async fn start(
     tweaks::check_input(&request.tweaks, request.input_value.is_some(), input_type)?;
     check_ends(&version.graph, &request)?;
     check(&version.graph, &request, &terms)?;
-    let task = |cell: &domain::plan::Cell| NewTask {
-        cell: cell.id.clone(),
-        depends_on: cell.depends_on.clone(),
-    };
+    let retry = app.config.retry.with(&set.flow.retry);
+    let tasks = tasks(&version, isolation, &set.flow, &retry)?;
+    let pool = terms.turn.pool.or_else(|| set.flow.pool.clone()).or_else(|| only_pool(&tasks));
+    let turn = Turn { pool, ..terms.turn };
     let new = NewRun {
         id: run,
-        flow: flow.header.id,
+        flow: flow.id,
         version: version.id,
-        tasks: version.plans.under(isolation).cells.iter().map(task).collect(),
+        tasks,
         session_id: request.session_id.clone(),
         request: serde_json::to_value(&request)
             .map_err(|error| internal("writing a run request", &error))?,
         deadline: terms.deadline,
-        retry: app.config.retry.clone(),
-        limits,
+        retry,
+        limits: limits::of_run(&app.config, &set),
         isolation: isolation.name().to_owned(),
         idempotency_key: terms.idempotency_key,
         parent: None,
-        turn: turns::take(app, principal, flow, terms.turn).await?,
+        again: None,
+        detached: terms.detached,
+        turn: turns::take(app, principal, &set.tenant, turn).await?,
         submitted_by: Some(principal.user),
         now: terms.now,
     };
     let warnings = version.warning.iter().map(ToString::to_string).collect();
     submit(app, &tenant, new, warnings).await
+}
+
+/// A task for each cell of the plan, on the terms that are set for the flow and its nodes.
+fn tasks(
+    version: &Version,
+    isolation: Isolation,
+    settings: &FlowSettings,
+    retry: &RetryPolicy,
+) -> Result<Vec<NewTask>, Error> {
+    let plan = version.plans.under(isolation);
+    let terms = TermsOf { graph: &version.graph, settings, retry };
+    let terms = terms.of_plan(plan).map_err(|conflict| Error::BodyInvalid(conflict.to_string()))?;
+    let task = |(cell, terms): (&Cell, TaskTerms)| NewTask {
+        cell: cell.id.clone(),
+        depends_on: cell.depends_on.clone(),
+        terms,
+    };
+    Ok(plan.cells.iter().zip(terms).map(task).collect())
+}
+
+/// The pool of all tasks, where they have one: the run waits for its turn there, and not for
+/// workers that it does not need.
+fn only_pool(tasks: &[NewTask]) -> Option<String> {
+    let first = tasks.first()?.terms.pool.as_ref()?;
+    tasks.iter().all(|task| task.terms.pool.as_ref() == Some(first)).then(|| first.clone())
 }
 
 /// A run that starts or stops nowhere would build nothing and say nothing.
@@ -149,7 +181,8 @@ fn check(graph: &Graph, request: &RunRequest, terms: &Terms) -> Result<(), Error
     }
 }
 
-async fn submit(
+/// Accepts a run that is ready to be, and tells the schedulers.
+pub(crate) async fn submit(
     app: &App,
     tenant: &Tenant,
     new: NewRun,
@@ -164,18 +197,20 @@ async fn submit(
     Ok(Started { run: submitted.run, existing: submitted.existing, warnings })
 }
 
-/// Tells the schedulers at once. A failure is no failure of the run: it is committed, and the
-/// relay sends the same message from the outbox.
+/// Tells the schedulers at once. A failure is no failure of the run: it is committed, and rounds of
+/// admission look for what waits.
 async fn announce(app: &App, run: RunId) {
-    let Ok(body) = serde_json::to_vec(&RunSubmitted { v: VERSION, run }) else { return };
+    let Ok(body) = serde_json::to_vec(&RunSubmitted { v: VERSION, run, queued: true }) else {
+        return;
+    };
     let sent = app.bus.enqueue(&Queue::Runs, &format!("run:{run}"), Bytes::from(body)).await;
     if let Err(error) = sent {
-        tracing::warn!(run.id = %run, error = %error, "a new run waits for the outbox relay");
+        tracing::warn!(run.id = %run, error = %error, "a new run waits for a round of admission");
     }
 }
 
-fn resolve(flow: &Flow, ask: Ask) -> RunRequest {
-    let flow_id = flow.header.id.to_string();
+fn resolve(flow: &FlowHeader, ask: Ask) -> RunRequest {
+    let flow_id = flow.id.to_string();
     let chat = || "chat".to_owned();
     RunRequest {
         session_id: input::session(ask.session_id.as_deref(), &flow_id).to_owned(),
@@ -191,6 +226,7 @@ fn resolve(flow: &Flow, ask: Ask) -> RunRequest {
         variables: BTreeMap::new(),
         traceparent: trace::cause(),
         child: None,
+        rerun: None,
     }
 }
 

@@ -12,6 +12,7 @@ mod human;
 mod limits;
 mod logs;
 mod metrics;
+mod pausing;
 mod retention;
 mod run;
 mod runs;

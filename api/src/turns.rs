@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::admission::{FlowSettings, TenantSettings};
+use domain::admission::TenantSettings;
 use domain::id::TenantId;
-use store::{Flow, Tenant, Turn};
+use store::{Tenant, Turn};
 
 use crate::app::App;
 use crate::auth::Principal;
@@ -34,18 +34,15 @@ struct Count {
 pub(crate) async fn take(
     app: &App,
     principal: &Principal,
-    flow: &Flow,
+    of_tenant: &TenantSettings,
     asked: Turn,
 ) -> Result<Turn, Error> {
     let tenant = app.tenant(principal);
-    let (of_tenant, of_flow) = tenant.admission_for(flow.header.id).await?;
-    let TenantSettings { queued_max, runs_per_minute, .. } = of_tenant;
-    let FlowSettings { pool, .. } = of_flow;
+    let TenantSettings { queued_max, runs_per_minute, .. } = *of_tenant;
     let most = queued_max.unwrap_or(app.config.queued_runs_max).min(app.config.queued_runs_max);
     let waiting = app.backlogs.add_one(&tenant, most).await?;
     Ok(Turn {
         full_at: (waiting > most).then_some(most),
-        pool: asked.pool.or(pool),
         api_key: principal.key,
         per_minute: runs_per_minute,
         ..asked
@@ -53,19 +50,27 @@ pub(crate) async fn take(
 }
 
 impl Backlogs {
-    /// How many wait with one more.
+    /// How many wait with one more. When a count is too old, whoever notices it first counts anew,
+    /// and the others go on with the old one: in a flood they would all count at once.
     async fn add_one(&self, tenant: &Tenant, most: u32) -> Result<u32, Error> {
-        let fresh = self.counts().get(&tenant.id()).filter(|count| count.is_fresh()).copied();
-        let count = match fresh {
-            Some(count) => count,
-            None => Count { at: Instant::now(), runs: tenant.queued_runs(most).await? },
+        let is_known = match self.counts().get_mut(&tenant.id()) {
+            Some(count) if count.is_fresh() => {
+                count.runs = count.runs.saturating_add(1);
+                return Ok(count.runs);
+            }
+            Some(count) => {
+                count.at = Instant::now();
+                true
+            }
+            None => false,
         };
+        let count = Count { at: Instant::now(), runs: tenant.queued_runs(most).await? };
         let mut counts = self.counts();
         if counts.len() >= COUNTS_MAX {
             counts.clear();
         }
         let kept = counts.entry(tenant.id()).or_insert(count);
-        if !kept.is_fresh() {
+        if is_known {
             *kept = count;
         }
         kept.runs = kept.runs.saturating_add(1);

@@ -4,17 +4,21 @@
 use std::sync::Arc;
 
 use domain::flow::Graph;
-use domain::id::{TenantId, VersionId};
+use domain::id::{FlowId, TenantId, VersionId};
 use domain::plan::{PLAN_VERSION, Plans};
 use domain::runtime::{Needs, Runtimes, Warning};
+use domain::time::Timestamp;
 use moka::future::Cache;
 use serde_json::Value;
-use store::{Flow, NewVersion, Tenant};
+use store::{Flow, FlowHeader, NewVersion, Tenant};
 
 use crate::error::{Error, internal};
 
 /// Most versions that are kept in memory: at about a megabyte each, a few hundred megabytes.
 const VERSIONS_MAX: u64 = 256;
+
+/// Most flows of which the current version is remembered: some hundred bytes each.
+const FLOWS_MAX: u64 = 10_000;
 
 /// A version ready to run.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(crate) const LANGFLOW_VERSION: &str = "1.13.0";
 pub(crate) struct Versions {
     /// The key names the tenant, so none is ever served to another.
     cache: Cache<(TenantId, VersionId), Arc<Version>>,
+    /// Flows whose current version was found to be what they need, at their last change.
+    current: Cache<(TenantId, FlowId), (VersionId, Timestamp)>,
     runtimes: Arc<Runtimes>,
 }
 
@@ -52,7 +58,8 @@ struct Known {
 
 impl Versions {
     pub(crate) fn new(runtimes: Runtimes) -> Self {
-        Self { cache: Cache::new(VERSIONS_MAX), runtimes: Arc::new(runtimes) }
+        let (cache, current) = (Cache::new(VERSIONS_MAX), Cache::new(FLOWS_MAX));
+        Self { cache, current, runtimes: Arc::new(runtimes) }
     }
 
     /// The version of this id.
@@ -68,6 +75,20 @@ impl Versions {
         Ok(self.keep(tenant, Known { id, graph, plans, needs, outdated }).await)
     }
 
+    /// The version of a flow that runs now, without reading the flow's graph where nothing of the
+    /// flow changed since the last run.
+    pub(crate) async fn current_of(
+        &self,
+        tenant: &Tenant,
+        flow: &FlowHeader,
+    ) -> Result<Arc<Version>, Error> {
+        let known = self.current.get(&(tenant.id(), flow.id)).await;
+        match known.filter(|(id, at)| flow.current_version == Some(*id) && flow.updated == *at) {
+            Some((id, _)) => self.get(tenant, id).await,
+            None => self.current(tenant, &tenant.flow(flow.id).await?).await,
+        }
+    }
+
     /// The version of a flow that runs now. A flow whose graph or needs changed since is planned
     /// first.
     pub(crate) async fn current(
@@ -80,6 +101,8 @@ impl Versions {
             let version = self.get(tenant, id).await?;
             // A plan that an older program wrote may mean something else by now.
             if version.plans.version() == PLAN_VERSION && version.needs == needs {
+                let key = (tenant.id(), flow.header.id);
+                self.current.insert(key, (id, flow.header.updated)).await;
                 return Ok(version);
             }
         }

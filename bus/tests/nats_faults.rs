@@ -120,3 +120,23 @@ async fn a_refused_connection_is_an_error() {
     assert!(matches!(bus::nats(settings).await, Err(Error::Server { .. })));
     assert!(start.elapsed() < SURELY);
 }
+
+/// As a server does that does not know a field and drops it: what is there is not what was asked.
+#[tokio::test]
+async fn a_stream_that_is_not_as_needed_is_refused() {
+    let server = Server::start().await.unwrap();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let subjects = bus::subjects::Subjects::new(bus::subjects::PREFIX).unwrap();
+    let name = subjects.queue_stream(&Queue::Runs).unwrap();
+    // How a stream keeps its messages cannot be changed later.
+    let wrong = async_nats::jetstream::stream::Config {
+        name: name.clone(),
+        subjects: vec![subjects.queue(&Queue::Runs).unwrap()],
+        retention: async_nats::jetstream::stream::RetentionPolicy::Limits,
+        ..Default::default()
+    };
+    async_nats::jetstream::new(client).create_stream(wrong).await.unwrap();
+    let settings = Settings { connect_wait: Duration::from_secs(1), ..Settings::new(server.url()) };
+    let refused = bus::nats(settings).await.unwrap_err().to_string();
+    assert!(refused.contains(&name), "{refused}");
+}

@@ -4,7 +4,9 @@ mod admission;
 mod drill;
 mod files;
 mod gate;
+mod rerun;
 mod retention;
+mod tenant;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +23,9 @@ pub(crate) use self::admission::{
 pub(crate) use self::drill::DrillArguments;
 pub(crate) use self::files::FilesCommand;
 pub(crate) use self::gate::GateArguments;
+pub(crate) use self::rerun::{DeadLettersArguments, DeadLettersCommand, RerunArguments};
 pub(crate) use self::retention::RetentionCommand;
+pub(crate) use self::tenant::{InstallationArguments, TenantCommand};
 
 /// Runs Langflow flows as a cluster: every component in a throwaway container.
 #[derive(Debug, Parser)]
@@ -87,6 +91,25 @@ pub(crate) enum Command {
   flowcell resume 019aa9a0-… approve
   flowcell resume 019aa9a0-… edit --values '{\"args\": {\"text\": \"other words\"}}'")]
     Resume(ResumeArguments),
+    /// Let nothing more of a run begin. What runs goes on to its end; the run's deadline stands still.
+    #[command(after_help = "Example: flowcell pause 019aa9a0-…")]
+    Pause(RunIdArguments),
+    /// Let a paused run go on. It takes its turn among the others again.
+    #[command(after_help = "Example: flowcell unpause 019aa9a0-…")]
+    Unpause(RunIdArguments),
+    /// Run an ended run again with what it finished, and watch it.
+    #[command(after_help = "Examples:
+  flowcell rerun 019aa9a0-…                  what it did not finish
+  flowcell rerun 019aa9a0-… --from Agent     the node Agent and all that follows")]
+    Rerun(RerunArguments),
+    /// Runs that failed while nobody waited for them: list them, run them again, let them rest.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  flowcell dead-letters list --flow ingest
+  flowcell dead-letters redrive --all --flow ingest"
+    )]
+    DeadLetters(DeadLettersCommand),
     /// Show how a flow is split into cells, and why.
     #[command(after_help = "Examples:
   flowcell explain echo            a flow on the server
@@ -111,6 +134,9 @@ pub(crate) enum Command {
     /// Show and set how long runs are kept.
     #[command(subcommand)]
     Retention(RetentionCommand),
+    /// Make and list tenants; for whoever operates the installation.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
     /// Print shell exports of the local server's URL and API key.
     Env(ClientArguments),
     /// Check what this machine needs to run cells, and say what to do.
@@ -375,6 +401,15 @@ pub(crate) struct ResumeArguments {
     /// Print every event and the final state as JSON lines.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+/// `flowcell pause|unpause`.
+#[derive(Debug, Args)]
+pub(crate) struct RunIdArguments {
+    /// Id of the run.
+    pub(crate) run: String,
     #[command(flatten)]
     pub(crate) client: ClientArguments,
 }

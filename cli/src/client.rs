@@ -72,11 +72,21 @@ impl Client {
 
     /// Sends a request; an answer that is no success becomes an error for people.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let response = request.send().await.map_err(|error| {
+        Self::success(self.answer(request).await?).await
+    }
+
+    /// Sends a request and gives whatever the answer is.
+    pub(crate) async fn answer(&self, request: RequestBuilder) -> Result<Response> {
+        let answer = request.send().await.map_err(|error| {
             let why =
                 if error.is_connect() { "nobody listens there".to_owned() } else { chain(&error) };
             Refusal::NoAccess(format!("cannot reach {}: {why}", self.url))
-        })?;
+        });
+        Ok(answer?)
+    }
+
+    /// The answer, if it is a success.
+    pub(crate) async fn success(response: Response) -> Result<Response> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);

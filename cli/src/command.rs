@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod client_env;
+mod dead_letters;
 pub(crate) mod docker_gate;
 pub(crate) mod doctor;
 pub(crate) mod drill;
@@ -11,12 +12,15 @@ pub(crate) mod files;
 pub(crate) mod flow;
 pub(crate) mod init;
 pub(crate) mod limits;
+pub(crate) mod pausing;
 pub(crate) mod reap;
-pub(crate) mod resume;
+pub(crate) mod rerun;
+mod resume;
 pub(crate) mod retention;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+mod tenant;
 pub(crate) mod up;
 pub(crate) mod var;
 
@@ -41,6 +45,10 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Flow(command) => flow::execute(command).await,
         Command::Files(command) => files::execute(command).await,
         Command::Resume(arguments) => resume::execute(arguments).await,
+        Command::Pause(arguments) => pausing::execute(arguments, "pause").await,
+        Command::Unpause(arguments) => pausing::execute(arguments, "unpause").await,
+        Command::Rerun(arguments) => rerun::execute(arguments).await,
+        Command::DeadLetters(command) => dead_letters::execute(command).await,
         Command::Run(arguments) => run::execute(arguments).await,
         Command::Explain(arguments) => explain::execute(arguments).await,
         Command::Var(command) => var::execute(command).await,
@@ -49,6 +57,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<Exit> {
         Command::Admission(command) => admission::execute(command).await,
         Command::Simulate(arguments) => simulate::execute(&arguments),
         Command::Retention(command) => retention::execute(command).await,
+        Command::Tenant(command) => tenant::execute(command).await,
         Command::Env(arguments) => client_env::execute(&arguments),
         Command::Doctor(arguments) => doctor::execute(arguments).await,
         Command::Drill(arguments) => drill::execute(arguments).await,

@@ -8,6 +8,7 @@ mod client;
 mod command;
 mod credentials;
 mod exit;
+mod open_files;
 mod output;
 mod settings;
 mod sse;
@@ -21,6 +22,7 @@ use crate::exit::Exit;
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
+    open_files::take_all();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Exit::from_error(&error.into()).into(),

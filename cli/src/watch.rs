@@ -86,6 +86,7 @@ impl Watch {
                     planned.join(", ")
                 ));
             }
+            RunEventKind::RunPaused => self.note("  paused: `flowcell unpause` lets it go on"),
             RunEventKind::Langflow { event, data, .. } if event == "token" => {
                 self.token(data.get("chunk").and_then(Value::as_str).unwrap_or_default())?;
             }
@@ -97,6 +98,7 @@ impl Watch {
             RunEventKind::Langflow { .. }
             | RunEventKind::RunStarted
             | RunEventKind::RunSuspended
+            | RunEventKind::RunUnpaused
             | RunEventKind::RunResumed
             | RunEventKind::RunCompleted
             | RunEventKind::RunFailed { .. }

@@ -1,4 +1,5 @@
-//! The crates depend on each other only in the direction that `docs/ARCHITECTURE.md` draws.
+//! The crates depend on each other only in the direction that `docs/ARCHITECTURE.md` draws, and
+//! `docs/FAILURES.md` names tests that exist.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +10,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -44,7 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("drill", &["domain", "proto"]),
-    ("loadtest", &["domain", "proto", "worker"]),
+    ("loadtest", &["domain", "proto", "bus", "drill", "worker"]),
     ("simulate", &["domain"]),
     ("testkit", &[]),
 ];
@@ -101,4 +103,48 @@ fn nothing_forbidden_is_used() {
             assert!(!found[*name].contains(*library), "{name} must not use {library}");
         }
     }
+}
+
+/// Every test that `docs/FAILURES.md` names exists, and it says something of every failure, every
+/// invariant and every fault of the simulation.
+#[test]
+fn the_failures_that_are_documented_have_their_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| {
+        let text = std::fs::read_to_string(root.join(path));
+        text.unwrap_or_else(|error| panic!("docs/FAILURES.md names {path}: {error}"))
+    };
+    let document = read("docs/FAILURES.md");
+    let quoted = document.split('`').skip(1).step_by(2);
+    let named: BTreeSet<(&str, &str)> = quoted
+        .filter_map(|quoted| quoted.split_once("::"))
+        .filter(|(_, name)| *name != "…")
+        .collect();
+    assert!(named.len() > 80, "hardly any test is named: {}", named.len());
+    for (path, name) in &named {
+        let is_there = read(path).lines().any(|line| defines(line, name));
+        assert!(is_there, "docs/FAILURES.md names {name}, and {path} has none");
+    }
+    let numbers = (1..=28).map(|row| format!("\n| {row} |"));
+    for row in numbers.chain((1..=8).map(|row| format!("\n| I{row} |"))) {
+        assert!(document.contains(&row), "docs/FAILURES.md has no row {row:?}");
+    }
+    for file in ["fault.rs", "invariant.rs"] {
+        let path = format!("domain/tests/simulation/{file}");
+        let text = read(&path);
+        let variants = text.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(','));
+        for variant in variants.filter(|line| line.chars().all(char::is_alphanumeric)) {
+            let is_named = named.contains(&(path.as_str(), variant));
+            assert!(is_named, "docs/FAILURES.md does not name {path}::{variant}");
+        }
+    }
+}
+
+/// Whether the line begins a test, a type or a variant of this name.
+fn defines(line: &str, name: &str) -> bool {
+    let line = line.trim_start();
+    let words = ["pub(crate) ", "pub ", "async ", "fn ", "def ", "struct "];
+    let line = words.iter().fold(line, |line, word| line.strip_prefix(word).unwrap_or(line));
+    let rest = line.strip_prefix(name);
+    rest.is_some_and(|rest| rest.starts_with(['(', ',', '<', ' ']))
 }

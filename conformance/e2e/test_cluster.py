@@ -32,7 +32,7 @@ NAP_CELLS = frozenset({"ChatInput-aaaaa", NAP, "ChatOutput-zzzzz"})
 RUNNING = frozenset({"running"})
 # Long enough to be killed in the middle, short enough to be done again.
 NAP_SECONDS = "5"
-# A lease of ten seconds, the sweep that finds its end, a container, the nap once more.
+# A lease of eight seconds, the sweep that finds its end, a container, the nap once more.
 RECOVERY_SECONDS = 75.0
 GONE_SECONDS = 30.0
 

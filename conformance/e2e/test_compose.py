@@ -37,7 +37,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 NAP = "Nap-bbbbb"
 RUNS_AT_ONCE = 4
-# A lease of ten seconds, the sweep that finds its end, a container, and what ran once more.
+# A lease of eight seconds, the sweep that finds its end, a container, and what ran once more.
 RECOVERY_SECONDS = 240.0
 HEALTHY_SECONDS = 240.0
 ROLL_SECONDS = 540.0

@@ -89,6 +89,12 @@ def test_what_proves_to_be_live_is_planned_around_and_learned(flowcell: Flowcell
     replaced = {task.cell for task in first.tasks if task.state == "replaced"}
     assert replaced == {"Disguised-bbbbb", "CountOn-ccccc", "CountOn-ddddd"}
     assert [event.kind for event in flowcell.runs.sse(first.id)].count("run.replanned") == 1
+    # A rerun follows the same plan: the cell that took the place of three is one.
+    for node, done in (("ChatOutput-zzzzz", 1), ("CountOn-ddddd", 2)):
+        body = {"from": [node]}
+        accepted = flowcell.runs.http.post(f"/runs/{first.id}/rerun", json=body).raise_for_status().json()
+        rerun = flowcell.runs.wait(accepted["id"])
+        assert (rerun.text, sum(task.attempt for task in rerun.tasks)) == (first.text, done)
     again = flowcell.runs.wait(flowcell.runs.start(flow, "y").id)
     assert again.text == "y y#1 y#2 y#3 y#4"
     assert {task.cell for task in again.tasks} == {"ChatInput-aaaaa", "CountOn-ddddd", "ChatOutput-zzzzz"}

@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Deserialize;
 
 pub use open::{LimitKey, OpenRuns, RunLimit};
-pub use settings::{FlowSettings, TenantSettings};
+pub use settings::{FlowSettings, NodeSettings, TenantSettings};
 pub use shares::Shares;
 
 use crate::id::{RunId, TenantId};

@@ -1,6 +1,6 @@
 //! Every way in which an attempt can fail, each with a name.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits::Setting;
 use crate::retry::Cause;
@@ -118,6 +118,64 @@ pub enum FailureKind {
     WorkerLost,
     /// The platform failed in a way that is no fault of the flow.
     Internal,
+}
+
+/// The code of a kind of failure, where a setting names one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct FailureCode(&'static str);
+
+/// No kind of failure has this code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no failure {0:?}; there are {all}", all = FailureCode::ALL.map(|code| code.0).join(", "))]
+pub struct UnknownFailure(pub String);
+
+impl FailureCode {
+    /// Every code.
+    pub const ALL: [Self; 22] = [
+        Self("component"),
+        Self("package_missing"),
+        Self("runtime_not_built"),
+        Self("input_invalid"),
+        Self("value_not_portable"),
+        Self("unsupported"),
+        Self("exited_early"),
+        Self("out_of_memory"),
+        Self("timed_out"),
+        Self("output_too_large"),
+        Self("value_too_large"),
+        Self("too_many_frames"),
+        Self("too_many_tokens"),
+        Self("cpu_time"),
+        Self("too_many_processes"),
+        Self("too_many_open_files"),
+        Self("disk_full"),
+        Self("flows_too_deep"),
+        Self("protocol_violation"),
+        Self("start_failed"),
+        Self("worker_lost"),
+        Self("internal"),
+    ];
+
+    /// As in [`FailureKind::code`].
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.0
+    }
+}
+
+impl TryFrom<String> for FailureCode {
+    type Error = UnknownFailure;
+
+    fn try_from(name: String) -> Result<Self, UnknownFailure> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|code| code.0 == name).ok_or(UnknownFailure(name))
+    }
+}
+
+impl<'de> Deserialize<'de> for FailureCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
 }
 
 impl Failure {
@@ -275,14 +333,17 @@ mod tests {
             FailureKind::TooManyProcesses { limit: 1 },
             FailureKind::TooManyOpenFiles { limit: 1 },
             FailureKind::DiskFull { limit_bytes: 1 },
+            FailureKind::FlowsTooDeep,
             FailureKind::ProtocolViolation,
             FailureKind::StartFailed,
             FailureKind::WorkerLost,
             FailureKind::Internal,
         ] {
             let (code, setting) = (kind.code(), kind.setting());
+            assert_eq!(FailureCode::try_from(code.to_owned()).map(FailureCode::name), Ok(code));
             let is_limit = kind.cause() == Cause::Limit;
-            assert_eq!(setting.is_some(), is_limit && code != "value_too_large", "{code}");
+            let is_fixed = matches!(code, "value_too_large" | "flows_too_deep");
+            assert_eq!(setting.is_some(), is_limit && !is_fixed, "{code}");
             let hint = setting.map(|setting| format!("see {setting}").into());
             let failure = Failure { hint, ..Failure::new(kind, "m").at("N-1") };
             let json = serde_json::to_value(&failure).unwrap();

@@ -22,6 +22,8 @@ pub mod human;
 pub mod input;
 pub mod pause;
 pub mod plan;
+pub mod rerun;
 pub mod selection;
+pub mod terms;
 pub mod tweaks;
 pub mod upstream;

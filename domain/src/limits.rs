@@ -40,12 +40,13 @@ pub const FLOW_EDGES_MAX: usize = 10_000;
 /// Deepest nesting of groups.
 pub const GROUP_DEPTH_MAX: usize = 32;
 
-/// A lease without a heartbeat for this long is over: five missed beats, so that a worker that
-/// stalls on I/O for a moment keeps its cells.
-pub const LEASE: Duration = Duration::from_secs(10);
+/// A lease without a heartbeat for this long is over: four beats may be missed, so that a worker
+/// that stalls for a few seconds keeps its cells; and what a dead one held is elsewhere within ten
+/// seconds, which leaves two for the sweep, the backoff and the next claim.
+pub const LEASE: Duration = Duration::from_secs(8);
 
 /// How often a worker tells that it lives.
-pub const HEARTBEAT: Duration = Duration::from_secs(2);
+pub const HEARTBEAT: Duration = Duration::from_millis(1_500);
 
 /// After this long an unclaimed task is offered again: its message may be lost.
 pub const REDISPATCH: Duration = Duration::from_secs(15);

@@ -4,10 +4,12 @@
 //! run:   queued ─▶ running ─▶ completed | failed | cancelled | timed_out
 //!                  ▲     │
 //!                  └ suspended (all that is left waits for a person)
+//!        queued | running | suspended ─▶ paused ─▶ queued (somebody asked)
 //! task:  waiting ─▶ ready ─▶ leased ─▶ running ─▶ done | failed
 //!           │         ▲ ▲       └──── retry ──┤
 //!           │         │ └─────────────────────┤
 //!           │         └──── answer ── paused ◀┘ (it asked a person)
+//!           │◀ ready (its run was paused)
 //!           ├─▶ skipped (its branch was not taken)
 //!           ├─▶ replaced (an output proved to be live, and its cell was planned anew)
 //!           └─▶ cancelled (the run ended first)
@@ -34,6 +36,7 @@ use crate::failure::Failure;
 use crate::id::{RunId, WorkerEpoch};
 use crate::limits::REDISPATCH;
 use crate::retry::RetryPolicy;
+use crate::terms::TaskTerms;
 use crate::time::Timestamp;
 
 /// A run: the aggregate that one transition loads and writes.
@@ -43,9 +46,9 @@ pub struct Run {
     pub id: RunId,
     /// Where it stands.
     pub state: RunState,
-    /// When it must have ended; later by as long as it was suspended.
+    /// When it must have ended; later by as long as it was suspended or paused.
     pub deadline: Timestamp,
-    /// Since when it is suspended.
+    /// Since when its time stands still: it is suspended, or paused, or first one and then both.
     pub suspended: Option<Timestamp>,
     /// How its tasks are retried.
     pub retry: RetryPolicy,
@@ -78,6 +81,8 @@ pub struct Task {
     pub lease: Option<Lease>,
     /// Why its last attempt failed.
     pub failure: Option<Failure>,
+    /// On which terms it runs.
+    pub terms: TaskTerms,
 }
 
 /// A worker's right to an attempt.
@@ -182,6 +187,21 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Somebody asked that nothing more of it begins.
+    RunPaused {
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody asked that it goes on: it is queued again, whatever it was before.
+    RunUnpaused {
+        /// When.
+        at: Timestamp,
+    },
+    /// A ready task waits because its run is paused.
+    TaskHeld {
+        /// The task.
+        task: u32,
+    },
     /// Every task is done, skipped or replaced.
     RunCompleted,
     /// A task failed for good.
@@ -237,10 +257,10 @@ impl Run {
         usize::try_from(index).ok().and_then(|index| self.tasks.get_mut(index))
     }
 
-    /// Whether its deadline has passed. While it is suspended its time stands still.
+    /// Whether its deadline has passed. While it is suspended or paused its time stands still.
     #[must_use]
     pub fn is_overdue(&self, now: Timestamp) -> bool {
-        self.state != RunState::Suspended && now >= self.deadline
+        !matches!(self.state, RunState::Suspended | RunState::Paused) && now >= self.deadline
     }
 
     /// Folds one event into the state. An event that does not fit (an unknown task, a transition
@@ -270,11 +290,14 @@ impl Run {
                 self.signal(RunSignal::Suspend);
                 self.suspended = (self.state == RunState::Suspended).then_some(*at);
             }
-            Event::RunResumed { at } => {
-                let stood = self.suspended.take().map_or(Duration::ZERO, |since| at.since(since));
-                self.signal(RunSignal::Resume);
-                self.deadline = self.deadline + stood;
+            Event::RunResumed { at } => self.go_on(RunSignal::Resume, *at),
+            Event::RunPaused { at } => {
+                self.signal(RunSignal::Pause);
+                if self.state == RunState::Paused {
+                    self.suspended.get_or_insert(*at);
+                }
             }
+            Event::RunUnpaused { at } => self.go_on(RunSignal::Unpause, *at),
             Event::TaskReady { task, .. }
             | Event::TaskDispatched { task, .. }
             | Event::TaskLeased { task, .. }
@@ -284,6 +307,7 @@ impl Run {
             | Event::AttemptFailed { task, .. }
             | Event::TaskFailed { task }
             | Event::TaskSkipped { task }
+            | Event::TaskHeld { task }
             | Event::TaskCancelled { task } => {
                 if let Some(task) = self.task_mut(*task) {
                     task.apply(event);
@@ -300,6 +324,13 @@ impl Run {
         }
     }
 
+    /// Its time runs again.
+    fn go_on(&mut self, signal: RunSignal, at: Timestamp) {
+        let stood = self.suspended.take().map_or(Duration::ZERO, |since| at.since(since));
+        self.signal(signal);
+        self.deadline = self.deadline + stood;
+    }
+
     fn signal(&mut self, signal: RunSignal) {
         if let Some(next) = self.state.next(signal) {
             self.state = next;
@@ -311,7 +342,7 @@ impl Run {
 }
 
 impl Task {
-    fn waiting(index: u32, depends_on: Vec<u32>) -> Self {
+    pub(crate) fn waiting(index: u32, depends_on: Vec<u32>) -> Self {
         Self {
             index,
             depends_on,
@@ -323,6 +354,7 @@ impl Task {
             not_before: None,
             lease: None,
             failure: None,
+            terms: TaskTerms::default(),
         }
     }
 
@@ -358,12 +390,19 @@ impl Task {
             }
             Event::AttemptFailed { failure, .. } => self.failure = Some(failure.clone()),
             Event::TaskFailed { .. } => self.signal(TaskSignal::Fail),
+            Event::TaskHeld { .. } => {
+                self.signal(TaskSignal::Hold);
+                self.not_before = None;
+                self.dispatched = None;
+            }
             Event::TaskSkipped { .. } => self.signal(TaskSignal::Skip),
             Event::TaskCancelled { .. } => self.signal(TaskSignal::Cancel),
             Event::Replanned { .. }
             | Event::RunStarted
             | Event::RunSuspended { .. }
             | Event::RunResumed { .. }
+            | Event::RunPaused { .. }
+            | Event::RunUnpaused { .. }
             | Event::RunCompleted
             | Event::RunFailed { .. }
             | Event::RunCancelled

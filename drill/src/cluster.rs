@@ -9,11 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use bollard::Docker;
 use tokio::time::Instant;
 
+use crate::build::{Builds, Which};
 use crate::child::Ended;
+use crate::clock::{self, Clocks, Shift};
 use crate::command::Program;
 use crate::disk::Disks;
+use crate::engine::OwnEngine;
 use crate::fault::{Server, Service, Trouble};
 use crate::link::Link;
 use crate::part::{Exit, Part};
@@ -41,17 +45,24 @@ pub(crate) const DRAIN_WITHIN: Duration = Duration::from_secs(90);
 /// The programs and the place of a cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    pub(crate) flowcell: PathBuf,
+    pub(crate) builds: Builds,
     pub(crate) nats: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) image: String,
     pub(crate) docker_host: String,
     pub(crate) with_disks: bool,
+    /// libfaketime, where clocks are to be set.
+    pub(crate) faketime: Option<PathBuf>,
+    pub(crate) with_engine: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) servers: Servers,
+    pub(crate) builds: Builds,
+    clocks: Option<Clocks>,
+    /// The engine of the second worker, where it is not the machine's. It ends after its worker.
+    engine: Option<OwnEngine>,
     members: BTreeMap<(Service, u8), Member>,
     /// The label of its containers.
     pub(crate) label: String,
@@ -69,7 +80,7 @@ struct Member {
 
 impl Cluster {
     /// Starts everything, and waits until all of it is ready.
-    pub(crate) async fn start(setup: &Setup) -> Result<Self> {
+    pub(crate) async fn start(setup: &Setup, machine: &Docker) -> Result<Self> {
         let home = &setup.home;
         let ports = Ports { postgres: free_port()?, nats: free_port()? };
         let settings = home.join("settings");
@@ -78,17 +89,32 @@ impl Cluster {
         if disks.is_none() {
             fs::create_dir(home.join("nats"))?;
         }
-        let servers = Servers::start(home, &settings, ports, &setup.nats, disks).await?;
+        let servers = Servers::start(home, &settings, ports, &setup.nats, disks, &[]).await?;
         let api_key = migrate(setup, &settings)?;
         let label = format!("drill-{}", std::process::id());
+        let clocks =
+            setup.faketime.clone().map(|library| Clocks::new(library, home)).transpose()?;
+        let engine = match setup.with_engine {
+            true => Some(OwnEngine::start(home, machine, &setup.image).await?),
+            false => None,
+        };
         let mut members = BTreeMap::new();
+        let (clocks_of, engine_of) = (clocks.as_ref(), engine.as_ref());
         for service in [Service::Api, Service::Scheduler, Service::Worker] {
             for instance in 1..=2 {
-                let wiring = Wiring { setup, settings: &settings, ports, label: &label };
+                let wiring = Wiring {
+                    setup,
+                    settings: &settings,
+                    ports,
+                    label: &label,
+                    clocks: clocks_of,
+                    engine: engine_of.filter(|_| instance == 2),
+                };
                 members.insert((service, instance), wiring.start(service, instance).await?);
             }
         }
-        let cluster = Self { servers, members, label, api_key };
+        let builds = setup.builds.clone();
+        let cluster = Self { servers, builds, clocks, engine, members, label, api_key };
         cluster.wait_ready().await?;
         Ok(cluster)
     }
@@ -115,6 +141,26 @@ impl Cluster {
         Ok(())
     }
 
+    /// Sets the clock of a process, and where it can be seen waits until it goes by it.
+    pub(crate) async fn set_clock(
+        &self,
+        (service, instance): (Service, u8),
+        shift: Shift,
+    ) -> Result<()> {
+        let member = self.members.get(&(service, instance)).context("no such process")?;
+        let clocks = self.clocks.as_ref().context("clocks cannot be set")?;
+        clocks.set(&member.part.name, shift)?;
+        match shift {
+            Shift::Ahead => clock::shows_ahead(member.health).await,
+            Shift::Behind | Shift::None => Ok(()),
+        }
+    }
+
+    /// The engine that may be killed.
+    pub(crate) fn engine(&self) -> Result<&OwnEngine> {
+        self.engine.as_ref().context("the drill has no engine of its own")
+    }
+
     /// Troubles every link to a server, or heals them.
     pub(crate) fn set_links(&self, server: Server, trouble: Option<Trouble>) {
         for link in self.members.values().filter_map(|member| member.links.get(&server)) {
@@ -122,10 +168,24 @@ impl Cluster {
         }
     }
 
+    /// A client of the engine that may be killed.
+    pub(crate) fn own_docker(&self) -> Option<&Docker> {
+        self.engine.as_ref().map(OwnEngine::docker)
+    }
+
+    /// Ends the engine, after the workers.
+    pub(crate) async fn stop_engine(&self) -> Result<()> {
+        match &self.engine {
+            Some(engine) => engine.stop().await,
+            None => Ok(()),
+        }
+    }
+
     /// The ends of processes that nobody asked for.
     pub(crate) fn exits(&self) -> Vec<Exit> {
         let parts = self.members.values().flat_map(|member| member.part.exits());
-        parts.chain(self.servers.exits()).collect()
+        let engine = self.engine.iter().flat_map(OwnEngine::exits);
+        parts.chain(self.servers.exits()).chain(engine).collect()
     }
 
     /// Ends Flowcell's processes in order; says which did not end as they should.
@@ -179,6 +239,9 @@ struct Wiring<'a> {
     settings: &'a Path,
     ports: Ports,
     label: &'a str,
+    clocks: Option<&'a Clocks>,
+    /// Where it is not the machine's.
+    engine: Option<&'a OwnEngine>,
 }
 
 impl Wiring<'_> {
@@ -188,7 +251,7 @@ impl Wiring<'_> {
         let config = self.settings.join(folder).join("flowcell.toml");
         let health = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let mut program = Program::new([
-            self.setup.flowcell.display().to_string(),
+            self.setup.builds.program(self.setup.builds.first(instance)),
             service.to_string(),
             "--config".to_owned(),
             config.display().to_string(),
@@ -215,24 +278,29 @@ impl Wiring<'_> {
                 self.worker(program).env("FLOWCELL_CONFIG__ADMIN", health.to_string())
             }
         };
+        if let Some(clocks) = self.clocks {
+            program = clocks.give(&name, program)?;
+        }
         let log = self.setup.home.join("logs").join(format!("{name}.log"));
         Ok(Member { part: Part::start(name, program, log)?, links, health })
     }
 
     fn worker(&self, program: Program) -> Program {
+        let docker_host = self.engine.map_or(&self.setup.docker_host, |engine| &engine.host);
         let images = format!("[{{image={:?},size=3}}]", self.setup.image);
         program
             .env("FLOWCELL_CONFIG__WORKER__CLUSTER", self.label)
-            .env("FLOWCELL_CONFIG__WORKER__DOCKER_HOST", &self.setup.docker_host)
+            .env("FLOWCELL_CONFIG__WORKER__DOCKER_HOST", docker_host)
             .env("FLOWCELL_CONFIG__WORKER__POOL__IMAGES", images)
             .env("FLOWCELL_CONFIG__WORKER__POOL__READY_MS_MAX", IMPORT_MS_MAX)
     }
 }
 
-/// Settings and secrets, made as an operator makes them.
-fn init(setup: &Setup, settings: &Path, ports: Ports) -> Result<()> {
+/// Settings and secrets, made as an operator makes them, by the older build: a newer one has to read
+/// them.
+pub(crate) fn init(setup: &Setup, settings: &Path, ports: Ports) -> Result<()> {
     let words = [
-        setup.flowcell.display().to_string(),
+        setup.builds.program(Which::Other),
         "init".to_owned(),
         settings.display().to_string(),
         "--workers=2".to_owned(),
@@ -247,16 +315,25 @@ fn init(setup: &Setup, settings: &Path, ports: Ports) -> Result<()> {
     Ok(())
 }
 
-/// Makes the schema; returns the administrator's key, which is printed this once.
-fn migrate(setup: &Setup, settings: &Path) -> Result<String> {
+/// Makes the schema, in as many steps as there are builds; returns the administrator's key, which is
+/// printed this once.
+pub(crate) fn migrate(setup: &Setup, settings: &Path) -> Result<String> {
     let config = settings.join("control/flowcell.toml");
-    let words = [
-        setup.flowcell.display().to_string(),
-        "migrate".to_owned(),
-        "--config".to_owned(),
-        config.display().to_string(),
-    ];
-    let printed = Program::new(words).output().context("making the schema")?;
-    let key = printed.lines().find_map(|line| line.strip_prefix("API key"));
-    Ok(key.context("`flowcell migrate` printed no API key")?.trim().to_owned())
+    let mut printed = String::new();
+    for build in setup.builds.all() {
+        let words = [
+            setup.builds.program(build),
+            "migrate".to_owned(),
+            "--config".to_owned(),
+            config.display().to_string(),
+        ];
+        printed += &Program::new(words).output().context("making the schema")?;
+    }
+    shown_key(&printed).context("`flowcell migrate` printed no API key")
+}
+
+/// The API key that a command shows this once.
+pub(crate) fn shown_key(printed: &str) -> Option<String> {
+    let key = printed.lines().find_map(|line| line.strip_prefix("API key"))?;
+    Some(key.trim().to_owned())
 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod gather;
+mod kinds;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::faults::Made;
 use crate::api::Apis;
+use crate::build::Builds;
+use crate::clock;
 use crate::cluster::{Cluster, Setup};
 use crate::command::nats_program;
-use crate::disk;
 use crate::effects::Effects;
 use crate::engine;
 use crate::fault::{Fault, Plan};
@@ -23,7 +25,7 @@ use crate::flow;
 use crate::home::Home;
 use crate::load::Load;
 use crate::progress::Progress;
-use crate::report::{LeftOut, Report};
+use crate::report::Report;
 use crate::time::now;
 
 /// After the last fault. When no run ends for so long, the others are lost. A busy machine may take
@@ -39,6 +41,8 @@ const TOLD_EVERY: Duration = Duration::from_millis(500);
 /// When a drill makes no further fault.
 #[derive(Clone, Copy, Debug)]
 pub enum Length {
+    /// After every kind that can be made here.
+    EveryKind,
     /// After so many.
     Faults(usize),
     /// After so long.
@@ -50,6 +54,8 @@ pub enum Length {
 pub struct Options {
     /// The program under test.
     pub flowcell: PathBuf,
+    /// Another build of it, which half of the processes begin as.
+    pub beside: Option<PathBuf>,
     /// A `nats-server`; where none is named, the machine's.
     pub nats_server: Option<PathBuf>,
     /// A new or empty folder for everything; a temporary one where none is named.
@@ -68,6 +74,10 @@ pub struct Options {
     pub runs_per_minute: u32,
     /// Whether to fill disks, where that is possible.
     pub disks: bool,
+    /// Whether to set clocks, where that is possible.
+    pub clocks: bool,
+    /// Whether to start an engine for a worker, and kill it.
+    pub engine: bool,
 }
 
 /// Starts a cluster, troubles it, ends it, and says what became of its runs.
@@ -105,16 +115,20 @@ async fn interrupted() -> Result<Report> {
 async fn in_home(options: &Options, home: &Path, progress: &Progress) -> Result<Report> {
     progress.now("starting Postgres, NATS, 2 api, 2 scheduler, 2 worker");
     let docker = engine::connect(&options.docker_host)?;
-    let (kinds, left_out) = kinds(options);
+    let (kinds, left_out) = kinds::possible(options)?;
+    let builds = Builds::new(&options.flowcell, options.beside.as_deref())?;
+    let names = builds.names()?;
     let setup = Setup {
-        flowcell: options.flowcell.clone(),
+        builds,
         nats: nats_program(options.nats_server.as_deref())?,
         home: home.to_owned(),
         image: options.image.clone(),
         docker_host: options.docker_host.clone(),
         with_disks: kinds.iter().any(|fault| matches!(fault, Fault::DiskFull(_))),
+        faketime: clock::library().filter(|_| options.clocks),
+        with_engine: options.engine,
     };
-    let cluster = Arc::new(Box::pin(Cluster::start(&setup)).await?);
+    let cluster = Arc::new(Box::pin(Cluster::start(&setup, &docker)).await?);
     let effects = Effects::serve().await?;
     let apis = Apis::new(cluster.apis(), cluster.api_key.clone())?;
     let flow = apis.import(&flow::export(effects.address())?).await?;
@@ -130,7 +144,17 @@ async fn in_home(options: &Options, home: &Path, progress: &Progress) -> Result<
     progress.say("the cluster works; faults begin");
     let made = under_load(options, &cluster, &load, kinds, progress).await;
     let lasted_ms = now() - began;
-    let parts = gather::Parts { options, cluster, docker, effects, load, apis, made, left_out };
+    let parts = gather::Parts {
+        options,
+        builds: names,
+        cluster,
+        docker,
+        effects,
+        load,
+        apis,
+        made,
+        left_out,
+    };
     parts.report(began, lasted_ms, progress).await
 }
 
@@ -143,9 +167,10 @@ async fn under_load(
     progress: &Progress,
 ) -> Vec<Made> {
     let stop = CancellationToken::new();
+    let every_kind = kinds.len();
     let submitting = load.run(stop.clone(), STALLED_AFTER);
     let making = async {
-        let faults = faults::Faults { cluster: Arc::clone(cluster), options, progress };
+        let faults = faults::Faults { cluster: Arc::clone(cluster), options, every_kind, progress };
         let made = faults.make(Plan::new(options.seed, kinds)).await;
         progress.say("no further faults; waiting for the runs");
         stop.cancel();
@@ -162,23 +187,4 @@ async fn under_load(
         ((), made) = futures::future::join(submitting, making) => made,
         () = telling => Vec::new(),
     }
-}
-
-/// The kinds of fault that can be made here, and why others cannot.
-fn kinds(options: &Options) -> (Vec<Fault>, Vec<LeftOut>) {
-    let out = |name: &str, why: &str| LeftOut { name: name.to_owned(), why: why.to_owned() };
-    let mut left_out = vec![
-        out("container engine: restart", "the engine is the machine's and not the drill's"),
-        out("clock: jump", "Linux has no wall clock of its own for a process"),
-    ];
-    let mut kinds = Fault::all();
-    let no_disks = match options.disks {
-        true => disk::unavailable(),
-        false => Some("left out by --no-disks"),
-    };
-    if let Some(why) = no_disks {
-        kinds.retain(|fault| !matches!(fault, Fault::DiskFull(_)));
-        left_out.push(out("Postgres, NATS: disk full", why));
-    }
-    (kinds, left_out)
 }

@@ -1,5 +1,6 @@
 //! What is done to the cluster, and in which order: a pure function of the seed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
+
+use crate::build::Which;
 
 /// A kind of process of Flowcell's own; the cluster has two of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -37,6 +40,19 @@ pub(crate) enum Trouble {
     Slow,
 }
 
+/// What some kinds of fault cannot be made without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A disk that can be filled.
+    SmallDisk,
+    /// A wall clock that can be set.
+    OwnClock,
+    /// A second build of Flowcell.
+    OtherBuild,
+    /// A container engine that can be killed.
+    OwnEngine,
+}
+
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,6 +63,10 @@ pub(crate) enum Fault {
     Restart(Service),
     /// SIGSTOP and SIGCONT: a process that comes back without knowing that it was away.
     Freeze(Service),
+    /// SIGTERM, and the other build in its place: an upgrade of one process, or its way back.
+    Roll(Service, Which),
+    /// Its wall clock jumps by an hour, then to an hour on the other side, then back.
+    ClockJump(Service),
     /// A bad connection between one process and a server.
     Link(Service, Server, Trouble),
     /// SIGKILL; what was stored is there when it comes back.
@@ -59,6 +79,8 @@ pub(crate) enum Fault {
     PostgresFailover,
     /// Not a byte more can be written.
     DiskFull(Server),
+    /// SIGKILL of a container engine; containers that it left alive are ended by its next life.
+    EngineKilled,
 }
 
 impl Fault {
@@ -72,9 +94,12 @@ impl Fault {
             Self::PostgresFailover,
             Self::DiskFull(To::Postgres),
             Self::DiskFull(To::Nats),
+            Self::EngineKilled,
         ];
         for service in [By::Api, By::Scheduler, By::Worker] {
             all.extend([Self::Kill(service), Self::Restart(service), Self::Freeze(service)]);
+            all.extend([Self::Roll(service, Which::This), Self::Roll(service, Which::Other)]);
+            all.push(Self::ClockJump(service));
             let servers: &[To] = match service {
                 By::Worker => &[To::Nats],
                 By::Api | By::Scheduler => &[To::Postgres, To::Nats],
@@ -88,17 +113,37 @@ impl Fault {
         all
     }
 
+    /// What it needs that is not everywhere.
+    pub(crate) fn needs(self) -> Option<Need> {
+        match self {
+            Self::DiskFull(_) => Some(Need::SmallDisk),
+            Self::ClockJump(_) => Some(Need::OwnClock),
+            Self::Roll(..) => Some(Need::OtherBuild),
+            Self::EngineKilled => Some(Need::OwnEngine),
+            Self::Kill(_)
+            | Self::Restart(_)
+            | Self::Freeze(_)
+            | Self::Link(..)
+            | Self::NatsKilled
+            | Self::NatsWiped
+            | Self::PostgresCrashed
+            | Self::PostgresFailover => None,
+        }
+    }
+
     /// How long it lasts, in milliseconds: least and most.
     fn lasts(self) -> (u64, u64) {
         match self {
-            Self::Kill(_) | Self::Restart(_) => (0, 3_000),
-            // Around the ten seconds of a lease.
+            Self::Kill(_) | Self::Restart(_) | Self::Roll(..) => (0, 3_000),
+            // Each half longer than it takes until somebody looks what is over.
+            Self::ClockJump(_) => (8_000, 16_000),
+            // From the eight seconds of a lease to twice as long.
             Self::Freeze(Service::Worker) => (8_000, 16_000),
             Self::Freeze(_) => (2_000, 12_000),
             Self::Link(_, _, Trouble::Cut) => (1_000, 12_000),
             Self::Link(_, _, Trouble::Silent) => (2_000, 14_000),
             Self::Link(_, _, Trouble::Slow) => (5_000, 12_000),
-            Self::NatsKilled | Self::PostgresCrashed => (500, 6_000),
+            Self::NatsKilled | Self::PostgresCrashed | Self::EngineKilled => (500, 6_000),
             Self::NatsWiped => (200, 3_000),
             Self::PostgresFailover => (100, 1_500),
             Self::DiskFull(_) => (4_000, 9_000),
@@ -112,13 +157,28 @@ impl fmt::Display for Fault {
             Self::Kill(service) => write!(f, "{service}: kill -9"),
             Self::Restart(service) => write!(f, "{service}: restart by SIGTERM"),
             Self::Freeze(service) => write!(f, "{service}: frozen"),
+            Self::Roll(service, build) => write!(f, "{service}: replaced by {build}"),
+            Self::ClockJump(service) => write!(f, "{service}: clock an hour ahead, then behind"),
             Self::Link(service, server, trouble) => write!(f, "{service} to {server}: {trouble}"),
             Self::NatsKilled => f.write_str("NATS: kill -9"),
             Self::NatsWiped => f.write_str("NATS: store lost"),
             Self::PostgresCrashed => f.write_str("Postgres: immediate shutdown"),
             Self::PostgresFailover => f.write_str("Postgres: every connection closed"),
             Self::DiskFull(server) => write!(f, "{server}: disk full"),
+            Self::EngineKilled => f.write_str("container engine: kill -9"),
         }
+    }
+}
+
+/// The kinds of fault that need it.
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SmallDisk => "Postgres, NATS: disk full",
+            Self::OwnClock => "api, scheduler, worker: clock an hour ahead, then behind",
+            Self::OtherBuild => "api, scheduler, worker: replaced by another build",
+            Self::OwnEngine => "container engine: kill -9",
+        })
     }
 }
 
@@ -169,8 +229,11 @@ impl Planned {
             Fault::DiskFull(server) => server.to_string(),
             Fault::NatsKilled | Fault::NatsWiped => Server::Nats.to_string(),
             Fault::PostgresCrashed | Fault::PostgresFailover => Server::Postgres.to_string(),
+            Fault::EngineKilled => "engine".to_owned(),
             Fault::Kill(service)
             | Fault::Restart(service)
+            | Fault::Roll(service, _)
+            | Fault::ClockJump(service)
             | Fault::Freeze(service)
             | Fault::Link(service, ..) => format!("{service}-{}", self.instance),
         }
@@ -183,11 +246,30 @@ pub(crate) struct Plan {
     random: StdRng,
     kinds: Vec<Fault>,
     round: Vec<Fault>,
+    /// Processes that run the other build.
+    others: BTreeSet<(Service, u8)>,
 }
 
 impl Plan {
     pub(crate) fn new(seed: u64, kinds: Vec<Fault>) -> Self {
-        Self { random: StdRng::seed_from_u64(seed), kinds, round: Vec::new() }
+        let others =
+            [Service::Api, Service::Scheduler, Service::Worker].map(|service| (service, 2)).into();
+        Self { random: StdRng::seed_from_u64(seed), kinds, round: Vec::new(), others }
+    }
+
+    /// Whom a fault acts on: any of the two, but only one that runs the one build can be replaced by
+    /// the other.
+    fn instance(&mut self, fault: Fault) -> u8 {
+        let instance = self.random.random_range(1..=2);
+        let Fault::Roll(service, to) = fault else { return instance };
+        let runs_it = |instance| self.others.contains(&(service, instance)) == (to == Which::Other);
+        // In a round there is one roll each way, so one of the two does not run it.
+        let instance = if runs_it(instance) { 3 - instance } else { instance };
+        match to {
+            Which::Other => self.others.insert((service, instance)),
+            Which::This => self.others.remove(&(service, instance)),
+        };
+        instance
     }
 }
 
@@ -203,7 +285,7 @@ impl Iterator for Plan {
         let (least, most) = fault.lasts();
         Some(Planned {
             fault,
-            instance: self.random.random_range(1..=2),
+            instance: self.instance(fault),
             lasts: Duration::from_millis(self.random.random_range(least..=most)),
             gap: Duration::from_millis(self.random.random_range(2_000..=6_000)),
         })
@@ -212,8 +294,6 @@ impl Iterator for Plan {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
@@ -224,11 +304,27 @@ mod tests {
     }
 
     #[test]
-    fn thirty_faults_are_of_thirty_kinds() {
-        assert_eq!(Fault::all().len(), 30);
+    fn forty_faults_are_of_forty_kinds() {
+        assert_eq!(Fault::all().len(), 40);
         let kinds: BTreeSet<Fault> =
-            Plan::new(1, Fault::all()).take(30).map(|planned| planned.fault).collect();
-        assert_eq!(kinds.len(), 30);
+            Plan::new(1, Fault::all()).take(40).map(|planned| planned.fault).collect();
+        assert_eq!(kinds.len(), 40);
+    }
+
+    #[test]
+    fn a_process_is_replaced_by_the_build_that_it_does_not_run() {
+        for seed in 0..20 {
+            let mut others: BTreeSet<String> =
+                ["api-2", "scheduler-2", "worker-2"].map(str::to_owned).into();
+            for planned in Plan::new(seed, Fault::all()).take(200) {
+                let changed = match planned.fault {
+                    Fault::Roll(_, Which::Other) => others.insert(planned.target()),
+                    Fault::Roll(_, Which::This) => others.remove(&planned.target()),
+                    _ => true,
+                };
+                assert!(changed, "{} of {}", planned.fault, planned.target());
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 use tokio::time::sleep;
 
 use crate::child::Ended;
+use crate::clock::Shift;
 use crate::cluster::{Cluster, DRAIN_WITHIN};
 use crate::fault::{Fault, Planned, Server, Trouble};
 use crate::servers::Store;
@@ -28,6 +29,22 @@ pub(crate) async fn inject(cluster: &Cluster, planned: Planned) -> Result<Option
             part.resume()?;
             return Ok(trouble_at_end(&part.name, ended));
         }
+        Fault::Roll(service, to) => {
+            let part = cluster.part(service, instance)?;
+            let ended = part.stop(DRAIN_WITHIN).await?;
+            part.become_program(cluster.builds.program(to));
+            sleep(lasts).await;
+            part.resume()?;
+            return Ok(trouble_at_end(&part.name, ended));
+        }
+        Fault::ClockJump(service) => {
+            for shift in [Shift::Ahead, Shift::Behind] {
+                cluster.set_clock((service, instance), shift).await?;
+                sleep(lasts / 2).await;
+            }
+            cluster.set_clock((service, instance), Shift::None).await?;
+        }
+        Fault::EngineKilled => cluster.engine()?.kill(lasts).await?,
         Fault::Freeze(service) => {
             let part = cluster.part(service, instance)?;
             part.signal(Signal::SIGSTOP)?;

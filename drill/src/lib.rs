@@ -9,7 +9,9 @@
 //! Every process that it starts ends with it, also when it is killed.
 
 mod api;
+mod build;
 mod child;
+mod clock;
 mod cluster;
 mod command;
 mod database;
@@ -30,8 +32,10 @@ mod progress;
 mod recovery;
 mod report;
 mod servers;
+mod stage;
 mod time;
 mod verdict;
 
 pub use self::drill::{Length, Options, run};
 pub use self::report::Report;
+pub use self::stage::{Cast, Stage, WorkerAccess};

@@ -26,13 +26,13 @@ pub(crate) struct Exit {
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) name: String,
-    program: Program,
     log: PathBuf,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    program: Program,
     child: Option<Child>,
     /// Whether it should run now.
     wanted: bool,
@@ -42,7 +42,8 @@ struct State {
 impl Part {
     /// Starts it, and again whenever it ends, until the value is dropped.
     pub(crate) fn start(name: String, program: Program, log: PathBuf) -> Result<Arc<Self>> {
-        let part = Arc::new(Self { name, program, log, state: Mutex::default() });
+        let state = State { program, child: None, wanted: false, exits: Vec::new() };
+        let part = Arc::new(Self { name, log, state: Mutex::new(state) });
         part.resume()?;
         let watched = Arc::downgrade(&part);
         tokio::spawn(async move {
@@ -92,8 +93,20 @@ impl Part {
     pub(crate) fn resume(&self) -> Result<()> {
         let mut state = self.lock();
         state.wanted = true;
-        state.child = Some(Child::new(self.program.start(&self.log)?));
+        state.child = Some(Child::new(state.program.start(&self.log)?));
         Ok(())
+    }
+
+    /// Its process, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.lock().child.as_ref().map(Child::id)
+    }
+
+    /// Has it be another program from its next start on, with the same arguments and settings.
+    pub(crate) fn become_program(&self, program: String) {
+        if let Some(first) = self.lock().program.words.first_mut() {
+            *first = program;
+        }
     }
 
     /// A signal to the process alone.
@@ -121,7 +134,7 @@ impl Part {
     fn replace(&self) -> Result<()> {
         let mut state = self.lock();
         if state.wanted && state.child.is_none() {
-            state.child = Some(Child::new(self.program.start(&self.log)?));
+            state.child = Some(Child::new(state.program.start(&self.log)?));
         }
         Ok(())
     }

@@ -15,7 +15,8 @@ use crate::part::Part;
 pub(crate) const NAME: &str = "flowcell";
 
 /// Recycled early, so that a small disk has room for it.
-const LOG_MEGABYTES: u32 = 64;
+const SMALL_LOG_MEGABYTES: u32 = 64;
+const LOG_MEGABYTES: u32 = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -26,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) password: String,
     pub(crate) sees_files_of: Option<u32>,
     pub(crate) log: PathBuf,
+    /// More settings of the server, `name=value`.
+    pub(crate) settings: Vec<String>,
 }
 
 impl Setup {
@@ -53,14 +56,19 @@ impl Setup {
         ])
         .output()
         .context("making a Postgres cluster")?;
+        let log_megabytes =
+            if self.sees_files_of.is_some() { SMALL_LOG_MEGABYTES } else { LOG_MEGABYTES };
         let mut words = vec![text(&programs.join("postgres")), "-D".to_owned(), text(&data)];
         for setting in [
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={}", self.port),
             format!("unix_socket_directories={}", self.folder.display()),
-            format!("max_wal_size={LOG_MEGABYTES}MB"),
+            format!("max_wal_size={log_megabytes}MB"),
         ] {
             words.extend(["-c".to_owned(), setting]);
+        }
+        for setting in &self.settings {
+            words.extend(["-c".to_owned(), setting.clone()]);
         }
         Part::start("Postgres".to_owned(), program(words), self.log.clone())
     }

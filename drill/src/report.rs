@@ -15,7 +15,8 @@ use crate::verdict::Check;
 /// The result of a drill.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    pub(crate) version: &'static str,
+    /// The programs under test: where there are two, both.
+    pub(crate) builds: Vec<String>,
     /// When it began (RFC 3339).
     pub(crate) began: String,
     pub(crate) seed: u64,

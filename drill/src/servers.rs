@@ -48,6 +48,7 @@ impl Servers {
         ports: Ports,
         nats: &Path,
         disks: Option<Disks>,
+        postgres_settings: &[String],
     ) -> Result<Self> {
         let sees_files_of = disks.as_ref().map(Disks::keeper);
         // The disk itself is not Postgres' own: what fills it lies beside.
@@ -62,6 +63,7 @@ impl Servers {
             password: fs::read_to_string(settings.join("postgres/password"))?.trim().to_owned(),
             sees_files_of,
             log: home.join("logs/postgres.log"),
+            settings: postgres_settings.to_vec(),
         };
         let postgres = database.start()?;
         let config = settings.join("nats/nats.conf");
@@ -84,6 +86,10 @@ impl Servers {
     /// The end of a process that nobody asked for, of either.
     pub(crate) fn exits(&self) -> Vec<crate::part::Exit> {
         [self.postgres.exits(), self.nats.exits()].concat()
+    }
+
+    pub(crate) fn nats(&self) -> &Arc<Part> {
+        &self.nats
     }
 
     /// Ends both in order.

@@ -24,6 +24,9 @@ mod schedule;
 mod sweep;
 mod table;
 
+pub(crate) use config::parse_duration;
+pub(crate) use record::percentiles;
+
 pub use args::{Cli, Task, execute};
 pub use config::{Arrivals, Bound, Config, Job, Pace, Target};
 pub use measure::measure;

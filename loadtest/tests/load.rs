@@ -105,6 +105,7 @@ fn config(address: SocketAddr, flow: &str, runs: u64) -> Result<Config> {
         job: Job {
             input: "Bob".to_owned(),
             stream: false,
+            accept: false,
             expect: None,
             timeout: Duration::from_secs(20),
         },

@@ -30,6 +30,9 @@ mod m20261122_000013_admission;
 mod m20261122_000014_retention;
 mod m20261122_000015_objects;
 mod m20261122_000017_ready_since;
+mod m20261122_000018_terms;
+mod m20261123_000019_flow_states;
+mod m20261123_000020_rerun;
 
 use sea_orm_migration::prelude::*;
 
@@ -60,6 +63,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000014_retention::Migration),
             Box::new(m20261122_000015_objects::Migration),
             Box::new(m20261122_000017_ready_since::Migration),
+            Box::new(m20261122_000018_terms::Migration),
+            Box::new(m20261123_000019_flow_states::Migration),
+            Box::new(m20261123_000020_rerun::Migration),
         ]
     }
 }

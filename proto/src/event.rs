@@ -46,6 +46,12 @@ pub enum RunEventKind {
     /// A person decided, and the run goes on.
     #[serde(rename = "run.resumed")]
     RunResumed,
+    /// Somebody asked that nothing more of the run begins.
+    #[serde(rename = "run.paused")]
+    RunPaused,
+    /// Somebody asked that the run goes on; it takes its turn again.
+    #[serde(rename = "run.unpaused")]
+    RunUnpaused,
     /// A cell waits for a worker.
     #[serde(rename = "task.ready")]
     TaskReady {
@@ -172,6 +178,8 @@ impl RunEventKind {
             Self::RunTimedOut => "run.timed_out",
             Self::RunSuspended => "run.suspended",
             Self::RunResumed => "run.resumed",
+            Self::RunPaused => "run.paused",
+            Self::RunUnpaused => "run.unpaused",
             Self::TaskReady { .. } => "task.ready",
             Self::TaskLeased { .. } => "task.leased",
             Self::TaskRunning { .. } => "task.running",

@@ -72,7 +72,20 @@ pub struct ConcurrencyLimit {
     pub limit: u32,
 }
 
-/// Answer to [`StartRun`], status 202 (200 when an idempotency key named an earlier run).
+/// `POST /api/flowcell/v1/runs/{id}/rerun`: runs an ended run again with what it finished. Without
+/// a body everything is done that was not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rerun {
+    /// Nodes, by id or display name, that are done again with all that follows.
+    #[serde(default)]
+    pub from: Vec<String>,
+    /// Time after which the run is ended, in milliseconds from its acceptance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+}
+
+/// Answer to [`StartRun`] and [`Rerun`], status 202 (200 when an idempotency key named an earlier run).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunAccepted {
     /// The run's id.
@@ -136,6 +149,12 @@ pub struct RunView {
     /// The run whose component started this one; absent where a caller did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<RunParent>,
+    /// The run whose finished tasks this one took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<String>,
+    /// Whether it failed while nobody waited for it, and was neither run again nor dismissed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dead_letter: bool,
     /// The runs that its components started, oldest first; empty in lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<RunChild>,
@@ -279,6 +298,9 @@ pub struct TaskView {
     pub state: String,
     /// Attempts started.
     pub attempt: u32,
+    /// Whether its result is the earlier run's, of which this one is a rerun.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     /// Short id of the last attempt's container.
     pub container: Option<String>,
     /// How long the last attempt's container worked, in milliseconds.

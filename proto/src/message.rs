@@ -23,9 +23,13 @@ pub struct RunSubmitted {
     pub v: u32,
     /// The run.
     pub run: RunId,
+    /// Whether it waits for its turn, so that a round of admission finds it without this message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub queued: bool,
 }
 
-/// Queue `runs`, as a scheduler reads it: a run was accepted, is to end, or a person decided.
+/// Queue `runs`, as a scheduler reads it: a run was accepted, is to end or to pause, or a person
+/// decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunOrder {
     /// [`VERSION`].
@@ -38,6 +42,19 @@ pub struct RunOrder {
     /// Whether a person decided what it asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answered: bool,
+    /// Whether it is to be paused, or to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+/// Whether anything of a run may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// Nothing more.
+    Pause,
+    /// It may again.
+    Unpause,
 }
 
 /// Queue `tasks`: a task may be taken.
@@ -347,4 +364,20 @@ pub enum WorkerOrder {
         /// The attempt.
         attempt: AttemptRef,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_submission_is_read_by_programs_before_and_after_it() {
+        let before = r#"{"v":1,"run":"00000000-0000-0000-0000-000000000007"}"#;
+        let read: RunSubmitted = serde_json::from_str(before).unwrap();
+        assert!(!read.queued, "whoever does not say so may be a child, which no round finds");
+        assert_eq!(serde_json::to_string(&read).unwrap(), before);
+        let now = serde_json::to_string(&RunSubmitted { queued: true, ..read.clone() }).unwrap();
+        let order: RunOrder = serde_json::from_str(&now).unwrap();
+        assert_eq!((order.run, order.cancel, order.hold), (read.run, false, None));
+    }
 }

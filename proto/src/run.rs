@@ -47,6 +47,19 @@ pub struct RunRequest {
     /// What only a component asks for that runs a flow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<ChildRequest>,
+    /// What is run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<RerunRequest>,
+}
+
+/// The part of a request that runs an ended run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RerunRequest {
+    /// The earlier run.
+    pub of: RunId,
+    /// The nodes that are done again with all that follows, as the caller named them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
 }
 
 /// The part of a request that a component makes and no caller.

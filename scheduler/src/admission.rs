@@ -29,6 +29,7 @@ pub(crate) enum Grant {
 pub(crate) struct Admission {
     known: Mutex<Known>,
     wanted: Notify,
+    arrived: Notify,
     is_waited_for: AtomicBool,
 }
 
@@ -75,6 +76,24 @@ impl Admission {
     /// Until a round is wanted.
     pub(crate) async fn wanted(&self) {
         self.wanted.notified().await;
+    }
+
+    /// Tells that somebody waits who did not before, while nothing became free: the next round may
+    /// be a moment later.
+    pub(crate) fn somebody_waits(&self) {
+        // A slot that is freed from here on asks for a round at once.
+        self.is_waited_for.store(true, Ordering::Relaxed);
+        self.arrived.notify_one();
+    }
+
+    /// Until somebody waits who did not before.
+    pub(crate) async fn somebody_waiting(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Whether any queue has headroom. Where none has, no run can be started without a round.
+    pub(crate) fn has_headroom(&self) -> bool {
+        self.known().headroom.values().any(|left| *left > 0)
     }
 
     /// The settings as they were last read.

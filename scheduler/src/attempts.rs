@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use domain::failure::{Failure, FailureKind};
 use domain::id::{RunId, WorkerEpoch};
-use domain::run::{Command, Event, Outcome, Refused, decide};
+use domain::run::{Command, Event, Outcome, Refused, TaskState, decide};
 use proto::frame::CellResult;
 use proto::message::{AttemptRef, Figures, ReportOutcome};
 use serde_json::{Map, Value};
@@ -79,6 +79,12 @@ impl Intention for Claim {
 
     async fn step(&self, engine: &Engine, record: &RunRecord) -> Result<Step, Error> {
         self.keep(Found::Nothing);
+        // The offer may be one of an earlier attempt that came twice. The task has to be admitted
+        // anew: its tenant's slots may be taken by now.
+        let task = record.run.task(self.task);
+        if task.is_some_and(|task| task.state == TaskState::Ready && task.dispatched.is_none()) {
+            return Err(Refused::NotReady.into());
+        }
         let claim = Command::Claim { task: self.task, worker: self.worker };
         // Cheap refusals first: most repeated offers end here. A claim that comes too late ends
         // the run instead, and needs no preparation.
@@ -173,9 +179,9 @@ impl Intention for Report {
             ReportOutcome::Done { result } => match digest(engine, record, task, result).await? {
                 Digest::Failed(failure) => failed(failure),
                 Digest::Replanned(replan) => {
-                    let Replan { outcome, plan, learned } = *replan;
+                    let Replan { outcome, plan, learned, terms } = *replan;
                     *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
-                    Step { plan, ..finish(outcome).into() }
+                    Step { plan, terms, ..finish(outcome).into() }
                 }
                 Digest::Fit(Digested { skip, operations, context, frozen }) => {
                     *self.frozen.lock().unwrap_or_else(PoisonError::into_inner) = frozen;
@@ -220,7 +226,8 @@ async fn digest(
         )));
     };
     if let Some(live) = replan::needed(&plan, task, result) {
-        let replan = replan::around(&version.graph, &plan, record, task, &live)?;
+        let (_, settings) = engine.store.tenant(record.tenant).admission_for(record.flow).await?;
+        let replan = replan::around(&version.graph, &plan, record, task, &live, &settings)?;
         return Ok(Digest::Replanned(Box::new(replan)));
     }
     let mut decided = branches::read(record)?;

@@ -24,6 +24,7 @@ async fn order(engine: &Engine, run: RunId) -> Result<(), Error> {
             run: child,
             cancel: true,
             answered: false,
+            hold: None,
         })?;
         let id = format!("cancel:{child}");
         engine.bus.enqueue(&Queue::Runs, &id, Bytes::from(body)).await?;

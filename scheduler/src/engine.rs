@@ -1,5 +1,6 @@
 //! The engine: load, decide, commit, publish. Every change of every run goes through here.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bus::Bus;
@@ -8,6 +9,7 @@ use domain::limits::{FLOW_DEPTH_MAX, FileLimits};
 use domain::run::{Command, Decision, Effect, Event, Refused, Run, RunState, Task, decide};
 use domain::runtime::Runtimes;
 use domain::selection::to_run;
+use domain::terms::TaskTerms;
 use domain::time::Timestamp;
 use proto::frame::CellResult;
 use proto::message::{AttemptRef, Figures};
@@ -24,7 +26,7 @@ use crate::catalog::Catalog;
 use crate::error::Error;
 use crate::metrics::{self, Changed, Metrics};
 use crate::task_queue::TaskQueue;
-use crate::{Config, children, events, flow, outgoing, spans};
+use crate::{Config, branches, children, events, flow, outgoing, spans};
 
 /// Of the requests that are handled at once, one in so many may be a question that is kept.
 const WAITS_SHARE: usize = 4;
@@ -60,6 +62,8 @@ pub(crate) struct Step {
     pub(crate) context: Option<Value>,
     pub(crate) plan: Option<Value>,
     pub(crate) asked: Option<Asked>,
+    /// On which terms new tasks run.
+    pub(crate) terms: BTreeMap<u32, TaskTerms>,
 }
 
 /// What somebody wants of a run: looks at the run and says what to do. It is asked again whenever
@@ -105,15 +109,18 @@ impl Intention for Start {
         let is_queued = record.run.state == RunState::Queued;
         let queue = engine.queue_of(record);
         if *self == Self::Asked && is_queued && !engine.admission.may_start(record, &queue) {
-            engine.admission.want_round();
+            engine.admission.somebody_waits();
             return Err(Refused::NotReady.into());
         }
         let version = engine.catalog.version(record.flow_version).await?;
         let request: RunRequest = serde_json::from_value(record.request.clone())?;
         let scope = flow::scope(&request);
-        let needed = version.plan(record)?.cells_for(&to_run(&version.graph, scope));
+        let plan = version.plan(record)?;
+        let needed = plan.cells_for(&to_run(&version.graph, scope));
         let tasks = record.run.tasks.iter().map(|task| task.index);
-        let skip = tasks.filter(|task| !needed.contains(task)).collect();
+        let mut skip: Vec<u32> = tasks.filter(|task| !needed.contains(task)).collect();
+        // What was taken over from an earlier run, or was done before a pause, has decided.
+        skip.extend(branches::read(record)?.skipped_cells(&plan));
         Ok(Command::Start { skip }.into())
     }
 }
@@ -128,11 +135,24 @@ impl From<Command> for Step {
             context: None,
             plan: None,
             asked: None,
+            terms: BTreeMap::new(),
         }
     }
 }
 
 impl Step {
+    /// The run after what was decided.
+    fn after(&self, run: &Run, decision: &Decision) -> Run {
+        let mut after = run.clone();
+        decision.events.iter().for_each(|event| after.apply(event));
+        for task in &mut after.tasks {
+            if let Some(terms) = self.terms.get(&task.index) {
+                task.terms.clone_from(terms);
+            }
+        }
+        after
+    }
+
     /// Along with what became known of an attempt.
     pub(crate) fn with_attempt(
         mut self,
@@ -218,7 +238,7 @@ impl Engine {
                 return Ok((record.run, Changed::Unchanged));
             }
             let frees = decision.events.iter().any(frees_a_slot);
-            self.offer(&record, &mut decision, grant)?;
+            self.offer(&record, &step, &mut decision, grant)?;
             let transition = self.write(&record, step, decision)?;
             let (after, outbox) = (transition.after.clone(), transition.outbox.clone());
             let (events, at) = (transition.events.clone(), transition.now);
@@ -251,6 +271,14 @@ impl Engine {
         TaskQueue { pool, depth: record.depth }
     }
 
+    /// The queue of one of them: a node's pool goes before the run's.
+    pub(crate) fn queue_of_task(&self, record: &RunRecord, task: &Task) -> TaskQueue {
+        match &task.terms.pool {
+            Some(pool) => TaskQueue { pool: pool.clone(), depth: record.depth },
+            None => self.queue_of(record),
+        }
+    }
+
     /// The pool of this stored name: none is the schedulers' own.
     pub(crate) fn pool_named<'a>(&'a self, stored: &'a str) -> &'a str {
         if stored.is_empty() { &self.pool } else { stored }
@@ -265,24 +293,35 @@ impl Engine {
     fn offer(
         &self,
         record: &RunRecord,
+        step: &Step,
         decision: &mut Decision,
         grant: Grant,
     ) -> Result<(), Error> {
         let now = now();
-        let mut after = record.run.clone();
-        decision.events.iter().for_each(|event| after.apply(event));
+        let after = step.after(&record.run, decision);
         let fresh = |task: &&Task| task.dispatched.is_none() && task.is_offerable(now);
-        let mut tasks: Vec<u32> = after.tasks.iter().filter(fresh).map(|task| task.index).collect();
-        if after.state.is_terminal() || tasks.is_empty() {
+        let mut queues: BTreeMap<TaskQueue, Vec<u32>> = BTreeMap::new();
+        for task in after.tasks.iter().filter(fresh) {
+            queues.entry(self.queue_of_task(record, task)).or_default().push(task.index);
+        }
+        if after.state.is_terminal() || queues.is_empty() {
             return Ok(());
         }
-        let granted = match grant {
-            Grant::Headroom => self.admission.take(record, &self.queue_of(record), tasks.len()),
-            Grant::Tasks(granted) => granted,
-        };
-        if granted < tasks.len() {
-            self.admission.want_round();
-            tasks.truncate(granted);
+        let own = self.queue_of(record);
+        let mut tasks = Vec::new();
+        for (queue, mut waiting) in queues {
+            // What a round grants is of the run's own queue.
+            let granted = match grant {
+                Grant::Tasks(granted) if queue == own => granted,
+                Grant::Tasks(_) | Grant::Headroom => {
+                    self.admission.take(record, &queue, waiting.len())
+                }
+            };
+            if granted < waiting.len() {
+                self.admission.want_round();
+                waiting.truncate(granted);
+            }
+            tasks.append(&mut waiting);
         }
         if !tasks.is_empty() {
             let offered = decide(&after, &Command::Offer { tasks }, now)?;
@@ -300,8 +339,7 @@ impl Engine {
         decision: Decision,
     ) -> Result<Transition, Error> {
         let now = now();
-        let mut after = record.run.clone();
-        decision.events.iter().for_each(|event| after.apply(event));
+        let after = step.after(&record.run, &decision);
         let container = step.attempt.as_ref().and_then(|attempt| attempt.container.as_deref());
         let figures = step.attempt.as_ref().and_then(|attempt| attempt.figures.as_ref());
         let known = events::Known { container, figures, asked: step.asked.as_ref() };
@@ -311,8 +349,12 @@ impl Engine {
             outbox.push(outgoing::events(after.id, record.version + 1, &told, now)?);
         }
         for effect in &decision.effects {
-            outbox.push(self.effect(record, effect, now)?);
+            outbox.push(self.effect(record, &after, effect, now)?);
         }
+        let elsewhere = |task: &&Task| task.terms.pool.is_some();
+        let queues = after.tasks.iter().filter(elsewhere);
+        let queues =
+            queues.map(|task| (task.index, self.queue_of_task(record, task).to_string())).collect();
         let mut transition = Transition::new(record.version, after, decision.events, now);
         transition.results.extend(step.result);
         transition.figures.extend(step.attempt);
@@ -320,6 +362,7 @@ impl Engine {
         transition.context = step.context;
         transition.plan = step.plan;
         transition.queue = self.queue_of(record).to_string();
+        transition.queues = queues;
         transition.priority = record.priority;
         transition.asked = step.asked;
         transition.outbox = outbox;
@@ -329,13 +372,16 @@ impl Engine {
     fn effect(
         &self,
         record: &RunRecord,
+        after: &Run,
         effect: &Effect,
         now: Timestamp,
     ) -> Result<OutboxMessage, Error> {
         let run = record.run.id;
         match effect {
             Effect::Dispatch { task, dispatch } => {
-                outgoing::offer(&self.queue_of(record), run, *task, *dispatch, now)
+                let own = || self.queue_of(record);
+                let queue = after.task(*task).map_or_else(own, |t| self.queue_of_task(record, t));
+                outgoing::offer(&queue, run, *task, *dispatch, now)
             }
             Effect::Stop { task, attempt, worker } => {
                 let attempt = AttemptRef { run, task: *task, attempt: *attempt };

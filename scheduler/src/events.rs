@@ -30,9 +30,12 @@ pub(crate) fn describe(
         known.cloned().unwrap_or_default()
     };
     let kinds = events.iter().enumerate().filter_map(|(index, event)| match event {
-        Event::RunStarted => Some(RunEventKind::RunStarted),
+        // One that was paused starts again.
+        Event::RunStarted => record.started.is_none().then_some(RunEventKind::RunStarted),
         Event::RunSuspended { .. } => Some(RunEventKind::RunSuspended),
         Event::RunResumed { .. } => Some(RunEventKind::RunResumed),
+        Event::RunPaused { .. } => Some(RunEventKind::RunPaused),
+        Event::RunUnpaused { .. } => Some(RunEventKind::RunUnpaused),
         Event::RunCompleted => Some(RunEventKind::RunCompleted),
         Event::RunCancelled => Some(RunEventKind::RunCancelled),
         Event::RunTimedOut => Some(RunEventKind::RunTimedOut),
@@ -78,8 +81,9 @@ pub(crate) fn describe(
         }),
         Event::TaskSkipped { task } => Some(RunEventKind::TaskSkipped { cell: cell(*task) }),
         Event::TaskCancelled { task } => Some(RunEventKind::TaskCancelled { cell: cell(*task) }),
-        // An offer is not news, and a task's final failure was told with its last attempt.
-        Event::TaskDispatched { .. } | Event::TaskFailed { .. } => None,
+        // An offer is not news, and a task's final failure was told with its last attempt. What a
+        // pause holds is told with the pause.
+        Event::TaskDispatched { .. } | Event::TaskFailed { .. } | Event::TaskHeld { .. } => None,
     });
     kinds.map(|kind| RunEvent { at: now, kind }).collect()
 }

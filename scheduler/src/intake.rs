@@ -1,18 +1,19 @@
-//! Takes accepted runs out of the queue and starts them; ends those that are to be cancelled, and
-//! goes on with those for which a person decided.
+//! Takes accepted runs out of the queue and starts them; ends, pauses and lets go on those for which
+//! that was asked, and goes on with those for which a person decided.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Consumer, Delivery, Queue};
 use domain::run::Command;
-use proto::message::{RunOrder, VERSION};
+use proto::message::{Hold, RunOrder, RunSubmitted, VERSION};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::{Engine, Start};
 use crate::error::Error;
 use crate::human::Answers;
+use crate::sweep::quietly;
 
 /// Orders that are handled at the same time.
 const ORDERS_MAX: usize = 64;
@@ -58,6 +59,10 @@ impl Intake {
 
 async fn handle(engine: Arc<Engine>, delivery: Delivery) {
     let outcome = match serde_json::from_slice::<RunOrder>(&delivery.body) {
+        Ok(order) if order.v == VERSION && needs_a_round(&engine, &order, &delivery) => {
+            engine.admission.somebody_waits();
+            Ok(())
+        }
         Ok(order) if order.v == VERSION => follow(&engine, &order).await,
         Ok(order) => {
             // A newer API wrote it; a scheduler of its version will take it.
@@ -83,6 +88,14 @@ async fn handle(engine: Arc<Engine>, delivery: Delivery) {
     }
 }
 
+/// Whether this is a run that waits for its turn while only a round could start it. Then it is not
+/// even loaded: of a flood of runs most come so.
+fn needs_a_round(engine: &Engine, order: &RunOrder, delivery: &Delivery) -> bool {
+    let is_new = !order.cancel && !order.answered && order.hold.is_none();
+    let submitted = || serde_json::from_slice::<RunSubmitted>(&delivery.body);
+    is_new && !engine.admission.has_headroom() && submitted().is_ok_and(|run| run.queued)
+}
+
 async fn hand_back(delivery: Delivery) {
     if let Err(error) = delivery.nack(RETRY_AFTER).await {
         tracing::debug!(error = %error, "an order will come again by itself");
@@ -92,6 +105,16 @@ async fn hand_back(delivery: Delivery) {
 async fn follow(engine: &Engine, order: &RunOrder) -> Result<(), Error> {
     let outcome = if order.cancel {
         engine.transition(order.run, &Command::Cancel).await
+    } else if let Some(hold) = order.hold {
+        let command = match hold {
+            Hold::Pause => Command::Pause,
+            Hold::Unpause => Command::Unpause,
+        };
+        let outcome = engine.transition(order.run, &command).await;
+        if outcome.is_ok() && hold == Hold::Unpause {
+            quietly(order.run, engine.transition(order.run, &Start::Asked).await);
+        }
+        outcome
     } else if order.answered {
         engine.transition(order.run, &Answers).await
     } else {

@@ -4,7 +4,7 @@
 //!  queue "runs" ──▶ intake ─┐                      ┌─▶ task queue, run events, worker orders
 //!  worker requests ─────────┼─▶ engine ─▶ store ───┤      (outbox first, then at once)
 //!  rounds (admission) ──────┤   decide   commit    └─▶ relay repeats what was not published
-//!  sweep (clock) ───────────┘
+//!  sweep (clock), leases ───┘
 //!  retention ─▶ store           removes what is older than its tenant keeps it
 //! ```
 //!
@@ -26,6 +26,7 @@ mod flow;
 mod frozen;
 mod human;
 mod intake;
+mod leases;
 mod metrics;
 mod outgoing;
 mod replan;
@@ -149,13 +150,18 @@ impl Scheduler {
             Duration::from_millis(self.config.figures_ms.max(100)),
             Duration::from_millis(self.config.archive_after_ms),
         );
-        drain.spawn(figures.run(drain.token()));
-        drain.spawn(intake.run(drain.token()));
-        drain.spawn(rounds.run(drain.token()));
-        drain.spawn(requests.run(drain.token()));
-        drain.spawn(sweep.run(drain.token()));
+        drain.spawn("figures", figures.run(drain.token()));
+        drain.spawn("intake", intake.run(drain.token()));
+        drain.spawn("rounds", rounds.run(drain.token()));
+        drain.spawn("requests", requests.run(drain.token()));
+        drain.spawn("sweep", sweep.run(drain.token()));
+        let leases = leases::Leases::new(
+            Arc::clone(&self.engine),
+            Duration::from_millis(self.config.sweep_ms),
+        );
+        drain.spawn("leases", leases.run(drain.token()));
         let remover = retention::Remover::new(Arc::clone(&self.engine), self.config.retention);
-        drain.spawn(remover.run(drain.token()));
+        drain.spawn("retention", remover.run(drain.token()));
         Ok(())
     }
 }

@@ -50,6 +50,7 @@ struct Seen {
     outbox: Gauge,
     outbox_oldest: Seconds,
     archive: Gauge,
+    dead_letters: Gauge,
     workers: Gauge,
     slots: Gauge,
     at: Seconds,
@@ -247,6 +248,7 @@ impl Seen {
         };
         add("flowcell_leases", "Tasks that a worker holds", &self.leases);
         add("flowcell_archive_backlog", "Event logs that should be archived by now", &self.archive);
+        add("flowcell_dead_letters", "Runs that failed and wait for a person", &self.dead_letters);
         add("flowcell_cluster_workers", "Workers whose lease is good", &self.workers);
         add("flowcell_cluster_slots", "Cells that these workers can run at once", &self.slots);
         let help = "When the database was last looked at for these figures, as Unix time";
@@ -266,6 +268,7 @@ impl Seen {
         self.outbox_oldest.set(age(waiting.outbox, now));
         self.leases.set(whole(waiting.leased));
         self.archive.set(whole(waiting.unarchived.count));
+        self.dead_letters.set(whole(waiting.dead_letters));
         self.workers.set(whole(waiting.workers.count));
         self.slots.set(whole(waiting.workers.slots));
         self.at.set(now.since(Timestamp(0)).as_secs_f64());

@@ -4,13 +4,15 @@
 //!
 //! The value ended with its container, so its cell runs once more. What was done before stays done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use domain::admission::FlowSettings;
 use domain::failure::{Failure, FailureKind};
 use domain::flow::Graph;
 use domain::plan::{Cell, OutputRef, Plan, Revision};
 use domain::run::{Outcome, PlannedTask, TaskState};
 use domain::selection::to_run;
+use domain::terms::{TaskTerms, Terms};
 use proto::frame::{CellResult, LiveValue};
 use proto::message::AttemptRef;
 use proto::run::RunRequest;
@@ -29,6 +31,8 @@ pub(crate) struct Replan {
     /// The plan from here on; `None` where none helps.
     pub(crate) plan: Option<Value>,
     pub(crate) learned: Vec<Learned>,
+    /// On which terms the new tasks run.
+    pub(crate) terms: BTreeMap<u32, TaskTerms>,
 }
 
 /// What to remember of an output.
@@ -82,11 +86,13 @@ pub(crate) fn around(
     record: &RunRecord,
     task: u32,
     stuck: &Stuck,
+    settings: &FlowSettings,
 ) -> Result<Replan, Error> {
     let learned = stuck.0.iter().filter_map(|live| learned_of(graph, live)).collect();
     let failure = stuck.failure();
     let Some(revision) = revision(graph, plan, record, task, stuck)? else {
-        return Ok(Replan { outcome: Outcome::Failed(failure), plan: None, learned });
+        let (outcome, terms) = (Outcome::Failed(failure), BTreeMap::new());
+        return Ok(Replan { outcome, plan: None, learned, terms });
     };
     let request: RunRequest = serde_json::from_value(record.request.clone())?;
     let wanted = to_run(graph, flow::scope(&request));
@@ -94,9 +100,13 @@ pub(crate) fn around(
     let planned = planned(record, &revision);
     let is_unwanted = |task: &u32| record.run.task(*task).is_none() && !wanted.contains(task);
     let skip = planned.iter().map(|planned| planned.task).filter(is_unwanted).collect();
+    let retry = &record.run.retry;
+    let of = Terms { graph, settings, retry };
+    let new = revision.plan.cells.iter().filter(|cell| record.run.task(cell.index).is_none());
+    let terms = new.map(|cell| (cell.index, of.of_cell_anyhow(cell))).collect();
     let plan = Some(serde_json::to_value(&revision.plan)?);
     let outcome = Outcome::Replanned { failure, replaced: revision.replaced, planned, skip };
-    Ok(Replan { outcome, plan, learned })
+    Ok(Replan { outcome, plan, learned, terms })
 }
 
 /// The plan under which these values need not leave. `None` where it would do again what is done:

@@ -17,7 +17,7 @@ use tracing::field::display;
 use crate::attempts::{Began, Claim, Found, Report};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::{calls, frozen, metrics, replan, runtimes, sweep};
+use crate::{calls, frozen, leases, metrics, replan, runtimes};
 
 /// The server of worker requests.
 pub(crate) struct Requests {
@@ -226,7 +226,7 @@ async fn heartbeat(
     store.beat(beat).await?;
     for orphan in store.orphaned_attempts(worker, held, now() - LEASE).await? {
         let AttemptRef { run, task, attempt } = orphan;
-        let command = Command::Lost { task, attempt, worker, failure: sweep::worker_lost() };
+        let command = Command::Lost { task, attempt, worker, failure: leases::worker_lost() };
         match engine.transition(run, &command).await {
             Ok(_) | Err(Error::Refused(_) | Error::NoRun(_)) => {}
             Err(error) => return Err(error),

@@ -39,6 +39,13 @@ const AT_ONCE: usize = 16;
 /// How soon a scheduler tries again while another one does a round.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
+/// After a round that admitted nothing, arrivals wait for so many times as long as it took: runs
+/// that come faster than they can be started do not keep the database busy with rounds in vain.
+const ARRIVALS_PAUSE: u32 = 4;
+
+/// Longest such pause, which a run may wait although there is a slot for it.
+const ARRIVALS_PAUSE_MAX: Duration = Duration::from_millis(50);
+
 /// How old the settings of tenants may be.
 const SETTINGS_AGE_MAX: Duration = Duration::from_secs(1);
 
@@ -70,6 +77,7 @@ impl Rounds {
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            let began = Instant::now();
             let pause = match self.round().await {
                 Ok(Came::Admitted) => continue,
                 Ok(Came::Busy) => BUSY_PAUSE,
@@ -79,12 +87,20 @@ impl Rounds {
                     self.every
                 }
             };
+            let rest = (began.elapsed() * ARRIVALS_PAUSE).min(ARRIVALS_PAUSE_MAX);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.engine.admission.wanted() => {}
+                () = self.arrivals(rest) => {}
                 () = stop.cancelled() => break,
             }
         }
+    }
+
+    /// Until somebody waits who did not before, and not before this rest.
+    async fn arrivals(&self, rest: Duration) {
+        tokio::time::sleep(rest).await;
+        self.engine.admission.somebody_waiting().await;
     }
 
     async fn round(&mut self) -> Result<Came, Error> {

@@ -41,6 +41,9 @@ pub(crate) fn emit(tracer: &Tracer, record: &RunRecord, events: &[Event], at: Ti
             Event::RunStarted
             | Event::RunSuspended { .. }
             | Event::RunResumed { .. }
+            | Event::RunPaused { .. }
+            | Event::RunUnpaused { .. }
+            | Event::TaskHeld { .. }
             | Event::Replanned { .. }
             | Event::TaskReady { .. }
             | Event::TaskDispatched { .. }

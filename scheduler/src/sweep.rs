@@ -1,11 +1,11 @@
-//! What the clock demands: lost messages, ended leases, retries that are due, deadlines, outbox.
+//! What the clock demands: lost messages, retries that are due, deadlines, outbox; ended leases have
+//! a part of their own ([`crate::leases`]).
 //!
 //! Every scheduler sweeps; whatever two of them find at the same time, one transition wins.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::failure::{Failure, FailureKind};
 use domain::id::RunId;
 use domain::run::Command;
 use store::now;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::human::Answers;
 
 /// Rows handled in one round; the next round comes soon.
-const BATCH: u64 = 200;
+pub(crate) const BATCH: u64 = 200;
 
 /// An outbox row is the business of whoever wrote it for this long.
 const OUTBOX_GRACE: Duration = Duration::from_secs(1);
@@ -65,7 +65,6 @@ impl Sweep {
     /// Every part gets its turn whatever happens to the others.
     async fn round(&mut self) {
         told("relaying the outbox", self.relay().await);
-        told("looking for lost workers", self.lost().await);
         told("ending runs that are late", self.late().await);
         told("repeating offers", self.reoffer().await);
         told("ending delays", self.delayed().await);
@@ -84,28 +83,6 @@ impl Sweep {
     async fn relay(&self) -> Result<(), Error> {
         let left = self.engine.store.engine().unpublished(BATCH, now() - OUTBOX_GRACE).await?;
         self.engine.publish(&left).await;
-        Ok(())
-    }
-
-    /// Ends attempts whose worker is gone.
-    async fn lost(&self) -> Result<(), Error> {
-        let found = self.engine.store.engine().expired_attempts(now(), BATCH).await?;
-        for expired in self.found(found) {
-            tracing::warn!(
-                run.id = %expired.run,
-                task.id = expired.task,
-                attempt = expired.attempt,
-                worker.epoch = %expired.worker,
-                "the worker of an attempt is lost"
-            );
-            let command = Command::Lost {
-                task: expired.task,
-                attempt: expired.attempt,
-                worker: expired.worker,
-                failure: worker_lost(),
-            };
-            quietly(expired.run, self.engine.transition(expired.run, &command).await);
-        }
         Ok(())
     }
 
@@ -185,11 +162,6 @@ impl Sweep {
     }
 }
 
-/// What is recorded when a worker is gone.
-pub(crate) fn worker_lost() -> Failure {
-    Failure::new(FailureKind::WorkerLost, "the worker that ran this was lost")
-}
-
 /// A refusal only says that somebody else was faster; any other error is this run's alone.
 pub(crate) fn quietly<T>(run: RunId, outcome: Result<T, Error>) {
     match outcome {
@@ -198,7 +170,7 @@ pub(crate) fn quietly<T>(run: RunId, outcome: Result<T, Error>) {
     }
 }
 
-fn told(doing: &str, outcome: Result<(), Error>) {
+pub(crate) fn told(doing: &str, outcome: Result<(), Error>) {
     if let Err(error) = outcome {
         tracing::warn!(error = %error, doing, "the sweep was interrupted");
     }

@@ -1,7 +1,8 @@
 //! An orderly end: the first signal asks for it, the second or a deadline forces it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +15,38 @@ pub struct Drain {
     token: CancellationToken,
     tasks: TaskTracker,
     failed: Arc<AtomicBool>,
+    running: Arc<Running>,
+}
+
+/// The parts that have not ended, by the order of their start.
+#[derive(Debug, Default)]
+struct Running {
+    started: AtomicU64,
+    names: Mutex<BTreeMap<u64, &'static str>>,
+}
+
+/// Takes a part from the list when it ends, however it does.
+struct Entry {
+    running: Arc<Running>,
+    number: u64,
+}
+
+impl Running {
+    fn enter(self: &Arc<Self>, name: &'static str) -> Entry {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        self.names().insert(number, name);
+        Entry { running: Arc::clone(self), number }
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<u64, &'static str>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.running.names().remove(&self.number);
+    }
 }
 
 impl Drain {
@@ -29,12 +62,16 @@ impl Drain {
         self.token.clone()
     }
 
-    /// Runs a part of the process; [`Drain::finish`] waits for it.
-    pub fn spawn<F>(&self, part: F)
+    /// Runs a part of the process; [`Drain::finish`] waits for it, and names it if it does not end.
+    pub fn spawn<F>(&self, name: &'static str, part: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tasks.spawn(part);
+        let entry = self.running.enter(name);
+        self.tasks.spawn(async move {
+            let _entry = entry;
+            part.await;
+        });
     }
 
     /// Asks every part to end.
@@ -72,12 +109,21 @@ impl Drain {
         Ok(())
     }
 
+    /// The parts that have not ended.
+    fn still_running(&self) -> Vec<&'static str> {
+        self.running.names().values().copied().collect()
+    }
+
     /// Waits until every part has ended, at most `patience`. Returns whether they all have, and
     /// none of them failed.
     pub async fn finish(&self, patience: Duration) -> bool {
         self.begin();
         self.tasks.close();
         let ended = tokio::time::timeout(patience, self.tasks.wait()).await.is_ok();
+        if !ended {
+            let parts = self.still_running().join(", ");
+            tracing::error!(parts, "these parts did not end in time");
+        }
         ended && !self.failed.load(Ordering::Relaxed)
     }
 }
@@ -90,15 +136,18 @@ mod tests {
     async fn finish_waits_for_parts_but_not_forever() {
         let drain = Drain::new();
         let token = drain.token();
-        drain.spawn(async move { token.cancelled().await });
+        drain.spawn("obedient", async move { token.cancelled().await });
         assert!(drain.finish(Duration::from_secs(5)).await);
+        assert!(drain.still_running().is_empty());
 
         let broken = Drain::new();
         broken.fail();
         assert!(broken.token().is_cancelled() && !broken.finish(Duration::from_secs(5)).await);
 
         let stuck = Drain::new();
-        stuck.spawn(std::future::pending());
+        stuck.spawn("short", async {});
+        stuck.spawn("stuck", std::future::pending());
         assert!(!stuck.finish(Duration::from_secs(5)).await);
+        assert_eq!(stuck.still_running(), ["stuck"]);
     }
 }

@@ -23,6 +23,7 @@ use domain::id::{FlowId, RunId, TenantId, VersionId, WorkerEpoch};
 use domain::limits::CellLimits;
 use domain::retry::RetryPolicy;
 use domain::run::{Command, Outcome, RunState, decide};
+use domain::terms::TaskTerms;
 use domain::time::Timestamp;
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use serde_json::json;
@@ -200,7 +201,11 @@ impl World {
     }
 
     async fn submit(&self) -> RunId {
-        let task = |cell: &str, depends_on| NewTask { cell: cell.to_owned(), depends_on };
+        let task = |cell: &str, depends_on| NewTask {
+            cell: cell.to_owned(),
+            depends_on,
+            terms: TaskTerms::default(),
+        };
         let new = NewRun {
             id: RunId(Uuid::now_v7()),
             flow: self.flow,
@@ -214,6 +219,8 @@ impl World {
             isolation: "component".into(),
             idempotency_key: None,
             parent: None,
+            again: None,
+            detached: false,
             turn: store::Turn::default(),
             submitted_by: None,
             now: now(),

@@ -8,7 +8,7 @@ mod token;
 
 use domain::id::{KeyId, TenantId, UserId};
 
-pub use bootstrap::FirstStart;
+pub use bootstrap::FirstUser;
 pub(crate) use password::Passwords;
 pub(crate) use token::NewToken;
 

@@ -13,6 +13,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::{Auth, Passwords};
 use crate::engine::Engine;
@@ -20,6 +21,7 @@ use crate::error::{Doing, Error};
 use crate::objects::Objects;
 use crate::seal::KeyEncryptionKey;
 use crate::tenant::Tenant;
+use crate::tenant::group::Group;
 
 /// Where the database is and how hard it may be used.
 #[derive(Clone, Debug)]
@@ -46,8 +48,11 @@ struct Inner {
     write: DatabaseConnection,
     key: KeyEncryptionKey,
     passwords: Passwords,
+    group: Group,
     /// Once current, always current: nothing takes a step back.
     current: AtomicBool,
+    /// Reads the clock of Postgres for as long as this is open.
+    _clock: Option<AbortOnDropHandle<()>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -67,20 +72,24 @@ impl Store {
             return Err(Error::Settings("connections_max is zero".to_owned()));
         }
         let scheme = settings.url.split(':').next().unwrap_or_default();
-        let (read, write) = match scheme {
-            "sqlite" => sqlite::open(settings).await?,
+        let (read, write, clock) = match scheme {
+            "sqlite" => {
+                let (read, write) = sqlite::open(settings).await?;
+                (read, write, None)
+            }
             "postgres" | "postgresql" => {
                 let pool = postgres::open(settings).await?;
-                (pool.clone(), pool)
+                let clock = postgres::follow_clock(pool.clone()).await?;
+                (pool.clone(), pool, Some(clock))
             }
             _ => {
                 let why = "the URL begins with neither sqlite: nor postgres:";
                 return Err(Error::Settings(why.to_owned()));
             }
         };
-        let passwords = Passwords::default();
+        let (passwords, group) = (Passwords::default(), Group::default());
         let current = AtomicBool::new(false);
-        let inner = Arc::new(Inner { read, write, key, passwords, current });
+        let inner = Arc::new(Inner { read, write, key, passwords, group, current, _clock: clock });
         Ok(Self { inner, objects: None })
     }
 
@@ -191,6 +200,10 @@ impl Store {
 
     pub(crate) fn passwords(&self) -> &Passwords {
         &self.inner.passwords
+    }
+
+    pub(crate) fn group(&self) -> &Group {
+        &self.inner.group
     }
 
     pub(crate) fn is_postgres(&self) -> bool {

@@ -300,6 +300,9 @@ entities! {
         api_key: Option<Uuid>,
         concurrency_key: Option<String>,
         concurrency_max: Option<i64>,
+        rerun_of: Option<Uuid>,
+        detached: bool,
+        settled: Option<i64>,
     }
 
     task = "tasks" {
@@ -322,6 +325,8 @@ entities! {
         tenant: Option<Uuid>,
         priority: i64,
         ready_since: Option<i64>,
+        pool: Option<String>,
+        retry: Option<String>,
     }
 
     attempt = "attempts" {

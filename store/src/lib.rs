@@ -29,8 +29,8 @@ pub mod seal;
 mod secret;
 mod tenant;
 
-pub use auth::{Auth, FirstStart, Principal};
-pub use clock::now;
+pub use auth::{Auth, FirstUser, Principal};
+pub use clock::{id_in_order, now};
 pub use connect::{Settings, Store};
 pub use engine::{
     AdmissionSettings, Asked, AttemptFigures, BatchOutcome, Engine, Expired, ExpiredAttempt,
@@ -54,11 +54,13 @@ pub use tenant::flows::{Flow, FlowFilter, FlowHeader, FlowPatch, NewFlow};
 pub use tenant::live_outputs::LiveOutput;
 pub use tenant::messages::{Message, MessageFilter, MessagePatch, NewMessage};
 pub use tenant::projects::{NewProject, Project, ProjectPatch, STARTER_PROJECT};
+pub use tenant::rerun::{Again, EndedRun};
+pub use tenant::run_settings::RunSettings;
 pub use tenant::run_view::{
     AttemptView, RUNS_COUNTED_MAX, RunCursor, RunFilter, RunHeader, RunListing, RunView, TaskView,
 };
 pub use tenant::runtimes::RuntimeBuild;
-pub use tenant::standing::Standing;
+pub use tenant::standing::{QueueLoad, Standing};
 pub use tenant::submit::{Concurrency, NewRun, NewTask, Submitted, Turn};
 pub use tenant::users::{NewUser, User};
 pub use tenant::variables::{NewVariable, Variable, VariableKind, VariablePatch};

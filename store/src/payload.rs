@@ -43,6 +43,9 @@ use crate::objects::{Name, Uploaded, upload};
 /// Both databases handle rows of this size well; larger ones would be copied in one piece.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
+/// Why results cannot be referred to any more.
+pub(crate) const REMOVED: &str = "the run's results were removed meanwhile";
+
 /// Bytes on their way into the store.
 pub(crate) struct NewPayload {
     pub(crate) tenant: TenantId,
@@ -145,6 +148,32 @@ async fn touch(tx: &DatabaseTransaction, tenant: TenantId, sha256: &[u8]) -> Res
         .await
         .doing("storing a payload")?;
     Ok(touched.rows_affected > 0)
+}
+
+/// Holds the payloads of these results, in the order of their keys, until rows of this transaction
+/// refer to them.
+pub(crate) async fn hold(
+    tx: &DatabaseTransaction,
+    tenant: TenantId,
+    results: Expr,
+) -> Result<(), Error> {
+    let hashes: Vec<Vec<u8>> = result::Entity::find()
+        .select_only()
+        .column(result::Column::Payload)
+        .distinct()
+        .filter(results)
+        .filter(result::Column::Payload.is_not_null())
+        .order_by_asc(result::Column::Payload)
+        .into_tuple()
+        .all(tx)
+        .await
+        .doing("holding payloads")?;
+    for sha256 in hashes {
+        if !touch(tx, tenant, &sha256).await? {
+            return Err(Error::Conflict { what: REMOVED });
+        }
+    }
+    Ok(())
 }
 
 /// Reads a payload and verifies that it is what its name says; the run is the one that refers to

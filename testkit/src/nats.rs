@@ -62,6 +62,37 @@ impl Server {
         Ok(server)
     }
 
+    /// So many servers that are one.
+    ///
+    /// # Errors
+    /// When there is no `nats-server` here, or one does not start.
+    pub async fn cluster(count: usize) -> Result<Vec<Self>> {
+        let ports = (0..count).map(|_| free_port()).collect::<Result<Vec<u16>>>()?;
+        let routes: Vec<String> =
+            ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+        let routes = &routes.join(", ");
+        let starts = ports.iter().map(|port| async move {
+            let config = format!(
+                "server_name: \"n{port}\"\n\
+                 cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n\
+                 lame_duck_grace_period: \"1s\"\nlame_duck_duration: \"30s\""
+            );
+            Self::start_with(&config).await
+        });
+        futures::future::try_join_all(starts).await
+    }
+
+    /// Tells it to go: it asks its clients to leave, and ends.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn leave(&self) -> Result<()> {
+        let pid = self.child.as_ref().context("it does not run")?.id();
+        let program = program().context("no nats-server")?;
+        let told = Command::new(program).arg("--signal").arg(format!("ldm={pid}")).status()?;
+        if told.success() { Ok(()) } else { bail!("it was not told: {told}") }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn url(&self) -> String {

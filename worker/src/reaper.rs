@@ -30,7 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::Config;
 use crate::sandbox::SlotId;
 use crate::sandbox::containers::{
-    LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER, connect, remove_container,
+    LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER, Removal, connect, remove_container,
 };
 use crate::sweeper::{Swept, list};
 
@@ -249,10 +249,7 @@ pub async fn reap(job: &Job) -> Result<Swept, Error> {
         let mut quiet = false;
         loop {
             let found = match of(job).await {
-                Ok((docker, found)) => {
-                    remove(&docker, job, &found, &mut swept).await;
-                    Some(found.len())
-                }
+                Ok((docker, found)) => Some(remove(&docker, job, &found, &mut swept).await),
                 Err(reason) => {
                     tracing::warn!(%reason, "containers cannot be listed");
                     None
@@ -278,14 +275,20 @@ async fn of(job: &Job) -> Result<(Docker, Vec<ContainerSummary>), String> {
     Ok((docker, found))
 }
 
-async fn remove(docker: &Docker, job: &Job, found: &[ContainerSummary], swept: &mut Swept) {
+/// The number of containers that were there.
+async fn remove(
+    docker: &Docker,
+    job: &Job,
+    found: &[ContainerSummary],
+    swept: &mut Swept,
+) -> usize {
     let ids = found.iter().filter_map(|container| container.id.as_deref());
-    futures::stream::iter(ids)
-        .for_each_concurrent(REMOVALS, |id| async move {
-            remove_container(docker, id).await;
-        })
-        .await;
-    swept.containers += found.len();
+    let removals = futures::stream::iter(ids)
+        .map(|id| remove_container(docker, id))
+        .buffer_unordered(REMOVALS)
+        .filter(|removal| std::future::ready(*removal != Removal::NotThere));
+    let there = removals.count().await;
+    swept.containers += there;
     for container in found {
         let slot = container.labels.as_ref().and_then(|labels| labels.get(LABEL_SLOT));
         let slot = slot.and_then(|slot| slot.parse::<SlotId>().ok());
@@ -294,4 +297,5 @@ async fn remove(docker: &Docker, job: &Job, found: &[ContainerSummary], swept: &
             swept.directories += 1;
         }
     }
+    there
 }

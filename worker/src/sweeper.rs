@@ -15,7 +15,7 @@ use tokio::time::interval;
 
 use crate::sandbox::SlotId;
 use crate::sandbox::containers::{
-    Containers, LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER, remove_container,
+    Containers, LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER, Removal, remove_container,
 };
 
 /// How often the sweeper looks.
@@ -86,7 +86,9 @@ impl Sweeper {
         let mut removed = 0;
         for container in listed.iter().filter(|container| self.is_leftover(container)) {
             if let Some(id) = &container.id {
-                remove_container(self.sandbox.docker(), id).await;
+                if remove_container(self.sandbox.docker(), id).await == Removal::NotThere {
+                    continue;
+                }
                 removed += 1;
                 self.removed.fetch_add(1, Ordering::Relaxed);
             }

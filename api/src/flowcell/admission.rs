@@ -8,6 +8,7 @@ use domain::admission::{FlowSettings, TenantSettings};
 use domain::id::KeyId;
 use serde::{Deserialize, Serialize};
 
+use super::flow_terms;
 use super::runs::{find, pool};
 use crate::app::App;
 use crate::auth::{Principal, Superuser};
@@ -72,10 +73,15 @@ pub(crate) async fn put_flow(
     body: Raw,
 ) -> Result<Json<FlowSettings>, Error> {
     let tenant = app.tenant(&principal);
-    let flow = find(&tenant, &name).await?.header.id;
-    let set: FlowSettings = known(&body, &["runs_max", "pool"])?;
+    let flow = find(&tenant, &name).await?;
+    let set = flow_terms::read(&body)?;
     positive("runs_max", set.runs_max)?;
     let set = FlowSettings { pool: set.pool.as_deref().map(pool).transpose()?, ..set };
+    if !set.nodes.is_empty() {
+        let version = app.versions.current(&tenant, &flow).await?;
+        flow_terms::check(&app.config, &version, &set)?;
+    }
+    let flow = flow.header.id;
     tenant.set_flow_admission(flow, &set).await?;
     tracing::info!(user.id = %principal.user, flow.id = %flow, "admission of a flow set");
     Ok(Json(set))
@@ -111,7 +117,10 @@ const TENANT_FIELDS: [&str; 5] =
 
 /// Reads settings. The stored form passes over keys that it does not know; a caller's spelling
 /// mistake is told.
-fn known<T: serde::de::DeserializeOwned>(body: &Raw, fields: &[&str]) -> Result<T, Error> {
+pub(super) fn known<T: serde::de::DeserializeOwned>(
+    body: &Raw,
+    fields: &[&str],
+) -> Result<T, Error> {
     let object: serde_json::Map<String, serde_json::Value> = body.json()?;
     if let Some(unknown) = object.keys().find(|key| !fields.contains(&key.as_str())) {
         let text = format!("there is no field {unknown:?}; there are {}", fields.join(", "));
@@ -120,7 +129,7 @@ fn known<T: serde::de::DeserializeOwned>(body: &Raw, fields: &[&str]) -> Result<
     body.json()
 }
 
-fn positive(field: &str, value: Option<u32>) -> Result<(), Error> {
+pub(super) fn positive(field: &str, value: Option<u32>) -> Result<(), Error> {
     match value {
         Some(0) => Err(Error::BodyInvalid(format!("{field} must be at least 1"))),
         _ => Ok(()),

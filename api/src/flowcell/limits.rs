@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use domain::id::FlowId;
 use domain::limits::{CellLimits, Effective, Layers, Overrides, Setting, TenantLimits};
 use proto::http::{LimitView, LimitsSet, LimitsView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use store::Tenant;
+use store::RunSettings;
 
 use crate::app::App;
 use crate::auth::{Principal, Superuser};
@@ -40,13 +39,8 @@ struct SetFlow {
 }
 
 /// What the cells of a new run of this flow may use.
-pub(crate) async fn of_run(
-    config: &Config,
-    tenant: &Tenant,
-    flow: FlowId,
-) -> Result<CellLimits, Error> {
-    let (tenant, flow) = tenant.limits_for(flow).await?;
-    Ok(layers(config, &tenant, &flow).limits())
+pub(crate) fn of_run(config: &Config, set: &RunSettings) -> CellLimits {
+    layers(config, &set.tenant_limits, &set.flow_limits).limits()
 }
 
 /// `GET /api/flowcell/v1/limits`.

@@ -24,7 +24,7 @@ use crate::auth::Principal;
 use crate::cancel;
 use crate::error::Error;
 use crate::extract::{Params, Raw};
-use crate::start_run::{self, Ask, Pause, Terms};
+use crate::start_run::{self, Ask, Pause, Started, Terms};
 
 const KEY_HEADER: &str = "idempotency-key";
 const KEY_BYTES_MAX: usize = 255;
@@ -52,7 +52,7 @@ pub(crate) async fn start(
     let wanted: StartRun = body.json()?;
     check(&wanted)?;
     let tenant = app.tenant(&principal);
-    let flow = find(&tenant, &wanted.flow).await?;
+    let flow = found(tenant.find_flow_header(&wanted.flow).await, &wanted.flow)?;
     let now = store::now();
     // The time that a run was told to wait is none of its own.
     let delay = Duration::from_millis(wanted.delay_ms.unwrap_or(0));
@@ -63,9 +63,18 @@ pub(crate) async fn start(
         pause: Pause::Allowed,
         tweaks: app.config.tweaks_policy,
         turn: turn(&wanted, now)?,
+        detached: true,
         now,
     };
     let started = start_run::start(&app, &principal, &flow, ask(wanted), terms).await?;
+    accepted(&tenant, started).await
+}
+
+/// The answer to whoever started a run: 202, or 200 where an earlier request did.
+pub(super) async fn accepted(
+    tenant: &Tenant,
+    started: Started,
+) -> Result<(StatusCode, Json<RunAccepted>), Error> {
     let (status, state) = match started.existing {
         false => (StatusCode::ACCEPTED, RunState::Queued),
         true => (StatusCode::OK, tenant.run_header(started.run).await?.state),
@@ -99,6 +108,8 @@ pub(crate) async fn list(
     };
     let session_id = params.text("session_id").map(str::to_owned);
     let parent = params.text("parent_id").map(run_id).transpose()?;
+    let rerun_of = params.text("rerun_of").map(run_id).transpose()?;
+    let dead_letter = params.flag("dead_letter", false)?;
     let after = params.text("after").map(cursor).transpose()?;
     let page = Page {
         limit: params.number("limit")?.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
@@ -108,7 +119,9 @@ pub(crate) async fn list(
         let why = format!("offset is at most {OFFSET_MAX}: pass an answer's next as after instead");
         return Err(Error::BodyInvalid(why));
     }
-    let listing = tenant.runs(&RunFilter { flow, state, session_id, parent, after }, page).await?;
+    let listing = tenant
+        .runs(&RunFilter { flow, state, session_id, parent, rerun_of, dead_letter, after }, page)
+        .await?;
     let flows = tenant.flows(&FlowFilter::default(), Page::all()).await?.items;
     let names: HashMap<FlowId, String> =
         flows.into_iter().map(|flow| (flow.id, flow.name)).collect();
@@ -165,7 +178,12 @@ pub(super) fn run_id(text: &str) -> Result<RunId, Error> {
 
 /// The flow of this id, endpoint name or name.
 pub(super) async fn find(tenant: &Tenant, name: &str) -> Result<Flow, Error> {
-    match tenant.find_flow(name).await {
+    found(tenant.find_flow(name).await, name)
+}
+
+/// What was found under this name.
+fn found<T>(flow: Result<T, store::Error>, name: &str) -> Result<T, Error> {
+    match flow {
         Err(store::Error::NotFound { .. }) => {
             Err(Error::FlowNotFound { name: Some(name.to_owned()) })
         }
@@ -199,10 +217,14 @@ fn check(wanted: &StartRun) -> Result<(), Error> {
     if wanted.delay_ms.is_some_and(|delay| delay > DELAY_MS_MAX) {
         return Err(Error::BodyInvalid(format!("delay_ms must be at most {DELAY_MS_MAX}")));
     }
-    if wanted.deadline_ms == Some(0) {
-        return Err(Error::BodyInvalid("deadline_ms must be at least 1".to_owned()));
+    check_deadline(wanted.deadline_ms)
+}
+
+pub(super) fn check_deadline(ms: Option<u64>) -> Result<(), Error> {
+    match ms {
+        Some(0) => Err(Error::BodyInvalid("deadline_ms must be at least 1".to_owned())),
+        Some(_) | None => Ok(()),
     }
-    Ok(())
 }
 
 /// How the run asks to take its turn.

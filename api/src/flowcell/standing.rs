@@ -6,7 +6,7 @@ use domain::admission::{LimitKey, RunLimit};
 use domain::run::{RunState, TaskState};
 use domain::time::Timestamp;
 use serde_json::{Value, json};
-use store::{RunView, Standing, TaskView};
+use store::{QueueLoad, RunView, Standing, TaskView};
 
 use super::runs::run_id;
 use crate::app::App;
@@ -15,6 +15,9 @@ use crate::error::Error;
 
 /// A reason: a stable word, and a sentence.
 type Reason = (&'static str, String);
+
+const PAUSED: &str = "it is paused: nothing more of it begins before `flowcell unpause RUN` \
+                      (POST …/runs/{id}/unpause)";
 
 /// `GET /api/flowcell/v1/runs/{id}/explain`.
 pub(crate) async fn get(
@@ -36,11 +39,11 @@ pub(crate) async fn get(
         "reason": reason,
         "text": text,
         "queue": {
-            "name": standing.queue,
-            "workers": standing.workers.workers,
-            "slots": standing.workers.slots,
-            "taken": standing.taken,
-            "taken_by_tenant": standing.own,
+            "name": standing.queue.name,
+            "workers": standing.queue.workers.workers,
+            "slots": standing.queue.workers.slots,
+            "taken": standing.queue.taken,
+            "taken_by_tenant": standing.queue.own,
             "runs_ahead": standing.ahead,
         },
         "tasks": tasks,
@@ -54,6 +57,7 @@ fn of_run(standing: &Standing, now: Timestamp) -> Reason {
         RunState::Suspended => {
             ("person", "all that is left waits for a person's answer".to_owned())
         }
+        RunState::Paused => ("paused", PAUSED.to_owned()),
         ended => ("ended", format!("it has ended: {}", ended.name())),
     }
 }
@@ -70,7 +74,7 @@ fn of_queued(standing: &Standing, now: Timestamp) -> Reason {
         1 => "one run of its tenant goes first".to_owned(),
         ahead => format!("{ahead} runs of its tenant go first"),
     };
-    let (reason, slots) = of_slots(standing);
+    let (reason, slots) = of_slots(&standing.queue);
     (reason, format!("{ahead}; {slots}"))
 }
 
@@ -84,9 +88,9 @@ fn limit_text(limit: &RunLimit, open: u32) -> String {
     format!("{open} runs {of} are open, and at most {} may be", limit.most)
 }
 
-fn of_slots(standing: &Standing) -> Reason {
-    let pool = standing.queue.as_deref().map_or(String::new(), |name| format!(" of {name:?}"));
-    let Standing { taken, own, workers, .. } = standing;
+fn of_slots(queue: &QueueLoad) -> Reason {
+    let pool = queue.name.as_deref().map_or(String::new(), |name| format!(" of {name:?}"));
+    let QueueLoad { taken, own, workers, .. } = queue;
     if workers.workers == 0 {
         return ("no_worker", format!("no worker{pool} is alive"));
     }
@@ -115,6 +119,9 @@ fn of_task(task: &TaskView, run: &RunView, standing: &Standing, now: Timestamp) 
             let needs: Vec<&str> =
                 task.depends_on.iter().filter(is_open).filter_map(name).collect();
             match needs.is_empty() {
+                true if run.header.state == RunState::Paused => {
+                    ("paused", "the run is paused".to_owned())
+                }
                 true => ("start", "the run has not started".to_owned()),
                 false => ("needs", format!("it needs {}", needs.join(", "))),
             }
@@ -139,13 +146,14 @@ fn of_ready(task: &TaskView, standing: &Standing, now: Timestamp) -> Reason {
         let text = format!("attempt {} failed; the next one is in {}", task.attempt, span(at, now));
         return ("backoff", text);
     }
+    let queue = standing.queues.get(&task.index).unwrap_or(&standing.queue);
     match task.dispatched {
-        Some(at) => {
+        Some(at) if queue.workers.workers > 0 => {
             let text =
                 format!("it was offered {} ago, and the next free worker takes it", span(now, at));
             ("offer", text)
         }
-        None => of_slots(standing),
+        Some(_) | None => of_slots(queue),
     }
 }
 

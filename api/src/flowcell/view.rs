@@ -1,7 +1,7 @@
 //! Runs as our routes show them.
 
 use domain::id::RunId;
-use domain::run::RunState;
+use domain::run::{RunState, TaskState};
 use proto::http::{AttemptView, FiguresView, RequestView, RunChild, RunParent, RunView, TaskView};
 use serde_json::Value;
 use store::{HumanRequest, Page, RunFilter, RunHeader, Tenant};
@@ -29,11 +29,13 @@ pub(super) async fn whole(
         RunState::Queued
         | RunState::Running
         | RunState::Suspended
+        | RunState::Paused
         | RunState::Failed
         | RunState::Cancelled
         | RunState::TimedOut => None,
     };
-    let tasks = view.tasks.iter().map(task).collect();
+    let is_rerun = view.header.rerun_of.is_some();
+    let tasks = view.tasks.iter().map(|view| task(view, is_rerun)).collect();
     let children = children(tenant, view.header.id).await?;
     let asked = tenant.human_requests(view.header.id).await?;
     let requests = asked.into_iter().map(request).collect();
@@ -81,6 +83,8 @@ fn run(
         version_id: header.version.to_string(),
         state: header.state.name().to_owned(),
         session_id: header.session_id.clone(),
+        rerun_of: header.rerun_of.map(|run| run.to_string()),
+        dead_letter: header.dead_letter,
         parent: header.parent.map(|(run, task)| RunParent { id: run.to_string(), task }),
         children: Vec::new(),
         created_at: clock::rfc3339(header.created),
@@ -93,13 +97,14 @@ fn run(
     }
 }
 
-fn task(task: &store::TaskView) -> TaskView {
+fn task(task: &store::TaskView, is_rerun: bool) -> TaskView {
     let last = task.attempts.last();
     let container = last.and_then(|attempt| attempt.container.as_deref());
     TaskView {
         cell: task.cell.clone(),
         state: task.state.name().to_owned(),
         attempt: task.attempt,
+        kept: is_rerun && task.state == TaskState::Done && task.attempt == 0,
         container: container.map(short),
         duration_ms: last.and_then(|attempt| attempt.figures.as_ref()).map(|f| f.run_ms),
         failure: task.failure.clone(),

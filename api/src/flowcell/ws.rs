@@ -44,7 +44,8 @@ pub(crate) async fn get(
     let upgrade = upgrade.map_err(|_| {
         Error::BodyInvalid("this path speaks WebSocket: send an upgrade".to_owned())
     })?;
-    let upgrade = upgrade.max_message_size(INCOMING_BYTES_MAX);
+    // The buffer is there for as long as the connection: by default it is 128 KiB.
+    let upgrade = upgrade.max_message_size(INCOMING_BYTES_MAX).read_buffer_size(INCOMING_BYTES_MAX);
     Ok(upgrade.on_upgrade(async move |mut socket| {
         let _open = app.metrics.stream(Protocol::WebSocket);
         let close = follow(&app, events, &mut socket).await;

@@ -12,7 +12,7 @@ use domain::failure::{Failure, FailureKind};
 use domain::id::RunId;
 use domain::run::RunState;
 use serde_json::json;
-use store::{Flow, RunHeader, Secret, Tenant, Turn};
+use store::{FlowHeader, RunHeader, Secret, Tenant, Turn};
 
 use super::{run_body, run_stream};
 use crate::app::App;
@@ -50,6 +50,7 @@ pub(crate) async fn run(
         pause: Pause::Refused,
         tweaks: app.config.tweaks_policy,
         turn: Turn::default(),
+        detached: false,
         now,
     };
     let started = start_run::start(&app, &principal, &flow, ask, terms).await;
@@ -95,14 +96,14 @@ pub(crate) async fn redirect(
 }
 
 /// Langflow's ways to name a flow: its id or its endpoint name, not its plain name.
-pub(super) async fn find(tenant: &Tenant, name: &str) -> Result<Flow, Error> {
+pub(super) async fn find(tenant: &Tenant, name: &str) -> Result<FlowHeader, Error> {
     let not_found = || Error::FlowNotFound { name: Some(name.to_owned()) };
-    let flow = match tenant.find_flow(name).await {
+    let flow = match tenant.find_flow_header(name).await {
         Err(store::Error::NotFound { .. }) => return Err(not_found()),
         found => found?,
     };
-    let is_id = name.parse() == Ok(flow.header.id);
-    if is_id || flow.header.endpoint_name.as_deref() == Some(name) {
+    let is_id = name.parse() == Ok(flow.id);
+    if is_id || flow.endpoint_name.as_deref() == Some(name) {
         return Ok(flow);
     }
     Err(not_found())
@@ -192,7 +193,11 @@ pub(super) fn outcome(header: &RunHeader) -> Outcome {
         RunState::Cancelled => {
             Outcome::Failed { message: "Error running graph: the run was cancelled".to_owned() }
         }
-        RunState::Failed | RunState::Queued | RunState::Running | RunState::Suspended => {
+        RunState::Failed
+        | RunState::Queued
+        | RunState::Running
+        | RunState::Suspended
+        | RunState::Paused => {
             let unknown = "the run failed";
             let is_input = |failure: &Failure| failure.kind == FailureKind::InputInvalid;
             let is_input = header.failure.as_ref().is_some_and(is_input);

@@ -38,7 +38,7 @@ pub(crate) async fn receive(
         return Err(Error::Refused(EMPTY.to_owned()));
     }
     let idempotency_key = idempotency_key(&headers)?;
-    let version = app.versions.current(&tenant, &flow).await?;
+    let version = app.versions.current_of(&tenant, &flow).await?;
     let payload = std::str::from_utf8(&body).map_err(|_| Error::BodyUnreadable)?;
     let ask = Ask {
         // An empty input, not none: chat inputs lose the text that the flow stores.
@@ -50,8 +50,15 @@ pub(crate) async fn receive(
     let deadline = now + app.config.run_deadline(None);
     // The payload is what the author made the webhook for, so no policy holds it back.
     let tweaks = Policy::Permissive;
-    let turn = Turn::default();
-    let terms = Terms { deadline, idempotency_key, pause: Pause::Refused, tweaks, turn, now };
+    let terms = Terms {
+        deadline,
+        idempotency_key,
+        pause: Pause::Refused,
+        tweaks,
+        turn: Turn::default(),
+        detached: true,
+        now,
+    };
     start_run::start(&app, &principal, &flow, ask, terms).await?;
     let answer = json!({"message": "Task started in the background", "status": "in progress"});
     Ok((StatusCode::ACCEPTED, Json(answer)))

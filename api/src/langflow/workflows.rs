@@ -70,9 +70,10 @@ async fn background(
         pause: Pause::Allowed,
         tweaks: app.config.tweaks_policy,
         turn: Turn::default(),
+        detached: true,
         now,
     };
-    let started = start_run::start(app, principal, flow, wanted.ask, terms).await?;
+    let started = start_run::start(app, principal, &flow.header, wanted.ask, terms).await?;
     // A repetition takes no place: the run that waits may be the very one that it names.
     if !started.existing {
         supersede(app, &tenant, flow, session.as_deref(), started.run).await?;
@@ -120,9 +121,10 @@ async fn sync(
         pause: Pause::Refused,
         tweaks: app.config.tweaks_policy,
         turn: Turn::default(),
+        detached: false,
         now,
     };
-    let run = start_run::start(app, principal, flow, wanted.ask, terms).await?.run;
+    let run = start_run::start(app, principal, &flow.header, wanted.ask, terms).await?.run;
     let mut guard = Guard::new(app, run);
     if !app.config.cancel_abandoned_runs {
         guard.release();
@@ -176,6 +178,7 @@ pub(crate) async fn status(
         state @ (RunState::Queued
         | RunState::Running
         | RunState::Suspended
+        | RunState::Paused
         | RunState::Cancelled) => {
             let header = &view.header;
             answer::job(header.flow, header.id, name(state), header.created)
@@ -417,7 +420,8 @@ fn refusal(status: StatusCode, detail: Value) -> Error {
 /// A run's state in Langflow's words.
 fn name(state: RunState) -> &'static str {
     match state {
-        RunState::Running => "in_progress",
+        // Langflow knows no pause.
+        RunState::Running | RunState::Paused => "in_progress",
         state => state.name(),
     }
 }

@@ -45,6 +45,15 @@ async fn wrong_settings_are_told_and_only_a_superuser_sets_a_tenants() {
         (TENANT, json!({"weight": 10_001}), "weight must be at most 10000"),
         (FLOW, json!({"pool": "a.b"}), "pool must be 1 to 48 letters, digits and -"),
         (FLOW, json!({"weight": 1}), "there is no field \"weight\"; there are runs_max, pool"),
+        (
+            FLOW,
+            json!({"retry": {"tries": 1}}),
+            "retry has no field \"tries\"; there are attempts_max",
+        ),
+        (FLOW, json!({"retry": {"attempts_max": 0}}), "retry.attempts_max must be at least 1"),
+        (FLOW, json!({"retry": {"errors": ["slow"]}}), "there is no failure \"slow\""),
+        (FLOW, json!({"nodes": {"X-1": {"pool": "gpu"}}}), "id or display name \"X-1\""),
+        (FLOW, json!({"nodes": {"ChatInput": {"gpu": 1}}}), "nodes.ChatInput has no field \"gpu\""),
     ] {
         let answer = world.put(path, &body).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
@@ -93,6 +102,49 @@ async fn a_run_keeps_what_it_asked_for() {
         let answer = world.post(RUNS, &body).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body} {}", answer.body);
     }
+}
+
+#[tokio::test]
+async fn nodes_have_pools_and_retries_of_their_own() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let set = json!({
+        "retry": {"attempts_max": 5, "errors": ["timed_out"]},
+        "nodes": {"ChatInput": {"pool": "gpu", "retry": {"component_errors": true}}},
+    });
+    assert_eq!(world.put(FLOW, &set).await.json(), set);
+    assert_eq!(world.get(FLOW).await.json(), set);
+    let run = started(&world, json!({"flow": "echo", "pool": "big"})).await;
+    let record = world.store.engine().load(run).await.unwrap().unwrap();
+    assert_eq!((record.run.retry.attempts_max, record.pool.as_deref()), (5, Some("big")));
+    let input = record.cells.iter().position(|cell| cell.starts_with("ChatInput")).unwrap();
+    for (index, task) in record.run.tasks.iter().enumerate() {
+        let terms = &task.terms;
+        assert_eq!(terms.pool.as_deref(), (index == input).then_some("gpu"));
+        let retry = terms.retry.as_ref().map(|retry| (retry.attempts_max, retry.component_errors));
+        assert_eq!(retry, (index == input).then_some((5, true)));
+    }
+    let plan = world.get("/api/flowcell/v1/flows/echo/plan").await.json();
+    let terms = &plan["terms"][input];
+    assert_eq!((&terms["pool"], &terms["retry"]["attempts_max"]), (&json!("gpu"), &json!(5)));
+    let explained = world.get(&format!("{RUNS}/{run}/explain")).await.json();
+    assert_eq!(explained["queue"]["name"], "big");
+}
+
+#[tokio::test]
+async fn nodes_of_one_container_cannot_have_two_pools() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let nodes = json!({"ChatInput": {"pool": "gpu"}, "ChatOutput": {"pool": "eu"}});
+    assert_eq!(world.put(FLOW, &json!({"nodes": nodes})).await.status, StatusCode::OK);
+    let refused = world.post(RUNS, &json!({"flow": "echo", "isolation": "run"})).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.body);
+    assert!(refused.body.contains("they can have one pool only"), "{}", refused.body);
+    let nodes = json!({"ChatInput": {"pool": "gpu"}, "ChatOutput": {"pool": "gpu"}});
+    world.put(FLOW, &json!({"nodes": nodes})).await;
+    let run = started(&world, json!({"flow": "echo", "isolation": "run"})).await;
+    let record = world.store.engine().load(run).await.unwrap().unwrap();
+    assert_eq!(record.pool.as_deref(), Some("gpu"), "it waits where all its tasks run");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use axum::http::{Method, StatusCode};
 use domain::id::RunId;
 use domain::limits::CellLimits;
 use domain::retry::RetryPolicy;
+use domain::terms::TaskTerms;
 use proto::http::{RunAccepted, RunChild, RunParent, RunView};
 use serde_json::{Value, json};
 use store::{NewRun, NewTask, Parent};
@@ -66,7 +67,11 @@ async fn a_run_that_a_component_started_is_found_from_its_parent_and_back() {
         id: RunId(Uuid::now_v7()),
         flow: header.flow,
         version: header.version,
-        tasks: vec![NewTask { cell: "ChatInput-aaaaa".into(), depends_on: vec![] }],
+        tasks: vec![NewTask {
+            cell: "ChatInput-aaaaa".into(),
+            depends_on: vec![],
+            terms: TaskTerms::default(),
+        }],
         request: json!({"session_id": "s"}),
         session_id: "s".into(),
         deadline: header.deadline,
@@ -75,6 +80,8 @@ async fn a_run_that_a_component_started_is_found_from_its_parent_and_back() {
         isolation: header.isolation,
         idempotency_key: None,
         parent: Some(parent),
+        again: None,
+        detached: false,
         turn: store::Turn::default(),
         submitted_by: None,
         now: store::now(),

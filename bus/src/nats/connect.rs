@@ -39,6 +39,7 @@ pub(super) async fn connect(
     let (sender, connections) = watch::channel(0);
     let monitor = Arc::new(Monitor { connections: sender, lame_duck: Notify::new() });
     let until = Instant::now() + settings.connect_wait;
+    let mut told = false;
     let client = loop {
         let options = options(settings, inbox, &monitor).await?;
         let servers: Vec<_> = settings.url.split(',').map(str::trim).collect();
@@ -54,7 +55,11 @@ pub(super) async fn connect(
                 if hopeless || Instant::now() >= until {
                     return Err(Error::server("connecting to", "NATS", error));
                 }
-                tracing::debug!(error = %error, "NATS does not answer yet");
+                // Half a minute of silence looks like a program that hangs.
+                if !std::mem::replace(&mut told, true) {
+                    let wait_s = settings.connect_wait.as_secs();
+                    tracing::warn!(error = %error, wait_s, "NATS cannot be reached yet; trying on");
+                }
             }
         }
         tokio::time::sleep(FIRST_CONNECT_EVERY).await;

@@ -27,6 +27,10 @@ const PULL_MESSAGES: usize = 32;
 /// How long one pull waits on the server.
 const PULL_WAIT: Duration = Duration::from_secs(20);
 
+/// The same where only what is there already is wanted: it comes at once, or somebody forgot the
+/// log in between and it never comes.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(1);
+
 /// A consumer without pulls for this long is removed by the server: its reader is gone.
 const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -77,6 +81,7 @@ impl Nats {
             next_sequence: 1,
             source: None,
             pull: None,
+            pull_wait: PULL_WAIT,
             failing_since: None,
             connections: self.0.connections.clone(),
         })
@@ -84,26 +89,8 @@ impl Nats {
 
     pub(crate) async fn snapshot(&self, run: RunId) -> Result<Vec<Bytes>, Error> {
         let mut reader = self.read(run, 0)?;
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        loop {
-            self.open()?;
-            while let Some((_, body)) = reader.ready.pop_front() {
-                bytes += body.len();
-                entries.push(body);
-            }
-            if bytes > SNAPSHOT_BYTES_MAX {
-                return Err(Error::TooLarge {
-                    subject: reader.subject.clone(),
-                    bytes,
-                    bytes_max: SNAPSHOT_BYTES_MAX,
-                });
-            }
-            if reader.source.as_ref().is_some_and(|source| source.pending == 0) {
-                return Ok(entries);
-            }
-            reader.step().await?;
-        }
+        reader.pull_wait = SNAPSHOT_WAIT;
+        reader.rest().await
     }
 
     pub(crate) async fn forget(&self, run: RunId) -> Result<(), Error> {
@@ -140,6 +127,7 @@ pub(crate) struct EventReader {
     next_sequence: u64,
     source: Option<Source>,
     pull: Option<Batch>,
+    pull_wait: Duration,
     failing_since: Option<Instant>,
     connections: watch::Receiver<u64>,
 }
@@ -164,6 +152,35 @@ impl EventReader {
         }
     }
 
+    /// What is there now.
+    async fn rest(mut self) -> Result<Vec<Bytes>, Error> {
+        let mut entries = Vec::new();
+        let (mut bytes, mut seen) = (0, self.next_sequence);
+        loop {
+            self.nats.open()?;
+            while let Some((_, body)) = self.ready.pop_front() {
+                bytes += body.len();
+                entries.push(body);
+            }
+            if bytes > SNAPSHOT_BYTES_MAX {
+                let (subject, bytes_max) = (self.subject.clone(), SNAPSHOT_BYTES_MAX);
+                return Err(Error::TooLarge { subject, bytes, bytes_max });
+            }
+            if self.source.as_ref().is_some_and(|source| source.pending == 0) {
+                return Ok(entries);
+            }
+            let was_pulling = self.pull.is_some();
+            self.step().await?;
+            // A pull that brought nothing: what is left was counted before it was forgotten.
+            if was_pulling && self.pull.is_none() {
+                if seen == self.next_sequence {
+                    self.restart();
+                }
+                seen = self.next_sequence;
+            }
+        }
+    }
+
     /// One step forward: a consumer, a pull or a message.
     async fn step(&mut self) -> Result<(), Error> {
         let Some(source) = &self.source else {
@@ -171,7 +188,7 @@ impl EventReader {
         };
         let Some(pull) = &mut self.pull else {
             let request = source.consumer.batch().max_messages(PULL_MESSAGES);
-            match request.expires(PULL_WAIT).messages().await {
+            match request.expires(self.pull_wait).messages().await {
                 Ok(pull) => self.pull = Some(pull),
                 Err(error) => return self.failed(error.into()).await,
             }
@@ -281,5 +298,32 @@ impl Drop for EventReader {
                 tracing::debug!(error = %error, "a consumer was left to the server");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nats::Settings;
+    use testkit::nats::Server;
+    use uuid::Uuid;
+
+    /// An API reads a run's log while a scheduler archives and forgets it.
+    #[tokio::test]
+    async fn a_snapshot_ends_when_its_log_is_forgotten_meanwhile() {
+        let server = Server::start().await.unwrap();
+        let connecting = Nats::connect(Settings::new(server.url()));
+        let nats = Box::pin(connecting).await.unwrap();
+        let run = RunId(Uuid::now_v7());
+        let entries = vec![("a".to_owned(), Bytes::from("a")), ("b".to_owned(), Bytes::from("b"))];
+        nats.append(run, entries).await.unwrap();
+        let mut reader = nats.read(run, 0).unwrap();
+        reader.pull_wait = SNAPSHOT_WAIT;
+        reader.step().await.unwrap();
+        assert!(reader.source.as_ref().unwrap().pending > 0, "it has counted what is to come");
+        nats.forget(run).await.unwrap();
+        let surely = Duration::from_secs(30);
+        let rest = tokio::time::timeout(surely, reader.rest()).await.expect("it ends").unwrap();
+        assert_eq!(rest, Vec::<Bytes>::new());
     }
 }

@@ -17,11 +17,13 @@ pub(crate) enum AdmissionCommand {
     /// Set something; the rest stays as it is.
     #[command(
         after_help = "For a tenant: weight, slots_max, runs_max, queued_max, runs_per_minute.
-For a flow: runs_max, pool. For an API key: runs_max.
+For a flow: runs_max, pool, retry.attempts_max, retry.backoff_ms, retry.backoff_ms_max,
+retry.component_errors, retry.errors. For a node of a flow: pool and retry.…. For an API key: runs_max.
 
 Examples:
   flowcell admission set weight=300 runs_max=200
-  flowcell admission set --flow 'Nightly report' runs_max=1 pool=gpu"
+  flowcell admission set --flow 'Nightly report' runs_max=1 pool=gpu retry.attempts_max=5
+  flowcell admission set --flow 'Nightly report' --node 'Web Search' retry.errors=component,timed_out"
     )]
     Set {
         /// What to set.
@@ -46,6 +48,9 @@ pub(crate) struct AdmissionScope {
     /// Of one flow (id, endpoint name or name).
     #[arg(long, value_name = "FLOW", conflicts_with = "of_key")]
     pub(crate) flow: Option<String>,
+    /// Of one node of the flow (id or display name).
+    #[arg(long, value_name = "NODE", requires = "flow")]
+    pub(crate) node: Option<String>,
     /// Of one API key (its id).
     #[arg(long = "of-key", value_name = "ID")]
     pub(crate) of_key: Option<String>,

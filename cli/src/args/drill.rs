@@ -10,9 +10,9 @@ pub(crate) struct DrillArguments {
     /// What the faults' order, targets and lengths are made from; default: a new one, which is told.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// How many faults to make.
-    #[arg(long, value_name = "N", default_value_t = 30, conflicts_with = "minutes")]
-    pub(crate) faults: usize,
+    /// How many faults to make; default: every kind that can be made here, once.
+    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    pub(crate) faults: Option<usize>,
     /// For how long to make faults, instead of how many.
     #[arg(long, value_name = "M")]
     pub(crate) minutes: Option<u64>,
@@ -38,6 +38,17 @@ pub(crate) struct DrillArguments {
     /// The image of the cells.
     #[arg(long, value_name = "NAME", default_value = "flowcell/runner:lfx-1.13")]
     pub(crate) image: String,
+    /// Another build of flowcell, as a rule the one before this: half of the processes begin as it,
+    /// and processes are replaced by the other build, both ways.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) beside: Option<PathBuf>,
+    /// Start a container engine for the second worker, and kill it. Needs root, dockerd, and a few
+    /// gigabytes and a minute for a copy of the image.
+    #[arg(long)]
+    pub(crate) engine: bool,
+    /// Do not set clocks, which needs libfaketime.
+    #[arg(long)]
+    pub(crate) no_clocks: bool,
     /// Do not fill disks, which needs root and memory for small ones.
     #[arg(long)]
     pub(crate) no_disks: bool,

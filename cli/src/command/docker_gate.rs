@@ -19,7 +19,7 @@ pub(crate) async fn execute(arguments: GateArguments) -> Result<Exit> {
     let (listen, cluster) = (config.listen.clone(), config.cluster.clone());
     let gate = Gate::open(config)?;
     let drain = Drain::new();
-    drain.spawn(gate.serve(drain.token()));
+    drain.spawn("gate", gate.serve(drain.token()));
     tracing::info!(listen = %listen.display(), cluster, "the gate to Docker is open for workers");
     drain.wait_for_signal().await?;
     Ok(if drain.finish(PATIENCE).await { Exit::Done } else { Exit::Failed })

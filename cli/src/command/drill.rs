@@ -17,18 +17,25 @@ const SEED_MAX: u64 = 999_999;
 pub(crate) async fn execute(arguments: DrillArguments) -> Result<Exit> {
     let seed = arguments.seed.unwrap_or_else(|| rand::rng().random_range(1..=SEED_MAX));
     output::note(format_args!("seed {seed}"));
-    let length = arguments.minutes.map(|minutes| Length::Time(Duration::from_mins(minutes)));
+    let length = match (arguments.minutes, arguments.faults) {
+        (Some(minutes), _) => Length::Time(Duration::from_mins(minutes)),
+        (None, Some(faults)) => Length::Faults(faults),
+        (None, None) => Length::EveryKind,
+    };
     let options = Options {
         flowcell: std::env::current_exe().context("finding this program")?,
+        beside: arguments.beside,
         nats_server: arguments.nats_server,
         home: arguments.home,
         docker_host: arguments.docker_host,
         image: arguments.image,
         seed,
-        length: length.unwrap_or(Length::Faults(arguments.faults)),
+        length,
         faults_at_once: usize::from(arguments.at_once),
         runs_per_minute: arguments.runs_per_minute,
         disks: !arguments.no_disks,
+        clocks: !arguments.no_clocks,
+        engine: arguments.engine,
     };
     let report = drill::run(&options).await?;
     output::line(report.table())?;

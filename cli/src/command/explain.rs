@@ -119,6 +119,10 @@ fn draw(name: &str, plan: &Value) -> String {
         for why in list(cell, "why").iter().filter_map(Value::as_str) {
             let _ = writeln!(text, "        because {why}");
         }
+        if let Some(terms) = list(plan, "terms").iter().find(|t| t.get("cell") == cell.get("index"))
+        {
+            let _ = writeln!(text, "        {}", draw_terms(terms));
+        }
     }
     let edges = list(plan, "edges");
     if !edges.is_empty() {
@@ -137,6 +141,32 @@ fn draw(name: &str, plan: &Value) -> String {
         let _ = writeln!(text, "  never built: {} (no component uses it)", word(skipped, "node"));
     }
     text
+}
+
+/// Whose workers run a cell, and how it is retried.
+fn draw_terms(terms: &Value) -> String {
+    if let Some(problem) = terms.get("problem").and_then(Value::as_str) {
+        return format!("cannot run: {problem}");
+    }
+    let pool = match word(terms, "pool") {
+        "" => "the default pool".to_owned(),
+        pool => format!("pool {pool}"),
+    };
+    let retry = |name: &str| terms.pointer(&format!("/retry/{name}"));
+    let number = |name: &str| retry(name).and_then(Value::as_u64).unwrap_or_default();
+    let attempts = match number("attempts_max") {
+        1 => return format!("{pool}, never retried"),
+        attempts => attempts,
+    };
+    let errors = retry("errors").and_then(Value::as_array).into_iter().flatten();
+    let component = (retry("component_errors") == Some(&Value::Bool(true))).then_some("component");
+    let also: Vec<&str> = component.into_iter().chain(errors.filter_map(Value::as_str)).collect();
+    let also = match also.is_empty() {
+        true => String::new(),
+        false => format!(", also after {}", also.join(", ")),
+    };
+    let (first, longest) = (number("backoff_ms"), number("backoff_ms_max"));
+    format!("{pool}, up to {attempts} attempts, {first} to {longest} ms apart{also}")
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -172,10 +202,24 @@ mod tests {
                  "members": [{"node": "M-1", "display_name": "M", "role": "copy"},
                              {"node": "B-1", "display_name": "B", "role": "primary"}]}],
             "edges": [{"from": "A-1.x", "to": "B-1.y", "carries": "data: Message"}],
+            "terms": [{"cell": 0, "pool": null, "retry": {"attempts_max": 1}},
+                {"cell": 1, "pool": "gpu", "retry": {"attempts_max": 5, "backoff_ms": 200,
+                    "backoff_ms_max": 900, "component_errors": true, "errors": ["timed_out"]}}],
             "skipped": [{"node": "T-1", "because": "orphan_tool"}]
         });
         let text = draw("flow", &plan);
-        for part in ["2 cells", "[0] A-1", "after [0]", "(copy)", "because it takes", "T-1"] {
+        let terms =
+            "pool gpu, up to 5 attempts, 200 to 900 ms apart, also after component, timed_out";
+        for part in [
+            "2 cells",
+            "[0] A-1",
+            "after [0]",
+            "(copy)",
+            "because it takes",
+            "T-1",
+            "the default pool, never retried",
+            terms,
+        ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }

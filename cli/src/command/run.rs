@@ -28,14 +28,24 @@ pub(crate) async fn execute(arguments: RunArguments) -> Result<Exit> {
     };
     let post = client.request(Method::POST, "/api/flowcell/v1/runs").json(&request);
     let accepted: RunAccepted = client.json(post).await?;
+    started(&client, accepted, arguments.detach, arguments.json).await
+}
+
+/// Watches a run that was accepted, or only names it.
+pub(crate) async fn started(
+    client: &Client,
+    accepted: RunAccepted,
+    detach: bool,
+    json: bool,
+) -> Result<Exit> {
     for warning in &accepted.warnings {
         output::note(format_args!("warning: {warning}"));
     }
-    if arguments.detach {
+    if detach {
         output::line(accepted.id)?;
         return Ok(Exit::Done);
     }
-    watched(&client, &accepted.links, 0, arguments.json).await
+    watched(client, &accepted.links, 0, json).await
 }
 
 /// Watches a run until it ends or waits for a person.

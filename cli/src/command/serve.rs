@@ -14,7 +14,7 @@ use service::drain::Drain;
 use store::Store;
 use tokio::net::TcpListener;
 
-use super::reap;
+use super::{reap, tenant};
 use crate::args::ServiceArguments;
 use crate::exit::Exit;
 use crate::output;
@@ -42,7 +42,7 @@ pub(crate) async fn api(arguments: ServiceArguments) -> Result<Exit> {
     api.expose(&mut figures);
     admin(settings.admin, health, figures, &drain);
     tracing::info!(address = %listener.local_addr()?, "the API listens");
-    drain.spawn(answer(api, listener, drain.clone()));
+    drain.spawn("api", answer(api, listener, drain.clone()));
     end(&drain).await
 }
 
@@ -90,7 +90,7 @@ pub(crate) async fn worker(arguments: ServiceArguments) -> Result<Exit> {
     let mut figures = Registry::default();
     handle.expose(&mut figures);
     admin(settings.admin, health, figures, &drain);
-    drain.spawn(work(worker, drain.clone()));
+    drain.spawn("worker", work(worker, drain.clone()));
     tracing::info!("the worker works");
     drain.wait_for_signal().await?;
     handle.drain(PATIENCE).await;
@@ -111,22 +111,12 @@ pub(crate) async fn migrate(arguments: ServiceArguments) -> Result<Exit> {
     store.migrate().await.context("the database could not be migrated")?;
     output::note("the database schema is current");
     if let Some(first) = store.auth().bootstrap("admin").await? {
-        // The one time that these are shown; they are for the operator's eyes.
-        let text = format!(
-            "user     {}\npassword {}\nAPI key  {}",
-            first.username,
-            first.password.expose(),
-            first.api_key.expose()
-        );
-        if let Err(error) = output::line(text) {
-            anyhow::bail!("an administrator was made, and its password was not shown: {error}");
-        }
-        output::note("an administrator was made; keep the lines above, they are not shown again");
+        tenant::show(&first)?;
     }
     Ok(Exit::Done)
 }
 
-async fn open(settings: &Settings) -> Result<Store> {
+pub(super) async fn open(settings: &Settings) -> Result<Store> {
     let store = settings.database.open().await?.with_objects(settings.payloads.open()?);
     if !store.schema_is_current().await? {
         anyhow::bail!("the database schema is not current: run `flowcell migrate` first");
@@ -143,7 +133,7 @@ async fn end(drain: &Drain) -> Result<Exit> {
 pub(crate) fn admin(address: Option<SocketAddr>, health: Health, figures: Registry, drain: &Drain) {
     let Some(address) = address else { return };
     let (health, figures, stop) = (Arc::new(health), Arc::new(figures), drain.token());
-    drain.spawn(async move {
+    drain.spawn("operator's endpoint", async move {
         if let Err(error) = service::admin::serve(address, health, figures, stop).await {
             tracing::error!(error = %error, %address, "the operator's endpoint ended");
         }

@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use prometheus_client::registry::Registry;
 use service::drain::Drain;
 use store::seal::KeyEncryptionKey;
-use store::{FirstStart, NewApiKey, Store};
+use store::{FirstUser, NewApiKey, Store};
 use tokio::net::TcpListener;
 
-use super::reap;
 use super::serve::{Health, admin, answer, work};
+use super::{reap, tenant};
 use crate::args::UpArguments;
 use crate::credentials::Credentials;
 use crate::exit::Exit;
@@ -59,14 +59,14 @@ pub(crate) async fn execute(arguments: UpArguments) -> Result<Exit> {
     let reaper = reap::program(arguments.config.as_deref());
     let worker = worker::Worker::open(settings.worker, bus.clone(), reaper).await?;
     let cells = worker.handle();
-    drain.spawn(work(worker, drain.clone()));
+    drain.spawn("worker", work(worker, drain.clone()));
     let health =
         Health { store: Some(store.clone()), bus: bus.clone(), worker: Some(cells.clone()) };
     let api = api::Api::new(store.clone(), bus.clone(), settings.api);
     cells.expose(&mut figures);
     api.expose(&mut figures);
     admin(settings.admin, health, figures, &drain);
-    drain.spawn(answer(api, listener, drain.clone()));
+    drain.spawn("api", answer(api, listener, drain.clone()));
     credentials.write(&data)?;
     output::note(format_args!("flowcell answers at {url}"));
     output::note(format_args!("  credentials for clients: {}", Credentials::file(&data).display()));
@@ -123,6 +123,19 @@ fn lock(data: &Path) -> Result<std::fs::File> {
     Ok(file)
 }
 
+/// The database of an installation that was started before.
+pub(super) async fn open_existing(data: &Path) -> Result<Store> {
+    let database = data.join("flowcell.db");
+    if !database.exists() {
+        anyhow::bail!(
+            "there is no {}: start `flowcell up` once, or name its --data-dir; for a cluster, give \
+             --config",
+            database.display()
+        );
+    }
+    open_store(data).await
+}
+
 async fn open_store(data: &Path) -> Result<Store> {
     let (key, database) = (data.join("key"), data.join("flowcell.db"));
     if database.exists() && !key.exists() {
@@ -176,14 +189,9 @@ async fn new_key(store: &Store) -> Result<String> {
     anyhow::bail!("the database has no administrator")
 }
 
-fn show(first: &FirstStart, data: &Path) -> Result<()> {
+fn show(first: &FirstUser, data: &Path) -> Result<()> {
     let file = data.join("admin.txt");
-    let text = format!(
-        "user     {}\npassword {}\nAPI key  {}\n",
-        first.username,
-        first.password.expose(),
-        first.api_key.expose()
-    );
+    let text = tenant::secrets(first) + "\n";
     crate::credentials::write_private(&file, &text)?;
     output::note(format_args!(
         "first start: an administrator was made (kept in {})",

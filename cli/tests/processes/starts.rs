@@ -57,3 +57,34 @@ fn a_new_client_key_replaces_one_that_is_gone_and_the_old_one_stays_good() {
     assert_eq!(third.credentials().1, new, "a key that is known is not made again");
     assert!(third.stop().success());
 }
+
+#[test]
+fn tenants_are_added_beside_a_running_server() {
+    if skip() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let tenant = |words: &[&str]| {
+        let mut command = flowcell(home.path());
+        command.arg("tenant").args(words).arg("--data-dir").arg(home.path().join("data"));
+        command.output().unwrap()
+    };
+    let early = tenant(&["add", "acme"]);
+    assert_eq!(early.status.code(), Some(1));
+    let said = String::from_utf8(early.stderr).unwrap();
+    assert!(said.contains("start `flowcell up` once"), "{said}");
+
+    let mut server = Server::start(home.path());
+    let added = tenant(&["add", "acme", "--user", "ann"]);
+    assert_eq!(added.status.code(), Some(0));
+    let shown = String::from_utf8(added.stdout).unwrap();
+    let key = shown.lines().find_map(|line| line.strip_prefix("API key  ")).unwrap();
+    let mut list = flowcell(home.path());
+    list.env("FLOWCELL_API_KEY", key).args(["flow", "list", "--data-dir"]);
+    let listed = list.arg(home.path().join("data")).output().unwrap();
+    assert_eq!(listed.status.code(), Some(0), "its key is good at once");
+    let tenants = String::from_utf8(tenant(&["list"]).stdout).unwrap();
+    assert!(tenants.contains("  default\n") && tenants.contains("  acme\n"), "{tenants}");
+    assert_eq!(tenant(&["add", "acme"]).status.code(), Some(1), "the name is taken");
+    assert!(server.stop().success());
+}

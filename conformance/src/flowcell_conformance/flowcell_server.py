@@ -55,6 +55,7 @@ class Options:
     pool: int = 3
     limits: Limits = Limits()
     isolation: str = "component"
+    backend: str = "auto"
     # More runtimes than the default one: images by minor version of Langflow.
     runtimes: tuple[tuple[str, str], ...] = ()
     # Whether flows may list packages, and where a build gets them from.
@@ -97,6 +98,9 @@ build = {json.dumps("listed" if options.packages else "off")}
 [worker]
 name = {json.dumps(worker)}
 slots = {options.slots}
+
+[worker.sandbox]
+backend = {json.dumps(options.backend)}
 
 [worker.pool]
 ready_ms_max = {READY_MS_MAX}

@@ -1,8 +1,11 @@
 //! What is set for admission.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Terms, WEIGHT};
+use crate::retry::RetrySettings;
 
 /// What an operator sets for a tenant. What is absent is not limited.
 ///
@@ -37,6 +40,24 @@ pub struct FlowSettings {
     /// The pool whose workers run it, where a run does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+    /// How its tasks are retried, where that is not as for the installation.
+    #[serde(skip_serializing_if = "RetrySettings::is_empty")]
+    pub retry: RetrySettings,
+    /// What is set for its nodes, by id or display name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<String, NodeSettings>,
+}
+
+/// What is set for a node of a flow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeSettings {
+    /// The pool whose workers run its cell, whatever its run says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// How its cell is retried, where that is not as for the flow.
+    #[serde(skip_serializing_if = "RetrySettings::is_empty")]
+    pub retry: RetrySettings,
 }
 
 impl TenantSettings {

@@ -3,6 +3,7 @@
 use super::{Event, PlannedTask, Run, RunState, Task, TaskState};
 use crate::failure::Failure;
 use crate::id::WorkerEpoch;
+use crate::retry::Tried;
 use crate::time::Timestamp;
 
 /// What somebody wants of a run.
@@ -68,6 +69,10 @@ pub enum Command {
         /// The tasks; those that are not to be offered now are passed over.
         tasks: Vec<u32>,
     },
+    /// Let nothing more of it begin; what runs goes on to its end.
+    Pause,
+    /// Let a paused run go on: it takes its turn again.
+    Unpause,
     /// End the run.
     Cancel,
     /// Look at the clock: has the deadline passed?
@@ -164,6 +169,7 @@ pub fn decide(run: &Run, command: &Command, now: Timestamp) -> Result<Decision, 
         deciding.end(Event::RunTimedOut);
     } else {
         deciding.step(command, now)?;
+        deciding.hold();
     }
     Ok(deciding.decision)
 }
@@ -236,9 +242,40 @@ impl Deciding {
             }
             Command::Answer { tasks } => self.answer(tasks, now)?,
             Command::Offer { tasks } => self.offer(tasks, now)?,
+            Command::Pause => self.pause(now)?,
+            Command::Unpause => self.unpause(now)?,
             Command::Wake => {}
         }
         Ok(())
+    }
+
+    fn pause(&mut self, now: Timestamp) -> Result<(), Refused> {
+        if self.run.state == RunState::Paused {
+            return Err(Refused::AlreadyDone);
+        }
+        self.event(Event::RunPaused { at: now });
+        Ok(())
+    }
+
+    fn unpause(&mut self, now: Timestamp) -> Result<(), Refused> {
+        if self.run.state != RunState::Paused {
+            return Err(Refused::AlreadyDone);
+        }
+        self.event(Event::RunUnpaused { at: now });
+        Ok(())
+    }
+
+    /// In a run that is paused, or queued again since, nothing is ready: nothing of it weighs in
+    /// admission, and an offer that is on its way is refused.
+    fn hold(&mut self) {
+        if !matches!(self.run.state, RunState::Paused | RunState::Queued) {
+            return;
+        }
+        let ready = self.run.tasks.iter().filter(|task| task.state == TaskState::Ready);
+        let ready: Vec<u32> = ready.map(|task| task.index).collect();
+        for task in ready {
+            self.event(Event::TaskHeld { task });
+        }
     }
 
     fn answer(&mut self, tasks: &[u32], now: Timestamp) -> Result<(), Refused> {
@@ -312,9 +349,11 @@ impl Deciding {
     fn failed(&mut self, task: u32, attempt: u32, failure: &Failure, now: Timestamp) {
         self.event(Event::AttemptFailed { task, attempt, failure: failure.clone() });
         // An attempt that asked a person did its work; it is none of the tries.
-        let pauses = self.run.task(task).map_or(0, |task| task.pauses);
-        let tries = attempt.saturating_sub(pauses);
-        match self.run.retry.delay_after(tries, failure.kind.cause()) {
+        let found = self.run.task(task);
+        let pauses = found.map_or(0, |task| task.pauses);
+        let policy = found.and_then(|task| task.terms.retry.as_ref()).unwrap_or(&self.run.retry);
+        let tried = Tried { run: self.run.id, task, tries: attempt.saturating_sub(pauses) };
+        match policy.delay_after(tried, &failure.kind) {
             Some(delay) => self.event(Event::TaskReady { task, not_before: Some(now + delay) }),
             None => self.fail(task, failure),
         }
@@ -327,15 +366,15 @@ impl Deciding {
 
     /// Makes every task ready whose needs are met, and ends a run that has nothing left to do.
     fn unblock(&mut self, now: Timestamp) {
-        let unblocked: Vec<u32> = self
-            .run
-            .tasks
-            .iter()
-            .filter(|task| task.state == TaskState::Waiting && self.is_settled(&task.depends_on))
-            .map(|task| task.index)
-            .collect();
-        for task in unblocked {
-            self.event(Event::TaskReady { task, not_before: None });
+        if self.run.state == RunState::Running {
+            let waits = |task: &&Task| {
+                task.state == TaskState::Waiting && self.is_settled(&task.depends_on)
+            };
+            let unblocked: Vec<u32> =
+                self.run.tasks.iter().filter(waits).map(|task| task.index).collect();
+            for task in unblocked {
+                self.event(Event::TaskReady { task, not_before: None });
+            }
         }
         if self.run.tasks.iter().all(|task| task.state.is_settled()) {
             self.event(Event::RunCompleted);
@@ -347,6 +386,9 @@ impl Deciding {
     /// Suspends a run in which nothing goes on without a person.
     fn rest(&mut self, now: Timestamp) {
         let any = |is: fn(&Task) -> bool| self.run.tasks.iter().any(is);
+        if self.run.state != RunState::Running {
+            return;
+        }
         if any(|task| task.state == TaskState::Paused) && !any(|task| task.state.is_moving()) {
             self.event(Event::RunSuspended { at: now });
         }

@@ -12,6 +12,8 @@ pub enum RunState {
     Running,
     /// Nothing can go on before a person decides.
     Suspended,
+    /// Somebody asked that nothing more of it begins.
+    Paused,
     /// Every task is done or skipped.
     Completed,
     /// A task failed for good.
@@ -35,6 +37,10 @@ pub enum RunSignal {
     Suspend,
     /// A person decided.
     Resume,
+    /// Somebody asked that nothing more of it begins.
+    Pause,
+    /// Somebody asked that it goes on: it takes its turn again.
+    Unpause,
     /// Somebody asked for its end.
     Cancel,
     /// Its deadline passed.
@@ -84,6 +90,8 @@ pub enum TaskSignal {
     Answer,
     /// The attempt failed; there will be another.
     Retry,
+    /// Its run is paused.
+    Hold,
     /// The attempt failed; there will be no other.
     Fail,
     /// Its branch was not taken.
@@ -96,10 +104,11 @@ pub enum TaskSignal {
 
 impl RunState {
     /// Every state, for tests and documentation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Queued,
         Self::Running,
         Self::Suspended,
+        Self::Paused,
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
@@ -110,20 +119,29 @@ impl RunState {
     #[must_use]
     pub fn next(self, signal: RunSignal) -> Option<Self> {
         match (self, signal) {
-            (Self::Queued, RunSignal::Start) => Some(Self::Running),
-            (Self::Running, RunSignal::Complete) => Some(Self::Completed),
-            (Self::Running, RunSignal::Fail) => Some(Self::Failed),
-            (Self::Running, RunSignal::Suspend) => Some(Self::Suspended),
-            (Self::Suspended, RunSignal::Resume) => Some(Self::Running),
-            (Self::Queued | Self::Running | Self::Suspended, RunSignal::Cancel) => {
-                Some(Self::Cancelled)
+            (Self::Queued, RunSignal::Start) | (Self::Suspended, RunSignal::Resume) => {
+                Some(Self::Running)
             }
+            // A run that was paused may have tasks that began before.
+            (Self::Queued | Self::Running | Self::Paused, RunSignal::Complete) => {
+                Some(Self::Completed)
+            }
+            (Self::Queued | Self::Running | Self::Paused, RunSignal::Fail) => Some(Self::Failed),
+            (Self::Running, RunSignal::Suspend) => Some(Self::Suspended),
+            (Self::Queued | Self::Running | Self::Suspended, RunSignal::Pause) => {
+                Some(Self::Paused)
+            }
+            (Self::Paused, RunSignal::Unpause) => Some(Self::Queued),
+            (
+                Self::Queued | Self::Running | Self::Suspended | Self::Paused,
+                RunSignal::Cancel,
+            ) => Some(Self::Cancelled),
             (Self::Queued | Self::Running, RunSignal::Expire) => Some(Self::TimedOut),
             (
                 Self::Queued,
-                RunSignal::Complete | RunSignal::Fail | RunSignal::Suspend | RunSignal::Resume,
+                RunSignal::Suspend | RunSignal::Resume | RunSignal::Unpause,
             )
-            | (Self::Running, RunSignal::Start | RunSignal::Resume)
+            | (Self::Running, RunSignal::Start | RunSignal::Resume | RunSignal::Unpause)
             // Its deadline does not pass: a person may take days.
             | (
                 Self::Suspended,
@@ -131,6 +149,15 @@ impl RunState {
                 | RunSignal::Complete
                 | RunSignal::Fail
                 | RunSignal::Suspend
+                | RunSignal::Unpause
+                | RunSignal::Expire,
+            )
+            | (
+                Self::Paused,
+                RunSignal::Start
+                | RunSignal::Suspend
+                | RunSignal::Resume
+                | RunSignal::Pause
                 | RunSignal::Expire,
             )
             | (Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut, _) => None,
@@ -141,7 +168,7 @@ impl RunState {
     #[must_use]
     pub fn is_terminal(self) -> bool {
         match self {
-            Self::Queued | Self::Running | Self::Suspended => false,
+            Self::Queued | Self::Running | Self::Suspended | Self::Paused => false,
             Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut => true,
         }
     }
@@ -153,6 +180,7 @@ impl RunState {
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Suspended => "suspended",
+            Self::Paused => "paused",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -190,6 +218,7 @@ impl TaskState {
             (Self::Waiting, On::Unblock) => Some(Self::Ready),
             (Self::Waiting | Self::Ready, On::Skip) => Some(Self::Skipped),
             (Self::Ready, On::Lease) => Some(Self::Leased),
+            (Self::Ready, On::Hold) => Some(Self::Waiting),
             (Self::Leased, On::Start) => Some(Self::Running),
             // A very short attempt may report its end before its start was recorded.
             (Self::Leased | Self::Running, On::Complete) => Some(Self::Done),
@@ -215,14 +244,18 @@ impl TaskState {
                 | On::Pause
                 | On::Answer
                 | On::Retry
+                | On::Hold
                 | On::Fail,
             )
             | (
                 Self::Ready,
                 On::Unblock | On::Start | On::Complete | On::Pause | On::Answer | On::Retry,
             )
-            | (Self::Leased, On::Unblock | On::Lease | On::Answer | On::Skip)
-            | (Self::Running, On::Unblock | On::Lease | On::Start | On::Answer | On::Skip)
+            | (Self::Leased, On::Unblock | On::Lease | On::Answer | On::Hold | On::Skip)
+            | (
+                Self::Running,
+                On::Unblock | On::Lease | On::Start | On::Answer | On::Hold | On::Skip,
+            )
             | (
                 Self::Paused,
                 On::Unblock
@@ -231,6 +264,7 @@ impl TaskState {
                 | On::Complete
                 | On::Pause
                 | On::Retry
+                | On::Hold
                 | On::Fail
                 | On::Skip,
             )
@@ -294,19 +328,21 @@ mod tests {
     fn every_task_transition() {
         use TaskSignal::*;
         use TaskState as S;
-        let signals =
-            [Unblock, Lease, Start, Complete, Pause, Answer, Retry, Fail, Skip, Cancel, Replace];
+        let signals = [
+            Unblock, Lease, Start, Complete, Pause, Answer, Retry, Hold, Fail, Skip, Cancel,
+            Replace,
+        ];
         let table = [
-            (S::Waiting, "ready - - - - - - - skipped cancelled replaced"),
-            (S::Ready, "- leased - - - - - failed skipped cancelled replaced"),
-            (S::Leased, "- - running done paused - ready failed - cancelled replaced"),
-            (S::Running, "- - - done paused - ready failed - cancelled replaced"),
-            (S::Paused, "- - - - - ready - - - cancelled replaced"),
-            (S::Done, "- - - - - - - - - - -"),
-            (S::Failed, "- - - - - - - - - - -"),
-            (S::Skipped, "- - - - - - - - - - -"),
-            (S::Cancelled, "- - - - - - - - - - -"),
-            (S::Replaced, "- - - - - - - - - - -"),
+            (S::Waiting, "ready - - - - - - - - skipped cancelled replaced"),
+            (S::Ready, "- leased - - - - - waiting failed skipped cancelled replaced"),
+            (S::Leased, "- - running done paused - ready - failed - cancelled replaced"),
+            (S::Running, "- - - done paused - ready - failed - cancelled replaced"),
+            (S::Paused, "- - - - - ready - - - - cancelled replaced"),
+            (S::Done, "- - - - - - - - - - - -"),
+            (S::Failed, "- - - - - - - - - - - -"),
+            (S::Skipped, "- - - - - - - - - - - -"),
+            (S::Cancelled, "- - - - - - - - - - - -"),
+            (S::Replaced, "- - - - - - - - - - - -"),
         ];
         assert_eq!(table.len(), TaskState::ALL.len());
         for (state, row) in table {
@@ -323,15 +359,16 @@ mod tests {
     fn every_run_transition() {
         use RunSignal::*;
         use RunState as S;
-        let signals = [Start, Complete, Fail, Suspend, Resume, Cancel, Expire];
+        let signals = [Start, Complete, Fail, Suspend, Resume, Pause, Unpause, Cancel, Expire];
         let table = [
-            (S::Queued, "running - - - - cancelled timed_out"),
-            (S::Running, "- completed failed suspended - cancelled timed_out"),
-            (S::Suspended, "- - - - running cancelled -"),
-            (S::Completed, "- - - - - - -"),
-            (S::Failed, "- - - - - - -"),
-            (S::Cancelled, "- - - - - - -"),
-            (S::TimedOut, "- - - - - - -"),
+            (S::Queued, "running completed failed - - paused - cancelled timed_out"),
+            (S::Running, "- completed failed suspended - paused - cancelled timed_out"),
+            (S::Suspended, "- - - - running paused - cancelled -"),
+            (S::Paused, "- completed failed - - - queued cancelled -"),
+            (S::Completed, "- - - - - - - - -"),
+            (S::Failed, "- - - - - - - - -"),
+            (S::Cancelled, "- - - - - - - - -"),
+            (S::TimedOut, "- - - - - - - - -"),
         ];
         assert_eq!(table.len(), RunState::ALL.len());
         for (state, row) in table {

@@ -27,6 +27,8 @@ pub(crate) struct Made {
 pub(super) struct Faults<'a> {
     pub(super) cluster: Arc<Cluster>,
     pub(super) options: &'a Options,
+    /// How many kinds there are.
+    pub(super) every_kind: usize,
     pub(super) progress: &'a Progress,
 }
 
@@ -39,6 +41,7 @@ impl Faults<'_> {
         let mut all = Vec::new();
         for (planned, number) in plan.zip(1..) {
             let enough = match self.options.length {
+                Length::EveryKind => number > self.every_kind,
                 Length::Faults(count) => number > count,
                 Length::Time(length) => began.elapsed() >= length,
             };

@@ -30,6 +30,8 @@ const READ_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) struct Parts<'a> {
     pub(super) options: &'a Options,
+    /// The builds as the report names them.
+    pub(super) builds: Vec<String>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) docker: Docker,
     pub(super) effects: Effects,
@@ -54,9 +56,12 @@ impl Parts<'_> {
         let rows = database::rows(&servers.database.url(postgres::NAME)).await?;
         progress.now("ending the cluster");
         let mut remains = self.cluster.stop().await?;
-        let containers = engine::left(&self.docker, &self.cluster.label).await?;
-        remains.extend(containers.into_iter().map(|name| format!("the container {name}")));
+        for docker in std::iter::once(&self.docker).chain(self.cluster.own_docker()) {
+            let containers = engine::left(docker, &self.cluster.label).await?;
+            remains.extend(containers.into_iter().map(|name| format!("the container {name}")));
+        }
         remains.extend(self.made.iter().filter_map(|made| made.finding.clone()));
+        self.cluster.stop_engine().await?;
         servers.stop().await?;
         let wipes = self.made.iter().filter(|made| made.planned.fault == Fault::NatsWiped);
         let wipes = wipes.map(|made| (made.from, made.until)).collect();
@@ -82,7 +87,7 @@ impl Parts<'_> {
             *ended_by_themselves.entry(format!("{} ({})", exit.part, exit.how)).or_default() += 1;
         }
         Report {
-            version: env!("CARGO_PKG_VERSION"),
+            builds: self.builds.clone(),
             began: jiff::Timestamp::from_millisecond(began)
                 .map(|began| began.to_string())
                 .unwrap_or_default(),

@@ -12,7 +12,7 @@ pub(super) fn write(report: &Report) -> String {
     let _ = writeln!(
         text,
         "# `flowcell drill`: {verdict}\n\n\
-         {} faults in {} minutes on {} processors, begun {}; seed {}, up to {} faults at once, {} runs a minute; flowcell {}.\n",
+         {} faults in {} minutes on {} processors, begun {}; seed {}, up to {} faults at once, {} runs a minute. {}.\n",
         report.faults.len(),
         minutes(report.lasted_ms),
         report.processors,
@@ -20,7 +20,7 @@ pub(super) fn write(report: &Report) -> String {
         report.seed,
         report.faults_at_once,
         report.runs_per_minute,
-        report.version,
+        report.builds.join("; "),
     );
     counts(&mut text, report);
     checks(&mut text, report);

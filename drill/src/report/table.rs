@@ -23,20 +23,23 @@ pub(super) fn write(report: &Report) -> String {
         counts.lost_attempts,
         counts.executions
     );
+    for build in &report.builds {
+        let _ = writeln!(text, "{build}");
+    }
     let _ = writeln!(
         text,
-        "\n{:<38} {:>3}  {:>15}  {:>15}",
+        "\n{:<44} {:>3}  {:>15}  {:>15}",
         "seconds after a fault until", "", "the next run", "all before it"
     );
     let _ = writeln!(
         text,
-        "{:<38} {:>3}  {:>15}  {:>15}",
+        "{:<44} {:>3}  {:>15}  {:>15}",
         "", "n", "median  largest", "median  largest"
     );
     for kind in &report.kinds {
         let _ = writeln!(
             text,
-            "{:<38} {:>3}  {:>15}  {:>15}",
+            "{:<44} {:>3}  {:>15}  {:>15}",
             kind.name,
             kind.count,
             spread(kind.next_run),

@@ -78,6 +78,9 @@ struct CommonArgs {
     /// Ask for a stream, and measure the time to its first token.
     #[arg(long)]
     stream: bool,
+    /// Only have runs acknowledged, and measure that; their answers are not waited for. Flowcell only.
+    #[arg(long, conflicts_with_all = ["stream", "expect"])]
+    accept: bool,
     /// Count answers whose message does not contain this as wrong.
     #[arg(long, value_name = "TEXT")]
     expect: Option<String>,
@@ -181,6 +184,7 @@ impl CommonArgs {
             job: Job {
                 input: self.input.clone(),
                 stream: self.stream,
+                accept: self.accept,
                 expect: self.expect.clone(),
                 timeout: self.timeout,
             },

@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use futures::StreamExt as _;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, Url};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     endpoint: Url,
     headers: HeaderMap,
+    flow: String,
     job: Job,
 }
 
@@ -38,13 +39,7 @@ impl Client {
             .tcp_nodelay(true)
             .build()
             .context("preparing the HTTP client")?;
-        let mut endpoint = target.url.clone();
-        endpoint
-            .path_segments_mut()
-            .map_err(|()| anyhow!("{} cannot have a path", target.url))?
-            .pop_if_empty()
-            .extend(["api", "v1", "run", target.flow.as_str()]);
-        endpoint.query_pairs_mut().append_pair("stream", if job.stream { "true" } else { "false" });
+        let endpoint = endpoint(target, job)?;
         let mut headers = HeaderMap::new();
         if let Some(key) = &target.api_key {
             let mut value = HeaderValue::from_str(key.expose()).map_err(|_| {
@@ -53,7 +48,7 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static("x-api-key"), value);
         }
-        Ok(Self { http, endpoint, headers, job: job.clone() })
+        Ok(Self { http, endpoint, headers, flow: target.flow.clone(), job: job.clone() })
     }
 
     /// Runs once. Latency counts from `due`, the timeout from now.
@@ -71,14 +66,23 @@ impl Client {
         Sample { latency: due.elapsed(), first_token, send_lag: sent.duration_since(due), result }
     }
 
-    async fn ask(&self, due: Instant, first_token: &mut Option<Duration>) -> Result<(), Failure> {
-        // A session of its own, so that no run waits for another's or reads its history.
-        let body = json!({
-            "input_value": self.job.input,
+    /// With a session of its own, so that no run waits for another's or reads its history.
+    fn body(&self) -> Value {
+        let session = format!("load-{}", Uuid::new_v4());
+        let input = &self.job.input;
+        if self.job.accept {
+            return json!({"flow": self.flow, "input_value": input, "session_id": session});
+        }
+        json!({
+            "input_value": input,
             "input_type": "chat",
             "output_type": "chat",
-            "session_id": format!("load-{}", Uuid::new_v4()),
-        });
+            "session_id": session,
+        })
+    }
+
+    async fn ask(&self, due: Instant, first_token: &mut Option<Duration>) -> Result<(), Failure> {
+        let body = self.body();
         let request = self.http.post(self.endpoint.clone()).headers(self.headers.clone());
         let response =
             request.json(&body).send().await.map_err(|error| {
@@ -90,12 +94,43 @@ impl Client {
             let text = start_of(response).await;
             return Err(Failure::new(FailureClass::Status(status.as_u16()), &text));
         }
+        if self.job.accept {
+            return accepted(&answer::json(&whole(response).await?)?);
+        }
         let texts = if self.job.stream {
             streamed(response, due, first_token).await?
         } else {
             answer::texts(&answer::json(&whole(response).await?)?)?
         };
         answer::expected(&texts, self.job.expect.as_deref())
+    }
+}
+
+/// Where runs are asked for: answered by Langflow's route, only acknowledged by Flowcell's own.
+fn endpoint(target: &Target, job: &Job) -> anyhow::Result<Url> {
+    let mut endpoint = target.url.clone();
+    let path: &[&str] = if job.accept {
+        &["api", "flowcell", "v1", "runs"]
+    } else {
+        &["api", "v1", "run", &target.flow]
+    };
+    endpoint
+        .path_segments_mut()
+        .map_err(|()| anyhow!("{} cannot have a path", target.url))?
+        .pop_if_empty()
+        .extend(path);
+    if !job.accept {
+        let stream = if job.stream { "true" } else { "false" };
+        endpoint.query_pairs_mut().append_pair("stream", stream);
+    }
+    Ok(endpoint)
+}
+
+/// A durable run has an id.
+fn accepted(answer: &Value) -> Result<(), Failure> {
+    match answer.get("id").and_then(Value::as_str) {
+        Some(_) => Ok(()),
+        None => Err(Failure::new(FailureClass::Unreadable, &format!("no id: {answer}"))),
     }
 }
 

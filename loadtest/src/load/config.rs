@@ -56,6 +56,8 @@ pub struct Job {
     pub input: String,
     /// Ask for a stream of events.
     pub stream: bool,
+    /// Only have it acknowledged: the run is durable, and its answer is not waited for.
+    pub accept: bool,
     /// A text every answer must contain.
     pub expect: Option<String>,
     /// How long a run may take before it counts as failed.

@@ -165,7 +165,7 @@ fn histogram() -> anyhow::Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).context("preparing a histogram")
 }
 
-fn percentiles(histogram: &Histogram<u64>) -> Option<Percentiles> {
+pub(crate) fn percentiles(histogram: &Histogram<u64>) -> Option<Percentiles> {
     if histogram.is_empty() {
         return None;
     }

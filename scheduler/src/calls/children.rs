@@ -12,11 +12,14 @@ use std::time::Duration;
 
 use bus::Queue;
 use bytes::Bytes;
+use domain::admission::FlowSettings;
 use domain::flow::Graph;
 use domain::id::RunId;
 use domain::input::InputType;
 use domain::pause::waits_for_a_person;
+use domain::retry::RetryPolicy;
 use domain::run::RunState;
+use domain::terms::Terms;
 use domain::tweaks;
 use proto::frame::ReplyError;
 use proto::message::{RunSubmitted, VERSION};
@@ -25,7 +28,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use store::{NewRun, NewTask, Parent, RunHeader, RunRecord, Tenant, Turn, now};
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 use super::{Answer, error, flows, text, told};
 use crate::catalog::{Version, isolation};
@@ -89,19 +91,23 @@ pub(super) async fn run(
     if let Err(refused) = check(&version.graph, &request) {
         return Ok(Err(refused));
     }
+    let (_, settings) = tenant.admission_for(flow.header.id).await?;
+    let retry = record.run.retry.with(&settings.retry);
     let new = NewRun {
-        id: RunId(Uuid::now_v7()),
+        id: RunId(store::id_in_order()),
         flow: flow.header.id,
         version: version_id,
-        tasks: tasks(&version, record)?,
+        tasks: tasks(&version, record, &settings, &retry)?,
         session_id: request.session_id.clone(),
         request: serde_json::to_value(&request)?,
         deadline: record.run.deadline,
-        retry: record.run.retry.clone(),
+        retry,
         limits: record.limits.clone(),
         isolation: record.isolation.clone(),
         idempotency_key: None,
         parent: Some(parent(record, task, repeated)),
+        again: None,
+        detached: false,
         // It is where its parent is, and as urgent.
         turn: Turn { pool: record.pool.clone(), priority: record.priority, ..Turn::default() },
         submitted_by: record.user,
@@ -131,6 +137,7 @@ fn request(wanted: Wanted) -> Result<RunRequest, Error> {
         // The run names the attempt that started it; that is its link.
         traceparent: None,
         child: Some(wanted.child),
+        rerun: None,
     })
 }
 
@@ -149,10 +156,17 @@ fn check(graph: &Graph, request: &RunRequest) -> Result<(), ReplyError> {
     Ok(())
 }
 
-fn tasks(version: &Version, record: &RunRecord) -> Result<Vec<NewTask>, Error> {
+fn tasks(
+    version: &Version,
+    record: &RunRecord,
+    settings: &FlowSettings,
+    retry: &RetryPolicy,
+) -> Result<Vec<NewTask>, Error> {
+    let terms = Terms { graph: &version.graph, settings, retry };
     let task = |cell: &domain::plan::Cell| NewTask {
         cell: cell.id.clone(),
         depends_on: cell.depends_on.clone(),
+        terms: terms.of_cell_anyhow(cell),
     };
     // Not the parent's plan: that may have been made anew for its run alone.
     Ok(version.under(isolation(record)?).cells.iter().map(task).collect())
@@ -180,7 +194,8 @@ async fn submit(engine: &Engine, tenant: &Tenant, new: NewRun) -> Result<Answer,
     };
     if !submitted.existing {
         let run = submitted.run;
-        let body = Bytes::from(serde_json::to_vec(&RunSubmitted { v: VERSION, run })?);
+        let body =
+            Bytes::from(serde_json::to_vec(&RunSubmitted { v: VERSION, run, queued: false })?);
         if let Err(error) = engine.bus.enqueue(&Queue::Runs, &format!("run:{run}"), body).await {
             tracing::warn!(run.id = %run, error = %error, "a child run waits for the outbox relay");
         }

@@ -16,6 +16,8 @@ pub(crate) fn command(command: &Command) -> &'static str {
         Command::Reject { .. } => "reject",
         Command::Answer { .. } => "answer",
         Command::Offer { .. } => "offer",
+        Command::Pause => "pause",
+        Command::Unpause => "unpause",
         Command::Wake => "wake",
         Command::Cancel => "cancel",
     }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use bus::Queue;
 use bus::wire::decode;
 use domain::admission::{FlowSettings, TenantSettings};
 use domain::id::RunId;
 use domain::retry::RetryPolicy;
 use domain::run::{RunState, TaskState};
 use domain::runtime::Needs;
-use proto::message::{SchedulerReply, TaskOffered};
+use proto::message::{RunSubmitted, SchedulerReply, TaskOffered, VERSION};
 use store::{Concurrency, NewRun, Store, Tenant, Turn, now};
 
 use super::{Cluster, HOUR, run_of};
@@ -74,6 +75,27 @@ async fn a_crowd_does_not_keep_another_tenant_waiting() {
 }
 
 #[tokio::test]
+async fn a_run_of_which_a_message_tells_while_every_slot_is_taken_gets_the_next_one() {
+    let mut cluster = Cluster::new().await;
+    cluster.beat(Vec::new()).await;
+    let tenant = cluster.tenant.clone();
+    for _ in 0..5 {
+        cluster.queue(&tenant, Turn::default()).await;
+    }
+    let first = cluster.offered().await;
+    assert_eq!(first.len(), 5, "four slots, and one more on the queue");
+    let late = cluster.queue(&tenant, Turn::default()).await;
+    let told = RunSubmitted { v: VERSION, run: late, queued: true };
+    let body = serde_json::to_vec(&told).unwrap().into();
+    cluster.bus.enqueue(&Queue::Runs, &format!("run:{late}"), body).await.unwrap();
+    assert_eq!(cluster.offered().await, [], "every slot is taken");
+    assert_eq!(cluster.state(late).await, RunState::Queued);
+    cluster.carry_out(first[0]).await;
+    assert_eq!(cluster.offered().await, [late]);
+    cluster.end().await;
+}
+
+#[tokio::test]
 async fn limits_hold_runs_back_and_let_others_pass() {
     let mut cluster = Cluster::new().await;
     cluster.beat(Vec::new()).await;
@@ -110,7 +132,7 @@ async fn what_is_set_for_a_tenant_and_a_flow_holds() {
 
     let other = another_tenant(&cluster.store, "other").await;
     let new = one_cell(&other).await;
-    let set = FlowSettings { runs_max: Some(1), pool: None };
+    let set = FlowSettings { runs_max: Some(1), ..FlowSettings::default() };
     other.set_flow_admission(new.flow, &set).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let again = NewRun { id: RunId(uuid::Uuid::now_v7()), ..new.clone() };
@@ -161,5 +183,9 @@ async fn a_wide_run_takes_its_share_and_no_more() {
     let ready = record.run.tasks.iter().filter(|task| task.state == TaskState::Ready);
     let offered = ready.clone().filter(|task| task.dispatched.is_some()).count();
     assert_eq!((ready.count(), offered), (12, 5));
+    // An offer of an earlier attempt may come late or twice: it passes nobody who waits.
+    let mut waiting = record.run.tasks.iter().filter(|task| task.dispatched.is_none());
+    let reply = cluster.claim_task(wide, waiting.next().unwrap().index).await;
+    assert!(matches!(reply, SchedulerReply::Refused { .. }), "{reply:?}");
     cluster.end().await;
 }

@@ -11,10 +11,13 @@
 mod admission;
 mod children;
 mod human;
+mod pausing;
 mod requests;
+mod rerun;
 mod retention;
 mod runtimes;
 mod spans;
+mod terms;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -30,6 +33,7 @@ use domain::plan::{Driver, Plan};
 use domain::retry::RetryPolicy;
 use domain::run::RunState;
 use domain::runtime::Needs;
+use domain::terms::TaskTerms;
 use domain::time::Timestamp;
 use flowcell_scheduler::{Config, Scheduler};
 use proto::connection::ConnectionLog;
@@ -80,7 +84,8 @@ impl Cluster {
         let events = tempfile::tempdir().unwrap();
         let bus = bus::memory(bus::memory::Settings::new(events.path())).await.unwrap();
         let drain = Drain::new();
-        let mut config = Config { sweep_ms: 50, archive_after_ms: 0, ..Config::default() };
+        // A log is forgotten on the bus once it is archived: not before a test has read it.
+        let mut config = Config { sweep_ms: 50, archive_after_ms: 1_000, ..Config::default() };
         change(&mut config);
         Scheduler::new(store.clone(), bus.clone(), config).start(&drain).await.unwrap();
         let offers =
@@ -241,6 +246,7 @@ async fn run_of(tenant: &Tenant, data: &Value, needs: &Needs, deadline: Duration
     let task = |cell: &domain::plan::Cell| NewTask {
         cell: cell.id.clone(),
         depends_on: cell.depends_on.clone(),
+        terms: TaskTerms::default(),
     };
     NewRun {
         id: RunId(Uuid::now_v7()),
@@ -255,6 +261,8 @@ async fn run_of(tenant: &Tenant, data: &Value, needs: &Needs, deadline: Duration
         isolation: "component".into(),
         idempotency_key: None,
         parent: None,
+        again: None,
+        detached: false,
         turn: store::Turn::default(),
         submitted_by: None,
         now: now(),
@@ -642,7 +650,7 @@ fn message(flow: FlowId) -> NewMessage {
 async fn lost_messages_are_made_up_for() {
     let mut cluster = Cluster::new().await;
     let data = testkit::flows::graph(&[("ChatInput-a", &[])]);
-    // Nobody publishes what was accepted, as in every test here: the outbox relay does.
+    // Nobody publishes what was accepted, as in every test here: a round finds it.
     let accepted = cluster.submit(data, RetryPolicy::default(), HOUR).await;
     let taken = cluster.take().await;
     assert_eq!(taken.attempt.run, accepted);

@@ -108,7 +108,11 @@ async fn repeat(cluster: &Cluster, run: RunId) -> RunId {
         flow: first.flow,
         version: first.flow_version,
         tasks: tasks
-            .map(|(cell, task)| NewTask { cell: cell.clone(), depends_on: task.depends_on.clone() })
+            .map(|(cell, task)| NewTask {
+                cell: cell.clone(),
+                depends_on: task.depends_on.clone(),
+                terms: task.terms.clone(),
+            })
             .collect(),
         request,
         session_id: "s1".into(),
@@ -118,6 +122,8 @@ async fn repeat(cluster: &Cluster, run: RunId) -> RunId {
         isolation: "component".into(),
         idempotency_key: None,
         parent: None,
+        again: None,
+        detached: false,
         turn: store::Turn::default(),
         submitted_by: None,
         now: now(),

@@ -1,7 +1,7 @@
 //! From a credential to a principal.
 
 use domain::id::{KeyId, TenantId, UserId};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QuerySelect};
 use subtle::ConstantTimeEq;
 
 use super::token::{hash_token, prefix_of};
@@ -31,7 +31,12 @@ impl Auth {
         }
         let now = clock::now().millis();
         let hash = hash_token(key);
+        let holder = api_key::Entity::belongs_to(user::Entity)
+            .from(api_key::Column::UserId)
+            .to(user::Column::Id);
         let candidates = api_key::Entity::find()
+            .join(JoinType::InnerJoin, holder.into())
+            .select_also(user::Entity)
             .filter(api_key::Column::Prefix.eq(prefix_of(key)))
             .all(self.store.read())
             .await
@@ -40,10 +45,13 @@ impl Auth {
         let valid = |row: &api_key::Model| {
             row.revoked.is_none() && row.expires.is_none_or(|expires| now < expires)
         };
-        let Some(row) = candidates.into_iter().find(same).filter(valid) else {
-            return Ok(None);
-        };
-        let Some(user) = self.active_user(UserId(row.user_id)).await? else {
+        let held = |(row, user): (api_key::Model, Option<user::Model>)| Some((row, user?));
+        let Some((row, user)) = candidates
+            .into_iter()
+            .filter_map(held)
+            .find(|(row, _)| same(row))
+            .filter(|(row, user)| valid(row) && user.active)
+        else {
             return Ok(None);
         };
         if row.last_used.is_none_or(|used| now.saturating_sub(used) >= USE_RECORDED_MS) {

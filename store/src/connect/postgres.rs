@@ -1,13 +1,17 @@
 //! Postgres.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
     Statement,
 };
+use tokio_util::task::AbortOnDropHandle;
+
+use domain::time::Timestamp;
 
 use super::Settings;
+use crate::clock::{self, Reading};
 use crate::error::{Doing, Error};
 
 /// Longest wait for a connection of the pool.
@@ -44,6 +48,30 @@ pub(super) async fn open(settings: &Settings) -> Result<DatabaseConnection, Erro
             ])
         });
     Database::connect(options).await.doing("connecting to Postgres")
+}
+
+/// Goes by the server's clock, which it reads once at first and then again and again.
+pub(super) async fn follow_clock(pool: DatabaseConnection) -> Result<AbortOnDropHandle<()>, Error> {
+    clock::set(read_clock(&pool).await.doing("reading the clock of Postgres")?);
+    let following = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(clock::READ_EVERY).await;
+            // While nobody answers the time goes on without.
+            if let Ok(reading) = read_clock(&pool).await {
+                clock::set(reading);
+            }
+        }
+    });
+    Ok(AbortOnDropHandle::new(following))
+}
+
+async fn read_clock(pool: &DatabaseConnection) -> Result<Reading, DbErr> {
+    const SQL: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    let asked = Instant::now();
+    let row = pool.query_one_raw(Statement::from_string(pool.get_database_backend(), SQL)).await?;
+    let answered = Instant::now();
+    let said = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    Ok(Reading { said: Timestamp(said), asked, answered })
 }
 
 /// Waits until no other process changes the schema, for as long as the transaction lasts.

@@ -101,6 +101,9 @@ impl Changes {
             | Event::RunStarted
             | Event::RunSuspended { .. }
             | Event::RunResumed { .. }
+            | Event::RunPaused { .. }
+            | Event::RunUnpaused { .. }
+            | Event::TaskHeld { .. }
             | Event::RunCompleted
             | Event::RunFailed { .. }
             | Event::RunCancelled

@@ -284,7 +284,7 @@ fn task_row(tenant: TenantId, transition: &Transition, task: &Task) -> Vec<Value
         task.lease.map(|lease| lease.since.millis()).into(),
         task.failure.as_ref().map(json::to_text).into(),
         i64::from(task.pauses).into(),
-        transition.queue.clone().into(),
+        transition.queues.get(&task.index).unwrap_or(&transition.queue).clone().into(),
         tenant.uuid().into(),
         i64::from(transition.priority).into(),
         ready_since(transition, task.index).into(),
@@ -316,10 +316,13 @@ fn tasks_of(event: &Event) -> Vec<u32> {
         | Event::AttemptFailed { task, .. }
         | Event::TaskFailed { task }
         | Event::TaskSkipped { task }
+        | Event::TaskHeld { task }
         | Event::TaskCancelled { task } => vec![*task],
         Event::RunStarted
         | Event::RunSuspended { .. }
         | Event::RunResumed { .. }
+        | Event::RunPaused { .. }
+        | Event::RunUnpaused { .. }
         | Event::RunCompleted
         | Event::RunFailed { .. }
         | Event::RunCancelled

@@ -25,6 +25,9 @@ pub struct Waiting {
     pub outbox: Queued,
     /// Ended runs whose event log is still on the bus although it should be archived.
     pub unarchived: Queued,
+    /// Runs that failed while nobody waited for them, and were neither run again nor dismissed;
+    /// counted up to 100,000.
+    pub dead_letters: u64,
     /// Workers whose lease is good, and the cells that they can run at once.
     pub workers: Workers,
 }
@@ -60,16 +63,22 @@ const OUTBOX: &str = "SELECT COUNT(*), MIN(created) FROM outbox WHERE published 
 const UNARCHIVED: &str = "SELECT COUNT(*), MIN(ended) FROM runs \
                           WHERE ended IS NOT NULL AND event_log IS NULL AND ended <= $1";
 
+// They wait for a person, and nobody may come for months: so they are counted only so far.
+const DEAD_LETTERS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM runs \
+                            WHERE detached AND settled IS NULL \
+                            AND state IN ('failed', 'timed_out') LIMIT 100000) AS counted";
+
 const WORKERS: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(slots), 0) AS bigint) FROM workers \
                        WHERE NOT gone AND lease_until > $1";
 
 /// The statements with the name of each, for who wants to see their plans.
-pub const STATEMENTS: [(&str, &str); 6] = [
+pub const STATEMENTS: [(&str, &str); 7] = [
     ("open runs", OPEN_RUNS),
     ("ready tasks", READY),
     ("leased tasks", LEASED),
     ("outbox", OUTBOX),
     ("unarchived runs", UNARCHIVED),
+    ("dead letters", DEAD_LETTERS),
     ("workers", WORKERS),
 ];
 
@@ -90,6 +99,7 @@ impl Engine {
             leased: count(&self.one(LEASED, None).await?, 0)?,
             outbox: queued(&self.one(OUTBOX, None).await?)?,
             unarchived: queued(&self.one(UNARCHIVED, Some(archive_before)).await?)?,
+            dead_letters: count(&self.one(DEAD_LETTERS, None).await?, 0)?,
             workers: Workers { count: workers, slots },
         })
     }

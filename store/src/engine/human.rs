@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::load::number;
 use super::{Engine, Transition};
+use crate::clock;
 use crate::entity::{human_request, message, task};
 use crate::error::{Doing, Error};
 use crate::json;
@@ -202,7 +203,7 @@ impl NewRequests {
             sender: Set(sender("sender").to_owned()),
             sender_name: Set(sender("sender_name").to_owned()),
             said: Set(now),
-            arrival: Set(Uuid::now_v7()),
+            arrival: Set(clock::id_in_order()),
             data: Set(json::to_text(&asked.shown)),
         });
         saved

@@ -5,6 +5,7 @@ use domain::id::{FlowId, RunId, TenantId, UserId, VersionId, WorkerEpoch};
 use domain::limits::CellLimits;
 use domain::run::{Lease, Run, RunState, Task, TaskState};
 use domain::runtime::Needs;
+use domain::terms::TaskTerms;
 use domain::time::Timestamp;
 use proto::message::AttemptRef;
 use sea_orm::sea_query::{Expr, Query};
@@ -201,6 +202,10 @@ fn task_state(row: &task::Model) -> Result<Task, Error> {
             }
         },
         failure: json::from_optional("failure of a task", row.failure.as_deref())?,
+        terms: TaskTerms {
+            retry: json::from_optional("retry policy of a task", row.retry.as_deref())?,
+            pool: row.pool.clone(),
+        },
     })
 }
 

@@ -9,6 +9,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::Engine;
+use crate::clock;
 use crate::entity::{outbox, session, task, worker};
 use crate::error::{Doing, Error};
 
@@ -52,7 +53,7 @@ impl OutboxMessage {
         created: Timestamp,
     ) -> Self {
         Self {
-            id: Uuid::now_v7(),
+            id: clock::id_in_order(),
             queue: queue.into(),
             message_id: message_id.into(),
             body,

@@ -7,7 +7,7 @@ use super::Transition;
 use crate::entity::task;
 use crate::error::{Doing, Error};
 use crate::json::to_text;
-use crate::tenant::submit::waiting_row;
+use crate::tenant::submit::{NewTask, waiting_row};
 
 /// Makes the rows of new tasks, and writes down what the others need from now on. The states are
 /// written with those of all tasks.
@@ -47,6 +47,12 @@ async fn write_task(
         return Ok(());
     }
     let position = i64::from(planned.task);
-    let row = waiting_row(transition.run(), position, &planned.cell, &planned.depends_on);
+    let made = transition.after.task(planned.task);
+    let new = NewTask {
+        cell: planned.cell.clone(),
+        depends_on: planned.depends_on.clone(),
+        terms: made.map(|task| task.terms.clone()).unwrap_or_default(),
+    };
+    let row = waiting_row(transition.run(), position, &new);
     task::Entity::insert(row).exec_without_returning(tx).await.doing(DOING).map(drop)
 }

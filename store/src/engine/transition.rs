@@ -1,5 +1,7 @@
 //! One transition of one run, as the scheduler hands it over.
 
+use std::collections::BTreeMap;
+
 use domain::id::RunId;
 use domain::run::{Event, Run};
 use domain::time::Timestamp;
@@ -34,6 +36,8 @@ pub struct Transition {
     pub plan: Option<Value>,
     /// The queue of its tasks.
     pub queue: String,
+    /// The queues of those that have another one.
+    pub queues: BTreeMap<u32, String>,
     /// Their priority.
     pub priority: i32,
     /// What has to be said because of it.
@@ -88,6 +92,7 @@ impl Transition {
             context: None,
             plan: None,
             queue: String::new(),
+            queues: BTreeMap::new(),
             priority: 0,
             outbox: Vec::new(),
             now,

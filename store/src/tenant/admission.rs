@@ -6,9 +6,10 @@ use domain::admission::{FlowSettings, TenantSettings};
 use domain::id::{FlowId, KeyId};
 use domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict};
+use sea_orm::sea_query::{Asterisk, Expr, ExprTrait, LockType, OnConflict, Query};
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, TryInsertResult,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
+    QueryTrait, TryInsertResult,
 };
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -170,17 +171,20 @@ impl Tenant {
     /// # Errors
     /// [`Error::Database`].
     pub async fn queued_runs(&self, most: u32) -> Result<u32, Error> {
-        let waiting: Vec<i32> = run::Entity::find()
+        const DOING: &str = "counting runs that wait";
+        let some = run::Entity::find()
             .select_only()
             .expr(Expr::val(1))
             .filter(Expr::cust("state = 'queued'"))
             .filter(run::Column::Tenant.eq(self.id.uuid()))
             .limit(u64::from(most))
-            .into_tuple()
-            .all(self.store.read())
-            .await
-            .doing("counting runs that wait")?;
-        Ok(u32::try_from(waiting.len()).unwrap_or(u32::MAX))
+            .into_query();
+        let count =
+            Query::select().expr(Expr::col(Asterisk).count()).from_subquery(some, "waiting").take();
+        let row = self.store.read().query_one(&count).await.doing(DOING)?;
+        let row = row.ok_or(Error::Corrupt { what: "number of runs" })?;
+        let count: i64 = row.try_get_by_index(0).doing(DOING)?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// Takes one run out of what a minute allows.
@@ -223,7 +227,9 @@ impl Tenant {
 }
 
 /// No row, or nothing in it, is nothing set.
-fn read<T: DeserializeOwned + Default>(column: Option<Option<String>>) -> Result<T, Error> {
+pub(super) fn read<T: DeserializeOwned + Default>(
+    column: Option<Option<String>>,
+) -> Result<T, Error> {
     let set = from_optional("settings of admission", column.flatten().as_deref())?;
     Ok(set.unwrap_or_default())
 }

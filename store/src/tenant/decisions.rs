@@ -182,7 +182,7 @@ impl Tenant {
         changed.decision = Set(Some(to_text(decision)));
         changed.decided = Set(Some(now.millis()));
         changed.update(&tx).await.doing(DOING)?;
-        let order = RunOrder { v: VERSION, run, cancel: false, answered: true };
+        let order = RunOrder { v: VERSION, run, cancel: false, answered: true, hold: None };
         let message = OutboxMessage::new(RUNS_QUEUE, message_id, to_text(&order).into_bytes(), now);
         outbox::insert(&tx, vec![message]).await?;
         tx.commit().await.doing(DOING)?;

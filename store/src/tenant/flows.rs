@@ -20,6 +20,8 @@ use crate::error::{Doing, Error};
 use crate::json::{storable, storable_optional, to_text};
 use crate::page::{Listing, Page};
 
+const FINDING: &str = "looking for a flow";
+
 /// A flow to store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NewFlow {
@@ -214,25 +216,40 @@ impl Tenant {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn find_flow(&self, id_or_name: &str) -> Result<Flow, Error> {
-        if let Ok(id) = id_or_name.parse() {
-            return self.flow(id).await;
-        }
-        // No stored name contains it, and Postgres refuses to compare with it.
-        if id_or_name.contains('\0') {
-            return Err(Error::NotFound { what: "flow" });
-        }
-        for column in [flow::Column::EndpointName, flow::Column::Name] {
-            let found = flow::Entity::find()
-                .filter(flow::Column::Tenant.eq(self.id.uuid()))
-                .filter(column.eq(id_or_name))
-                .one(self.store.read())
-                .await
-                .doing("looking for a flow")?;
-            if let Some(row) = found {
+        for select in self.flows_called(id_or_name) {
+            if let Some(row) = select.one(self.store.read()).await.doing(FINDING)? {
                 return whole(row);
             }
         }
         Err(Error::NotFound { what: "flow" })
+    }
+
+    /// The same without its graph, which may have megabytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn find_flow_header(&self, id_or_name: &str) -> Result<FlowHeader, Error> {
+        for select in self.flows_called(id_or_name) {
+            let select = select.into_partial_model::<FlowRow>();
+            if let Some(row) = select.one(self.store.read()).await.doing(FINDING)? {
+                return header(row);
+            }
+        }
+        Err(Error::NotFound { what: "flow" })
+    }
+
+    /// Where a caller may mean a flow by this, the likeliest first.
+    fn flows_called(&self, id_or_name: &str) -> Vec<Select<flow::Entity>> {
+        let mine = flow::Entity::find().filter(flow::Column::Tenant.eq(self.id.uuid()));
+        if let Ok(id) = id_or_name.parse::<FlowId>() {
+            return vec![mine.filter(flow::Column::Id.eq(id.uuid()))];
+        }
+        // No stored name contains it, and Postgres refuses to compare with it.
+        if id_or_name.contains('\0') {
+            return Vec::new();
+        }
+        let called = |column: flow::Column| mine.clone().filter(column.eq(id_or_name));
+        vec![called(flow::Column::EndpointName), called(flow::Column::Name)]
     }
 
     /// The flow of this name.

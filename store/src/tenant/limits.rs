@@ -125,6 +125,11 @@ fn known(text: &str) -> Result<Overrides, Error> {
     Ok(all.into_iter().filter_map(|(name, value)| Some((Setting::named(&name)?, value))).collect())
 }
 
+/// The same of a row that may not be there.
+pub(super) fn known_optional(text: Option<&str>) -> Result<Overrides, Error> {
+    text.map_or_else(|| Ok(Overrides::default()), known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Tenant;
+use crate::clock;
 use crate::entity::message;
 use crate::error::{Doing, Error};
 use crate::json::{from_text, storable, to_text};
@@ -156,7 +157,7 @@ impl Tenant {
             sender: new.sender,
             sender_name: new.sender_name,
             said: new.timestamp.millis(),
-            arrival: Uuid::now_v7(),
+            arrival: clock::id_in_order(),
             data: to_text(&new.data),
         }
     }

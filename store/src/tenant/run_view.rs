@@ -16,6 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Tenant;
+use super::rerun::IS_DEAD_LETTER;
 use crate::engine::load::number;
 use crate::entity::{attempt, run, task};
 use crate::error::{Doing, Error};
@@ -39,6 +40,10 @@ pub struct RunHeader {
     pub isolation: String,
     /// The run that started it, and that run's task, when a component did.
     pub parent: Option<(RunId, u32)>,
+    /// The ended run that it took over from.
+    pub rerun_of: Option<RunId>,
+    /// Whether it failed while nobody waited for it, and was neither run again nor dismissed.
+    pub dead_letter: bool,
     /// Who asked.
     pub submitted_by: Option<UserId>,
     /// When it was accepted.
@@ -151,6 +156,10 @@ pub struct RunFilter {
     pub session_id: Option<String>,
     /// Only those that components of this run started.
     pub parent: Option<RunId>,
+    /// Only those that took over from this run.
+    pub rerun_of: Option<RunId>,
+    /// Only dead letters.
+    pub dead_letter: bool,
     /// Only those that come after this place in the list. It costs the same however deep it is,
     /// where an offset passes over all runs before it.
     pub after: Option<RunCursor>,
@@ -174,6 +183,9 @@ struct RunRow {
     failure: Option<String>,
     parent_run: Option<Uuid>,
     parent_task: Option<i64>,
+    rerun_of: Option<Uuid>,
+    detached: bool,
+    settled: Option<i64>,
 }
 
 impl Tenant {
@@ -282,11 +294,18 @@ impl Tenant {
     fn is_listed(&self, filter: &RunFilter) -> Condition {
         use run::Column;
         let session = filter.session_id.as_ref();
+        // In the words of the index by flow and state: with a value that is not known when the query
+        // is planned, it would not apply.
+        let not_completed = filter.state.filter(|state| *state != RunState::Completed);
+        let not_completed = not_completed.map(|_| Expr::cust("state <> 'completed'"));
         Condition::all()
             .add(Column::Tenant.eq(self.id.uuid()))
             .add_option(filter.flow.map(|flow| Column::Flow.eq(flow.uuid())))
             .add_option(filter.state.map(|state| Column::State.eq(state.name())))
+            .add_option(not_completed)
             .add_option(filter.parent.map(|parent| Column::ParentRun.eq(parent.uuid())))
+            .add_option(filter.rerun_of.map(|run| Column::RerunOf.eq(run.uuid())))
+            .add_option(filter.dead_letter.then(|| Expr::cust(IS_DEAD_LETTER)))
             .add_option(session.map(|id| Column::SessionId.eq(id.replace('\0', "\u{fffd}"))))
     }
 }
@@ -314,17 +333,21 @@ fn comes_after(cursor: RunCursor) -> Expr {
 }
 
 fn header(row: RunRow) -> Result<RunHeader, Error> {
+    let state = RunState::named(&row.state).ok_or(Error::Corrupt { what: "state of a run" })?;
+    let failed = matches!(state, RunState::Failed | RunState::TimedOut);
     Ok(RunHeader {
         id: RunId(row.id),
         flow: FlowId(row.flow),
         version: VersionId(row.flow_version),
-        state: RunState::named(&row.state).ok_or(Error::Corrupt { what: "state of a run" })?,
+        state,
         session_id: row.session_id,
         isolation: row.isolation,
         parent: match (row.parent_run, row.parent_task) {
             (Some(run), Some(task)) => Some((RunId(run), number(task)?)),
             (Some(_), None) | (None, Some(_)) | (None, None) => None,
         },
+        rerun_of: row.rerun_of.map(RunId),
+        dead_letter: row.detached && row.settled.is_none() && failed,
         submitted_by: row.submitted_by.map(UserId),
         created: Timestamp(row.created),
         started: row.started.map(Timestamp),

@@ -1,13 +1,16 @@
 //! Where a run stands among those that wait.
 
+use std::collections::BTreeMap;
+
 use domain::admission::{OpenRuns, RunLimit};
 use domain::id::RunId;
-use domain::run::RunState;
+use domain::run::{RunState, TaskState};
 use domain::time::Timestamp;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect};
 
 use super::Tenant;
+use crate::engine::load::number;
 use crate::engine::{AdmissionSettings, PoolSize, QUEUED, limits_of};
 use crate::entity::{run, task};
 use crate::error::{Doing, Error};
@@ -28,8 +31,17 @@ pub struct Standing {
     pub ahead: u32,
     /// The first limit that keeps it from being started, with how many runs are open.
     pub limit: Option<(RunLimit, u32)>,
-    /// The queue of its tasks, once one was ready; before, the pool that it was sent to.
-    pub queue: Option<String>,
+    /// The queue of its tasks.
+    pub queue: QueueLoad,
+    /// The queues of those that have another one, by task.
+    pub queues: BTreeMap<u32, QueueLoad>,
+}
+
+/// How busy a queue is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueLoad {
+    /// Its name, once a task of it was ready; before, its pool. None is not known.
+    pub name: Option<String>,
     /// The workers of that pool; of all pools where it is not known.
     pub workers: PoolSize,
     /// Tasks, whosever, that are in their slots or offered.
@@ -56,10 +68,13 @@ impl Tenant {
             true => (self.ahead_of(&row).await?, self.limit_of(&row).await?),
             false => (0, None),
         };
-        let queue = self.queue_of(&row).await?;
-        let (workers, taken, own) = self.load_of(queue.as_deref(), now).await?;
+        let queue = self.load_of(self.queue_of(&row).await?, now).await?;
+        let mut queues = BTreeMap::new();
+        for (task, name) in self.other_queues(&row).await? {
+            queues.insert(task, self.load_of(Some(name), now).await?);
+        }
         let not_before = row.not_before.map(Timestamp).filter(|_| is_queued);
-        Ok(Standing { state, not_before, ahead, limit, queue, workers, taken, own })
+        Ok(Standing { state, not_before, ahead, limit, queue, queues })
     }
 
     async fn ahead_of(&self, row: &run::Model) -> Result<u32, Error> {
@@ -104,6 +119,7 @@ impl Tenant {
             .column(task::Column::Queue)
             .filter(task::Column::Run.eq(row.id))
             .filter(task::Column::Queue.is_not_null())
+            .filter(task::Column::Pool.is_null())
             .limit(1)
             .into_tuple()
             .one(self.store.read())
@@ -113,13 +129,32 @@ impl Tenant {
         Ok(queue.flatten().or(asked))
     }
 
+    /// The queues of open tasks that a node sends elsewhere.
+    async fn other_queues(&self, row: &run::Model) -> Result<Vec<(u32, String)>, Error> {
+        let open = [TaskState::Waiting, TaskState::Ready].map(TaskState::name);
+        let tasks: Vec<(i64, Option<String>)> = task::Entity::find()
+            .select_only()
+            .columns([task::Column::Position, task::Column::Pool])
+            .filter(task::Column::Run.eq(row.id))
+            .filter(task::Column::Pool.is_not_null())
+            .filter(task::Column::State.is_in(open))
+            .into_tuple()
+            .all(self.store.read())
+            .await
+            .doing(DOING)?;
+        let depth = row.depth.filter(|depth| *depth > 0);
+        let queue = |pool: String| match depth {
+            Some(depth) => format!("{pool}/{depth}"),
+            None => pool,
+        };
+        let named = tasks.into_iter().filter_map(|(task, pool)| Some((task, queue(pool?))));
+        named.map(|(task, queue)| Ok((number(task)?, queue))).collect()
+    }
+
     /// Only sums leave: who else holds slots is nobody's business.
-    async fn load_of(
-        &self,
-        queue: Option<&str>,
-        now: Timestamp,
-    ) -> Result<(PoolSize, u32, u32), Error> {
+    async fn load_of(&self, name: Option<String>, now: Timestamp) -> Result<QueueLoad, Error> {
         let engine = self.store.engine();
+        let queue = name.as_deref();
         let pool = queue.map(|queue| queue.split('/').next().unwrap_or(queue));
         let mut workers = PoolSize::default();
         for (name, size) in engine.pool_sizes(now).await? {
@@ -136,6 +171,6 @@ impl Tenant {
                 own = own.saturating_add(if tenant == self.id { tasks } else { 0 });
             }
         }
-        Ok((workers, taken, own))
+        Ok(QueueLoad { name, workers, taken, own })
     }
 }

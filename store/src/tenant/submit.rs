@@ -4,29 +4,38 @@ use domain::id::{FlowId, KeyId, RunId, UserId, VersionId};
 use domain::limits::CellLimits;
 use domain::retry::RetryPolicy;
 use domain::run::{RunState, TaskState};
+use domain::terms::TaskTerms;
 use domain::time::Timestamp;
 use proto::message::{RunSubmitted, VERSION};
 use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, TryInsertResult,
+    ColumnTrait, DatabaseTransaction, EntityTrait, JoinType, QueryFilter, QuerySelect,
+    TryInsertResult,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Tenant;
 use super::child::{self, Parent};
+use super::group;
+use super::rerun::{self, Again};
 use crate::engine::{OutboxMessage, outbox};
 use crate::entity::{flow, flow_version, run, task, user};
 use crate::error::{Doing, Error};
 use crate::json::{fingerprint, storable, storable_optional, to_text};
 
-const DOING: &str = "accepting a run";
+pub(super) const DOING: &str = "accepting a run";
+
+/// What a row repeats that was written before.
+pub(super) const RUN_ID: &str = "run id";
 
 /// The queue on which schedulers learn of new runs.
 pub(crate) const RUNS_QUEUE: &str = "runs";
 
-/// Task rows per statement: 12 columns each, and SQLite takes 32,766 parameters.
-const ROWS_MAX: usize = 1_000;
+/// At most 512 rows per statement: of tasks with 19 columns each, and SQLite takes 32,766
+/// parameters.
+const ROWS_POWER_MAX: u32 = 9;
 
 /// A run to accept.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +64,10 @@ pub struct NewRun {
     pub idempotency_key: Option<String>,
     /// What started it, when a component of another run did.
     pub parent: Option<Parent>,
+    /// What it takes over from an ended run.
+    pub again: Option<Again>,
+    /// Whether nobody waits for its end: then it is a dead letter when it fails.
+    pub detached: bool,
     /// How it takes its turn.
     pub turn: Turn,
     /// Who asked.
@@ -98,6 +111,8 @@ pub struct NewTask {
     pub cell: String,
     /// Indexes of the tasks whose results it needs.
     pub depends_on: Vec<u32>,
+    /// On which terms it runs.
+    pub terms: TaskTerms,
 }
 
 /// An accepted run.
@@ -110,7 +125,8 @@ pub struct Submitted {
 }
 
 impl Tenant {
-    /// Accepts a run: its row, its tasks and the message `run:<id>` on queue `runs`, all or none.
+    /// Accepts a run: its row and its tasks, all or none, and of a child the message `run:<id>` on
+    /// queue `runs`. Other runs wait for their turn, and rounds of admission find them by that.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a foreign flow, version or parent; [`Error::Conflict`] when the
@@ -133,38 +149,12 @@ impl Tenant {
         if let Some(queued_max) = new.turn.full_at {
             return Err(Error::QueueFull { queued_max });
         }
-        let tx = self.store.begin(DOING).await?;
-        if let Some(parent) = &new.parent {
-            self.hold_parent(&tx, parent).await?;
-            // Whoever asked for the same at the same moment has written it by now.
-            if let Some(submitted) = self.repetition(&tx, &new, &fingerprint).await? {
-                return Ok(submitted);
-            }
+        let request = to_text(&new.request);
+        let accepting = Accepting { tenant: self.clone(), new, request, fingerprint };
+        if group::takes(&accepting) {
+            return group::submit(&self.store, accepting).await;
         }
-        let flow_name = self.flow_name(&tx, &new).await?;
-        let id = new.id;
-        let row = self.run_row(&new, flow_name, &fingerprint);
-        // On Postgres this waits for another transaction with the same key.
-        let inserted = run::Entity::insert(row)
-            .on_conflict_do_nothing_on([run::Column::Tenant, run::Column::IdempotencyKey])
-            .exec_without_returning(&tx)
-            .await
-            .unique("run id", DOING)?;
-        if !matches!(inserted, TryInsertResult::Inserted(rows) if rows > 0) {
-            return self
-                .repetition(&tx, &new, &fingerprint)
-                .await?
-                .ok_or(Error::Corrupt { what: "idempotency key" });
-        }
-        insert_tasks(&tx, &new).await?;
-        if let Some(per_minute) = new.turn.per_minute {
-            self.keep_pace(&tx, per_minute, new.now).await?;
-        }
-        let body = to_text(&RunSubmitted { v: VERSION, run: id }).into_bytes();
-        let message = OutboxMessage::new(RUNS_QUEUE, format!("run:{id}"), body, new.now);
-        outbox::insert(&tx, vec![message]).await?;
-        tx.commit().await.doing(DOING)?;
-        Ok(Submitted { run: id, existing: false })
+        accepting.alone().await
     }
 
     /// The run that was accepted under the same idempotency key before, or for the same component.
@@ -202,51 +192,93 @@ impl Tenant {
     }
 
     /// The flow's name, once it is certain that flow, version and user are this tenant's.
-    async fn flow_name(&self, tx: &DatabaseTransaction, new: &NewRun) -> Result<String, Error> {
-        let name: Option<String> = flow::Entity::find_by_id(new.flow.uuid())
+    pub(super) async fn flow_name(
+        &self,
+        tx: &DatabaseTransaction,
+        new: &NewRun,
+    ) -> Result<String, Error> {
+        let version = flow::Entity::belongs_to(flow_version::Entity)
+            .from(flow::Column::Id)
+            .to(flow_version::Column::Flow);
+        let mut select = flow::Entity::find_by_id(new.flow.uuid())
             .select_only()
             .column(flow::Column::Name)
+            .join(JoinType::InnerJoin, version.into())
             .filter(flow::Column::Tenant.eq(self.id.uuid()))
-            .into_tuple()
-            .one(tx)
-            .await
-            .doing(DOING)?;
-        let name = name.ok_or(Error::NotFound { what: "flow" })?;
-        let version: Option<Uuid> = flow_version::Entity::find_by_id(new.version.uuid())
-            .select_only()
-            .column(flow_version::Column::Id)
-            .filter(flow_version::Column::Flow.eq(new.flow.uuid()))
-            .into_tuple()
-            .one(tx)
-            .await
-            .doing(DOING)?;
-        version.ok_or(Error::NotFound { what: "flow version" })?;
+            .filter(flow_version::Column::Id.eq(new.version.uuid()));
         if let Some(by) = new.submitted_by {
-            let known: Option<Uuid> = user::Entity::find_by_id(by.uuid())
-                .select_only()
-                .column(user::Column::Id)
-                .filter(user::Column::Tenant.eq(self.id.uuid()))
-                .into_tuple()
-                .one(tx)
-                .await
-                .doing(DOING)?;
-            known.ok_or(Error::NotFound { what: "user" })?;
+            let user = Query::select()
+                .expr(Expr::val(1))
+                .from(user::Entity)
+                .and_where(user::Column::Id.eq(by.uuid()))
+                .and_where(user::Column::Tenant.eq(self.id.uuid()))
+                .take();
+            select = select.filter(Expr::exists(user));
         }
-        Ok(name)
+        let name: Option<String> = select.into_tuple().one(tx).await.doing(DOING)?;
+        name.ok_or(Error::NotFound { what: "flow" })
+    }
+}
+
+/// A run that nothing speaks against so far.
+pub(super) struct Accepting {
+    pub(super) tenant: Tenant,
+    pub(super) new: NewRun,
+    /// What was asked, as it is stored.
+    pub(super) request: String,
+    pub(super) fingerprint: Vec<u8>,
+}
+
+impl Accepting {
+    /// Writes it in a transaction of its own, unless the same request was accepted meanwhile.
+    pub(super) async fn alone(&self) -> Result<Submitted, Error> {
+        let Self { tenant, new, fingerprint, .. } = self;
+        let tx = tenant.store.begin(DOING).await?;
+        if let Some(parent) = &new.parent {
+            tenant.hold_parent(&tx, parent).await?;
+            // Whoever asked for the same at the same moment has written it by now.
+            if let Some(submitted) = tenant.repetition(&tx, new, fingerprint).await? {
+                return Ok(submitted);
+            }
+        }
+        let flow_name = tenant.flow_name(&tx, new).await?;
+        if insert_runs(&tx, [self.row(flow_name)]).await? == 0 {
+            return tenant
+                .repetition(&tx, new, fingerprint)
+                .await?
+                .ok_or(Error::Corrupt { what: "idempotency key" });
+        }
+        insert_tasks(&tx, [new]).await?;
+        if let Some(again) = &new.again {
+            tenant.take_over(&tx, new, again).await?;
+        }
+        if let Some(per_minute) = new.turn.per_minute {
+            tenant.keep_pace(&tx, per_minute, new.now).await?;
+        }
+        if new.parent.is_some() {
+            let body = to_text(&RunSubmitted { v: VERSION, run: new.id, queued: false });
+            let id = format!("run:{}", new.id);
+            let message = OutboxMessage::new(RUNS_QUEUE, id, body.into_bytes(), new.now);
+            outbox::insert(&tx, vec![message]).await?;
+        }
+        tx.commit().await.doing(DOING)?;
+        Ok(Submitted { run: new.id, existing: false })
     }
 
-    fn run_row(&self, new: &NewRun, flow_name: String, fingerprint: &[u8]) -> run::ActiveModel {
+    pub(super) fn row(&self, flow_name: String) -> run::ActiveModel {
+        let Self { tenant, new, request, fingerprint } = self;
         let (parent, concurrency) = (new.parent.as_ref(), new.turn.concurrency.as_ref());
+        let again = new.again.as_ref();
         run::ActiveModel {
             id: Set(new.id.uuid()),
-            tenant: Set(self.id.uuid()),
+            tenant: Set(tenant.id.uuid()),
             flow: Set(new.flow.uuid()),
             flow_name: Set(flow_name),
             flow_version: Set(new.version.uuid()),
             state: Set(RunState::Queued.name().to_owned()),
             version: Set(0),
-            request: Set(to_text(&new.request)),
-            fingerprint: Set(fingerprint.to_vec()),
+            request: Set(request.clone()),
+            fingerprint: Set(fingerprint.clone()),
             session_id: Set(new.session_id.clone()),
             deadline: Set(new.deadline.millis()),
             suspended: Set(None),
@@ -259,9 +291,9 @@ impl Tenant {
             started: Set(None),
             ended: Set(None),
             failure: Set(None),
-            operations: Set(None),
-            context: Set(None),
-            plan: Set(None),
+            operations: Set(again.and_then(|again| again.operations.as_ref()).map(to_text)),
+            context: Set(again.and_then(|again| again.context.as_ref()).map(to_text)),
+            plan: Set(again.and_then(|again| again.plan.as_ref()).map(to_text)),
             event_log: Set(None),
             parent_run: Set(parent.map(|parent| parent.run.uuid())),
             parent_task: Set(parent.map(|parent| parent.task.into())),
@@ -274,43 +306,76 @@ impl Tenant {
             api_key: Set(new.turn.api_key.map(KeyId::uuid)),
             concurrency_key: Set(concurrency.map(|limit| limit.key.clone())),
             concurrency_max: Set(concurrency.map(|limit| limit.most.into())),
+            rerun_of: Set(again.map(|again| again.of.uuid())),
+            detached: Set(new.detached),
+            settled: Set(None),
         }
     }
 }
 
-async fn insert_tasks(tx: &DatabaseTransaction, new: &NewRun) -> Result<(), Error> {
-    let tasks: Vec<_> = (0i64..).zip(&new.tasks).collect();
-    for tasks in tasks.chunks(ROWS_MAX) {
-        let rows = tasks
-            .iter()
-            .map(|(position, task)| waiting_row(new.id, *position, &task.cell, &task.depends_on));
+/// Writes the rows of runs whose idempotency key nobody used before; gives how many.
+pub(super) async fn insert_runs(
+    tx: &DatabaseTransaction,
+    rows: impl IntoIterator<Item = run::ActiveModel>,
+) -> Result<u64, Error> {
+    // On Postgres this waits for another transaction with the same key.
+    let inserted = run::Entity::insert_many(rows)
+        .on_conflict_do_nothing_on([run::Column::Tenant, run::Column::IdempotencyKey])
+        .exec_without_returning(tx)
+        .await
+        .unique(RUN_ID, DOING)?;
+    Ok(if let TryInsertResult::Inserted(rows) = inserted { rows } else { 0 })
+}
+
+/// Writes the tasks of these runs.
+pub(super) async fn insert_tasks(
+    tx: &DatabaseTransaction,
+    runs: impl IntoIterator<Item = &NewRun>,
+) -> Result<(), Error> {
+    let tasks = |new: &NewRun| -> Vec<task::ActiveModel> {
+        let tasks = (0i64..).zip(&new.tasks);
+        let row = |(position, task)| task::ActiveModel {
+            state: Set(rerun::state(new.again.as_ref(), position).name().to_owned()),
+            ..waiting_row(new.id, position, task)
+        };
+        tasks.map(row).collect()
+    };
+    let mut rows: Vec<task::ActiveModel> = runs.into_iter().flat_map(tasks).collect();
+    while !rows.is_empty() {
+        let rest = rows.split_off(rows_in_one(rows.len()));
         task::Entity::insert_many(rows).exec_without_returning(tx).await.doing(DOING)?;
+        rows = rest;
     }
     Ok(())
 }
 
-/// What was asked for. Which span asked is another one with every repetition.
+/// How many of so many rows one statement writes: a power of two, so that statements have few
+/// forms and the database has them prepared.
+pub(super) fn rows_in_one(rows: usize) -> usize {
+    rows.checked_ilog2().map_or(0, |power| 1 << power.min(ROWS_POWER_MAX))
+}
+
+/// What was asked for. Which span asked is another one with every repetition, and so is how the
+/// caller's values are sealed: only their names count.
 fn asked(request: &Value) -> Value {
     let mut asked = request.clone();
     if let Some(asked) = asked.as_object_mut() {
         asked.shift_remove("traceparent");
+        if let Some(variables) = asked.get_mut("variables").and_then(Value::as_object_mut) {
+            variables.values_mut().for_each(|sealed| *sealed = Value::Null);
+        }
     }
     asked
 }
 
 /// The row of a task that nothing has happened to.
-pub(crate) fn waiting_row(
-    run: RunId,
-    position: i64,
-    cell: &str,
-    depends_on: &[u32],
-) -> task::ActiveModel {
+pub(crate) fn waiting_row(run: RunId, position: i64, task: &NewTask) -> task::ActiveModel {
     task::ActiveModel {
         run: Set(run.uuid()),
         position: Set(position),
-        cell: Set(cell.to_owned()),
+        cell: Set(task.cell.clone()),
         state: Set(TaskState::Waiting.name().to_owned()),
-        depends_on: Set(to_text(&depends_on)),
+        depends_on: Set(to_text(&task.depends_on)),
         attempt: Set(0),
         pauses: Set(0),
         dispatches: Set(0),
@@ -323,5 +388,7 @@ pub(crate) fn waiting_row(
         tenant: Set(None),
         priority: Set(0),
         ready_since: Set(None),
+        pool: Set(task.terms.pool.clone()),
+        retry: Set(task.terms.retry.as_ref().map(to_text)),
     }
 }

@@ -7,12 +7,18 @@ use domain::admission::{
 };
 use domain::id::{RunId, TenantId};
 use domain::limits::LEASE;
-use domain::run::Command;
+use domain::retry::RetryPolicy;
+use domain::run::{Command, RunState, decide};
+use domain::terms::TaskTerms;
 use domain::time::Timestamp;
-use store::{AdmissionSettings, Concurrency, Error, NewApiKey, NewRun, PoolSize, Turn, WorkerRow};
+use store::{
+    AdmissionSettings, Concurrency, Error, NewApiKey, NewRun, NewTask, PoolSize, Turn, WorkerRow,
+};
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, Owner, T0, assert_not_found, claim, finish, task, worker};
+use crate::fixture::{
+    Fixture, Owner, T0, assert_not_found, claim, finish, task, transition, worker,
+};
 
 on_both! {
     what_waits_is_found_by_queue_and_tenant,
@@ -22,6 +28,8 @@ on_both! {
     shares_are_remembered,
     workers_are_counted_by_pool,
     settings_are_kept_per_tenant_flow_and_key,
+    terms_of_tasks_are_kept,
+    a_paused_run_weighs_nothing,
     a_rate_limit_lets_bursts_through_and_then_an_even_pace,
     one_round_at_a_time,
 }
@@ -173,7 +181,8 @@ async fn settings_are_kept_per_tenant_flow_and_key(f: &Fixture) {
     assert_eq!(ours.admission().await.unwrap(), TenantSettings::default());
     let set = TenantSettings { weight: Some(300), runs_max: Some(4), ..TenantSettings::default() };
     ours.set_admission(&set).await.unwrap();
-    let flow = FlowSettings { runs_max: Some(2), pool: Some("gpu".into()) };
+    let flow =
+        FlowSettings { runs_max: Some(2), pool: Some("gpu".into()), ..FlowSettings::default() };
     ours.set_flow_admission(a.flow, &flow).await.unwrap();
     let user = ours
         .create_user(store::NewUser {
@@ -209,6 +218,49 @@ async fn settings_are_kept_per_tenant_flow_and_key(f: &Fixture) {
     ours.set_key_runs_max(key, None).await.unwrap();
     let all = f.store.engine().admission_settings().await.unwrap();
     assert_eq!(all, AdmissionSettings::default());
+}
+
+async fn terms_of_tasks_are_kept(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let retry = RetryPolicy { attempts_max: 7, ..RetryPolicy::default() };
+    let terms = TaskTerms { retry: Some(retry), pool: Some("gpu".into()) };
+    let tasks = vec![NewTask { terms: terms.clone(), ..task("A", &[]) }, task("B", &[0])];
+    let run = owner.tenant.submit(NewRun { tasks, ..owner.new_run() }).await.unwrap().run;
+    let record = f.load(run).await;
+    let found: Vec<&TaskTerms> = record.run.tasks.iter().map(|task| &task.terms).collect();
+    assert_eq!(found, [&terms, &TaskTerms::default()]);
+    let standing = owner.tenant.standing(run, T0).await.unwrap();
+    assert_eq!(standing.queues[&0].name.as_deref(), Some("gpu"));
+    assert_eq!(standing.queues.len(), 1);
+    let decision = decide(&record.run, &Command::Start { skip: vec![] }, T0).unwrap();
+    let mut start = transition(&record, &decision, T0);
+    start.queues = [(0, "gpu".into())].into();
+    f.store.engine().commit(start).await.unwrap();
+    let waiting = f.store.engine().queues_waiting().await.unwrap();
+    assert_eq!(waiting, [("gpu".to_owned(), vec![owner.tenant.id()])]);
+}
+
+async fn a_paused_run_weighs_nothing(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let tenant = [owner.tenant.id()];
+    let engine = f.store.engine();
+    let run = owner.submit().await;
+    start(f, run).await;
+    f.step(run, Command::Offer { tasks: vec![0] }, T0).await;
+    assert_eq!(engine.open_runs(&tenant).await.unwrap().len(), 1);
+    assert_eq!(engine.held_slots().await.unwrap().len(), 1);
+    f.step(run, Command::Pause, T0).await;
+    let record = f.load(run).await;
+    assert_eq!((record.run.state, record.run.suspended), (RunState::Paused, Some(T0)));
+    assert!(engine.open_runs(&tenant).await.unwrap().is_empty());
+    assert!(engine.held_slots().await.unwrap().is_empty());
+    assert!(engine.queues_waiting().await.unwrap().is_empty());
+    assert!(engine.pools_waiting().await.unwrap().is_empty());
+    let later = T0 + Duration::from_secs(9_000);
+    assert!(engine.runs_late(later, 9).await.unwrap().is_empty());
+    f.step(run, Command::Unpause, later).await;
+    assert_eq!(f.load(run).await.run.deadline, T0 + Duration::from_secs(9_600));
+    assert_eq!(queued(f, "", &owner, NONE).await, [run]);
 }
 
 async fn a_rate_limit_lets_bursts_through_and_then_an_even_pace(f: &Fixture) {

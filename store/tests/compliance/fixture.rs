@@ -6,6 +6,7 @@ use domain::id::{FlowId, RunId, TenantId, VersionId, WorkerEpoch};
 use domain::limits::CellLimits;
 use domain::retry::RetryPolicy;
 use domain::run::{Command, Decision, Outcome, decide};
+use domain::terms::TaskTerms;
 use domain::time::Timestamp;
 use proto::frame::CellResult;
 use serde_json::{Value, json};
@@ -87,6 +88,8 @@ impl Owner {
             isolation: "component".into(),
             idempotency_key: None,
             parent: None,
+            again: None,
+            detached: false,
             turn: store::Turn::default(),
             submitted_by: None,
             now: T0,
@@ -103,7 +106,7 @@ pub(crate) fn settings(database: &Database) -> Settings {
 }
 
 pub(crate) fn task(cell: &str, depends_on: &[u32]) -> NewTask {
-    NewTask { cell: cell.into(), depends_on: depends_on.to_vec() }
+    NewTask { cell: cell.into(), depends_on: depends_on.to_vec(), terms: TaskTerms::default() }
 }
 
 pub(crate) fn graph() -> Value {

@@ -158,7 +158,12 @@ async fn flows_are_found_as_langflow_finds_them(f: &Fixture) {
     let tenant = f.owner("a").await.tenant;
     let first = create(&tenant, "First", Some("second")).await.header.id;
     let second = create(&tenant, "second", None).await.header.id;
-    let find = async |name: &str| tenant.find_flow(name).await.map(|flow| flow.header.id);
+    let find = async |name: &str| {
+        let whole = tenant.find_flow(name).await.map(|flow| flow.header);
+        let header = tenant.find_flow_header(name).await;
+        assert_eq!(header.as_ref().ok(), whole.as_ref().ok(), "{name}");
+        header.map(|flow| flow.id)
+    };
     assert_eq!(find(&second.to_string()).await.unwrap(), second);
     assert_eq!(find("second").await.unwrap(), first, "the endpoint name comes first");
     assert_eq!(find("First").await.unwrap(), first);

@@ -11,6 +11,7 @@ use crate::fixture::{Fixture, assert_duplicate, assert_not_found};
 
 on_both! {
     the_first_start_happens_once,
+    an_added_tenant_has_a_user_without_the_operator_s_rights,
     passwords_prove_who_logs_in,
     keys_prove_who_asks,
     sessions_end,
@@ -52,6 +53,22 @@ async fn the_first_start_happens_once(f: &Fixture) {
     assert_eq!(f.store.tenant(start.tenant).projects().await.unwrap().len(), 1);
     f.store.check().await.unwrap();
     other.close().await.unwrap();
+}
+
+async fn an_added_tenant_has_a_user_without_the_operator_s_rights(f: &Fixture) {
+    let auth = f.store.auth();
+    let first = auth.add_tenant("acme", "ann").await.unwrap();
+    let principal = auth.login("ann", &first.password).await.unwrap().unwrap();
+    assert_eq!((principal.tenant, principal.user), (first.tenant, first.user));
+    assert!(!principal.is_superuser);
+    let by_key = auth.authenticate_key(first.api_key.expose()).await.unwrap().unwrap();
+    assert_eq!(by_key.user, first.user);
+    for (tenant, user) in [("acme", "bob"), ("other", "ann")] {
+        let again = auth.add_tenant(tenant, user).await;
+        assert!(matches!(again, Err(store::Error::Duplicate { .. })), "{again:?}");
+    }
+    let names: Vec<_> = f.store.tenants().await.unwrap().into_iter().map(|t| t.name).collect();
+    assert!(!names.contains(&"other".to_owned()), "a tenant without a user was left: {names:?}");
 }
 
 async fn passwords_prove_who_logs_in(f: &Fixture) {

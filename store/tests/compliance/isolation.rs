@@ -110,7 +110,7 @@ async fn rows(f: &Fixture) -> Rows {
     tenant.set_flow_limits(owner.flow, &new_limits()).await.unwrap();
     let set = TenantSettings { weight: Some(7), ..TenantSettings::default() };
     tenant.set_admission(&set).await.unwrap();
-    let set = FlowSettings { runs_max: Some(7), pool: None };
+    let set = FlowSettings { runs_max: Some(7), ..FlowSettings::default() };
     tenant.set_flow_admission(owner.flow, &set).await.unwrap();
     tenant.submit(owner.new_run()).await.unwrap();
     tenant.set_retention(Retention { runs_days: Some(9), messages: None }).await.unwrap();
@@ -227,6 +227,7 @@ async fn flows_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
         ("flow", t.flow(flow).await.look()),
         ("find_flow", t.find_flow(&flow.to_string()).await.look()),
         ("find_flow", t.find_flow("Echo").await.look()),
+        ("find_flow_header", t.find_flow_header("Echo").await.look()),
         ("flow_named", t.flow_named("Echo").await.look()),
         ("update_flow", t.update_flow(flow, patch).await.look()),
         ("delete_flow", t.delete_flow(flow).await.look()),
@@ -282,6 +283,7 @@ async fn runs_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
     new.idempotency_key = Some("key".into());
     vec![
         ("submit", t.submit(new).await.look()),
+        ("run_settings", unset(t.run_settings(rows.owner.flow).await)),
         ("run", t.run(rows.run).await.look()),
         ("run_header", t.run_header(rows.run).await.look()),
         ("runs", {
@@ -290,6 +292,9 @@ async fn runs_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
             list(Ok(found.items))
         }),
         ("results", t.results(rows.run, &cells).await.look()),
+        ("ended_run", t.ended_run(rows.run).await.look()),
+        ("results_in_order", t.results_in_order(rows.run, &BTreeSet::from([0])).await.look()),
+        ("dismiss", t.dismiss(rows.run).await.look()),
         ("event_log", t.event_log(rows.run).await.look()),
         ("connections", t.connections(rows.run).await.look()),
         ("human_requests", t.human_requests(rows.asking).await.look()),

@@ -1,8 +1,10 @@
 //! Limits that are set for a tenant and for a flow.
 
+use domain::admission::{FlowSettings, TenantSettings};
 use domain::id::FlowId;
 use domain::limits::{CellLimits, Overrides, Setting, TenantLimits};
 use domain::run::Command;
+use store::RunSettings;
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, T0, assert_not_found};
@@ -31,6 +33,20 @@ async fn what_is_set_holds_until_it_is_set_again(f: &Fixture) {
     let of_flow = set(&[(Setting::TokensMax, 0)]);
     tenant.set_flow_limits(a.flow, &of_flow).await.unwrap();
     assert_eq!(tenant.limits_for(a.flow).await.unwrap(), (first.clone(), of_flow.clone()));
+    let own = FlowSettings { runs_max: Some(3), ..FlowSettings::default() };
+    tenant.set_flow_admission(a.flow, &own).await.unwrap();
+    let expected = RunSettings {
+        tenant_limits: first.clone(),
+        flow_limits: of_flow.clone(),
+        tenant: TenantSettings::default(),
+        flow: own,
+    };
+    assert_eq!(tenant.run_settings(a.flow).await.unwrap(), expected);
+    let turns = TenantSettings { weight: Some(7), ..TenantSettings::default() };
+    tenant.set_admission(&turns).await.unwrap();
+    let settings = tenant.run_settings(a.flow).await.unwrap();
+    assert_eq!(settings, RunSettings { tenant: turns, ..expected });
+    assert_eq!(b.tenant.run_settings(b.flow).await.unwrap(), RunSettings::default());
     let other = tenant.limits_for(FlowId(Uuid::new_v4())).await.unwrap();
     assert_eq!(other, (first, Overrides::default()));
     let second = TenantLimits { limits: set(&[(Setting::WallMs, 5)]), ..TenantLimits::default() };

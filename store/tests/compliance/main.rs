@@ -48,6 +48,7 @@ mod limits;
 mod messages;
 mod objects;
 mod rate;
+mod rerun;
 mod retention;
 mod schema;
 mod sweeps;

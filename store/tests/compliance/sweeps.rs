@@ -113,18 +113,18 @@ async fn the_outbox_is_read_in_order_and_pruned(f: &Fixture) {
         let messages = engine.unpublished(limit, after(before)).await.unwrap();
         messages.into_iter().map(|message| message.message_id).collect::<Vec<_>>()
     };
-    assert_eq!(engine.unpublished(9, after(9)).await.unwrap()[1..], sent);
-    assert_eq!(pending(2, 9).await, [format!("run:{run}"), "m1".into()]);
-    assert_eq!(pending(9, 2).await.len(), 2, "younger ones may still be on their way");
+    assert_eq!(engine.unpublished(9, after(9)).await.unwrap(), sent);
+    assert_eq!(pending(2, 9).await, ["m1", "m2"]);
+    assert_eq!(pending(9, 2).await.len(), 1, "younger ones may still be on their way");
 
     let ids: Vec<_> = sent[..2].iter().map(|message| message.id).collect();
     engine.mark_published(&ids, after(10)).await.unwrap();
     engine.mark_published(&ids, after(99)).await.unwrap();
     engine.mark_published(&[], after(99)).await.unwrap();
-    assert_eq!(pending(9, 9).await, [format!("run:{run}"), "m3".into()]);
+    assert_eq!(pending(9, 9).await, ["m3"]);
     assert_eq!(engine.prune(after(10)).await.unwrap().outbox, 0);
     assert_eq!(engine.prune(after(11)).await.unwrap().outbox, 2, "marked again, not later");
-    assert_eq!(pending(9, 9).await.len(), 2, "what is not published is never pruned");
+    assert_eq!(pending(9, 9).await.len(), 1, "what is not published is never pruned");
 }
 
 async fn dead_workers_are_pruned(f: &Fixture) {

@@ -48,7 +48,7 @@ use body::CPU_SHARES_RUNNING;
 pub(crate) use body::{LABEL_CLUSTER, LABEL_EPOCH, LABEL_SLOT, LABEL_WORKER};
 pub(crate) use builder::{BuildJob, Built, unnamed};
 use engine::StderrTail;
-pub(crate) use engine::{connect, remove as remove_container};
+pub(crate) use engine::{Removal, connect, remove as remove_container};
 pub(crate) use launchers::Launched;
 pub(crate) use zygotes::Child;
 use zygotes::House;

@@ -388,9 +388,24 @@ pub(crate) fn containers_of(worker: &str) -> Vec<String> {
 }
 
 pub(crate) fn containers_on(docker_host: &str, worker: &str) -> Vec<String> {
+    let docker = |args: &[&str]| {
+        let mut command = Command::new("docker");
+        command.args(["--host", docker_host]).args(args).output().unwrap()
+    };
+    let lines = |stdout| -> Vec<String> {
+        String::from_utf8(stdout).unwrap().lines().map(str::to_owned).collect()
+    };
     let label = format!("label=flowcell.worker={worker}");
-    let list = ["ps", "-aq", "--filter", &label];
-    let output = Command::new("docker").args(["--host", docker_host]).args(list).output().unwrap();
-    assert!(output.status.success());
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    let listed = docker(&["ps", "-aq", "--filter", &label]);
+    assert!(listed.status.success());
+    let mut listed = lines(listed.stdout);
+    if listed.is_empty() {
+        return listed;
+    }
+    // An engine that was killed may list one that is gone until its next start: `inspect` tells.
+    let mut inspect = vec!["inspect", "--type", "container", "--format", "{{.Id}}"];
+    inspect.extend(listed.iter().map(String::as_str));
+    let there = lines(docker(&inspect).stdout);
+    listed.retain(|id| there.iter().any(|full| full.starts_with(id.as_str())));
+    listed
 }

@@ -20,6 +20,8 @@ use crate::register::Probe;
 const AFTER_THE_LIMIT: Duration = Duration::from_secs(2);
 /// How long the processes of a cell may outlive the report of its end.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
+/// Of processes that replace themselves every few milliseconds, one look may miss all.
+const LOOKS: usize = 8;
 /// How long a report may take, with the making of the slot.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// The longest report: what is kept of an error's text, and some room.
@@ -152,7 +154,8 @@ fn kept(events: &[RunEventKind]) -> Vec<String> {
 async fn processes_left(mark: &str) -> Option<String> {
     let until = Instant::now() + GONE_WITHIN;
     loop {
-        let left = processes_named(mark);
+        let mut looks = (0..LOOKS).map(|_| processes_named(mark));
+        let left = looks.find(|left| !left.is_empty()).unwrap_or_default();
         if left.is_empty() {
             return None;
         }

@@ -96,7 +96,7 @@ async fn outputs(
     unbuilt: Unbuilt,
 ) -> Result<Map<String, Value>, Error> {
     let version = app.versions.get(tenant, view.header.version).await?;
-    let plan = result::plan_of(&version, view)?;
+    let plan = result::plan_of(&version, view.plan.as_ref(), &view.header.isolation)?;
     let ends = ends(&version.graph);
     let mut cells: Vec<String> = Vec::new();
     for cell in ends.iter().filter_map(|node| plan.cell_of(&node.id)) {

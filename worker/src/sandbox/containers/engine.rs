@@ -123,8 +123,8 @@ impl Inner {
     /// Kills and removes a container, and waits until it is gone.
     pub(super) async fn remove(&self, container: &str, mut end: watch::Receiver<Option<End>>) {
         let removed = timeout(REMOVE_MAX, async {
-            if remove(&self.docker, container).await {
-                // 409: its removal was under way. The wait ends when it is gone.
+            if remove(&self.docker, container).await == Removal::UnderWay {
+                // The wait ends when it is gone.
                 let _ = end.wait_for(Option::is_some).await;
             }
         });
@@ -134,15 +134,28 @@ impl Inner {
     }
 }
 
-/// Kills and removes; true when somebody else is already removing it.
-pub(crate) async fn remove(docker: &Docker, container: &str) -> bool {
+/// What came of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// It was asked for, or could not be: the log says why, and the next sweep tries again.
+    Asked,
+    /// Somebody else is already removing it.
+    UnderWay,
+    /// The engine knows no such container. One that was killed while it removed a container by
+    /// itself may go on listing it until its next start.
+    NotThere,
+}
+
+/// Kills and removes.
+pub(crate) async fn remove(docker: &Docker, container: &str) -> Removal {
     let options = RemoveContainerOptions { force: true, v: true, link: false };
     match docker.remove_container(container, Some(options)).await {
-        Ok(()) | Err(Engine::DockerResponseServerError { status_code: 404, .. }) => false,
-        Err(Engine::DockerResponseServerError { status_code: 409, .. }) => true,
+        Ok(()) => Removal::Asked,
+        Err(Engine::DockerResponseServerError { status_code: 404, .. }) => Removal::NotThere,
+        Err(Engine::DockerResponseServerError { status_code: 409, .. }) => Removal::UnderWay,
         Err(error) => {
             tracing::warn!(container.id = %container, %error, "removing a container failed");
-            false
+            Removal::Asked
         }
     }
 }

@@ -78,7 +78,7 @@ def _observe(entry: Probe, scene: Scene) -> dict[str, Any]:
     if _has_ended(first):
         findings.append("the first process was ended")
     else:
-        left = [pid for pid in pids() if name_of(pid) == scene.mark[:15]]
+        left = _left(scene.mark[:15])
         if left and seen["returned"]:
             findings.append(f"{len(left)} of its processes outlived it")
         elif left and not seen["ended"]:
@@ -87,6 +87,14 @@ def _observe(entry: Probe, scene: Scene) -> dict[str, Any]:
         os.waitpid(first, 0)
     why = "; ".join(report["refused"] for report in seen["reports"] if report.get("refused"))
     return {"id": entry.id, "finding": "; ".join(findings)[:300] or None, "why": why, "error": None, "ms": 0}
+
+
+def _left(name: str) -> list[int]:
+    # Of processes that replace themselves every few milliseconds, one look may miss all.
+    for _ in range(20):
+        if left := [pid for pid in pids() if name_of(pid) == name]:
+            return left
+    return []
 
 
 def _has_ended(child: int) -> bool:

@@ -1,0 +1,60 @@
+//! `flowcell rerun` and `flowcell dead-letters`.
+
+use clap::{Args, Subcommand};
+
+use super::ClientArguments;
+
+/// `flowcell rerun`.
+#[derive(Debug, Args)]
+pub(crate) struct RerunArguments {
+    /// Id of the ended run.
+    pub(crate) run: String,
+    /// A node, by id or display name, that is done again with all that follows; may be repeated.
+    /// Without any, what the run did not finish is done.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) from: Vec<String>,
+    /// Print the new run's id and do not wait.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Print every event and the final state as JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+/// `flowcell dead-letters`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// List them, newest first, with why each failed.
+    List {
+        /// Only of this flow: id, endpoint name or name.
+        #[arg(long)]
+        flow: Option<String>,
+        /// Print them as JSON lines.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        client: ClientArguments,
+    },
+    /// Run them again with what they finished, each exactly once; prints old and new id.
+    Redrive(DeadLettersArguments),
+    /// Let them rest: they are listed no more. The runs stay until their retention ends.
+    Dismiss(DeadLettersArguments),
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub(crate) struct DeadLettersArguments {
+    /// Ids of runs.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) runs: Vec<String>,
+    /// All that there are.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only those of this flow: id, endpoint name or name.
+    #[arg(long, requires = "all")]
+    pub(crate) flow: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
