@@ -261,7 +261,8 @@ impl Cell<'_> {
         watched.await.unwrap_or_else(|_| over(FailureKind::TimedOut { limit_ms }))
     }
 
-    /// Tells the schedulers that the task has begun. Returns only when they refuse it.
+    /// Tells the schedulers that the task has begun. Returns only when they refuse it. A cell that
+    /// ends before they answer is told by its report alone, which names the container too.
     async fn announce(&self, container: String) {
         let began = WorkerRequestBody::Began { attempt: self.attempt, container };
         let Ok(request) = self.shop.upstream.encoded(began) else {
