@@ -50,8 +50,9 @@ def ensure_installed() -> Path:
     lock = REQUIREMENTS_LOCK.read_text()
     if stamp.exists() and stamp.read_text() == lock:
         return python
-    uv = shutil.which("uv")
-    if uv is None:
+    # `uv run` names itself; it need not be on PATH.
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if not uv:
         message = "uv is needed to install the reference Langflow (pip install uv)"
         raise RuntimeError(message)
     print(f"installing Langflow into {environment}", file=sys.stderr)
