@@ -4,6 +4,7 @@ mod admission;
 mod drill;
 mod files;
 mod gate;
+mod init;
 mod rerun;
 mod retention;
 mod tenant;
@@ -23,6 +24,7 @@ pub(crate) use self::admission::{
 pub(crate) use self::drill::DrillArguments;
 pub(crate) use self::files::FilesCommand;
 pub(crate) use self::gate::GateArguments;
+pub(crate) use self::init::{InitArguments, PoolSize};
 pub(crate) use self::rerun::{DeadLettersArguments, DeadLettersCommand, RerunArguments};
 pub(crate) use self::retention::RetentionCommand;
 pub(crate) use self::tenant::{InstallationArguments, TenantCommand};
@@ -72,7 +74,8 @@ pub(crate) enum Command {
     Migrate(ServiceArguments),
     /// Write the settings and generated secrets of a cluster.
     #[command(after_help = "Example:
-  flowcell init ./cluster --workers 2 && flowcell migrate --config cluster/control/flowcell.toml")]
+  flowcell init ./cluster --workers 2 && flowcell migrate --config cluster/control/flowcell.toml
+  flowcell init ./cluster --workers 3 --pool gpu=1    # later: one more, and one of another pool")]
     Init(InitArguments),
     /// Import and list flows.
     #[command(subcommand)]
@@ -239,40 +242,6 @@ impl ReapArguments {
             slot_root: self.slot_root,
         }
     }
-}
-
-/// `flowcell init`.
-#[derive(Debug, Args)]
-pub(crate) struct InitArguments {
-    /// The folder to write; left alone when it exists.
-    pub(crate) dir: PathBuf,
-    /// How many workers get a user and a folder of their own.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) workers: u32,
-    /// Cells that run at the same time on one worker.
-    #[arg(long, default_value_t = 4)]
-    pub(crate) slots: u32,
-    /// The database; its password is generated.
-    #[arg(long, default_value = "postgres://flowcell@127.0.0.1:5432/flowcell")]
-    pub(crate) postgres: String,
-    /// The NATS server, as the processes reach it.
-    #[arg(long, default_value = "nats://127.0.0.1:4222")]
-    pub(crate) nats: String,
-    /// Where the NATS server listens.
-    #[arg(long, default_value = "127.0.0.1:4222")]
-    pub(crate) nats_listen: SocketAddr,
-    /// Where the NATS server keeps its streams.
-    #[arg(long, default_value = "/var/lib/nats")]
-    pub(crate) nats_store: PathBuf,
-    /// Where the API listens.
-    #[arg(long, default_value = "127.0.0.1:7860")]
-    pub(crate) listen: SocketAddr,
-    /// A folder on every worker's host for the sockets of its cells.
-    #[arg(long, default_value = "/run/flowcell")]
-    pub(crate) socket_dir: PathBuf,
-    /// Where a process sees its own folder, when that is not where it is written (a mount).
-    #[arg(long)]
-    pub(crate) seen_as: Option<PathBuf>,
 }
 
 /// Which server a client command talks to.

@@ -172,6 +172,20 @@ def test_the_scheduler_is_killed_and_another_takes_over(bench: Bench) -> None:
     check_log(bench, run, events)
 
 
+def test_a_worker_of_another_pool_joins_while_all_runs(bench: Bench) -> None:
+    flow = bench.session.flow("nap").id
+    waiting = bench.runs.start(flow, "0", pool="gpu").id
+    worker = bench.cluster.add_worker("gpu")
+    assert bench.runs.wait(waiting, seconds=RECOVERY_SECONDS).state == "completed"
+    run = bench.runs.start(flow, NAP_SECONDS, pool="gpu").id
+    task = bench.runs.wait_task(run, NAP, RUNNING)
+    assert task.container
+    assert bench.cluster.worker_of(task.container) == worker
+    figure = 'flowcell_leases{pool="gpu"} 1'
+    wait_until(lambda: figure in bench.cluster.metrics("scheduler"), seconds=30.0, what=figure)
+    assert bench.runs.wait(run).state == "completed"
+
+
 def test_nothing_is_left_after_an_orderly_end(bench: Bench) -> None:
     """The last test of this file: the cluster is over afterwards."""
     codes = bench.cluster.stop()

@@ -4,6 +4,7 @@
 //! `docs/OPERATIONS.md`.
 
 mod names;
+mod pools;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use proto::message::SchedulerReply;
 use service::metrics::{Durations, durations};
 use store::{Queued, Waiting};
 
+use self::pools::Pools;
 use crate::error::Error;
 pub(crate) use names::{command, request};
 
@@ -44,15 +46,11 @@ pub(crate) struct Metrics {
 #[derive(Clone, Debug, Default)]
 struct Seen {
     runs: Family<State, Gauge>,
-    ready: Family<Pool, Gauge>,
-    ready_oldest: Family<Pool, Seconds>,
-    leases: Gauge,
+    pools: Pools,
     outbox: Gauge,
     outbox_oldest: Seconds,
     archive: Gauge,
     dead_letters: Gauge,
-    workers: Gauge,
-    slots: Gauge,
     at: Seconds,
 }
 
@@ -86,12 +84,6 @@ struct State {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Cause {
     cause: &'static str,
-}
-
-/// A setting of the operator's: as many values as there are pools.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Pool {
-    pool: String,
 }
 
 /// What became of a command.
@@ -226,8 +218,8 @@ impl Metrics {
     }
 
     /// What a look at the database found.
-    pub(crate) fn saw(&self, waiting: &Waiting, pool: &str, now: Timestamp) {
-        self.seen.saw(waiting, pool, now);
+    pub(crate) fn saw(&self, waiting: &Waiting, own_pool: &str, now: Timestamp) {
+        self.seen.saw(waiting, own_pool, now);
     }
 }
 
@@ -235,10 +227,7 @@ impl Seen {
     fn expose(&self, registry: &mut Registry) {
         let help = "Runs that have not ended";
         registry.register("flowcell_runs", help, self.runs.clone());
-        let help = "Tasks that a worker could take now: what to scale workers on";
-        registry.register("flowcell_tasks_ready", help, self.ready.clone());
-        let help = "How long the first of them has been waiting";
-        registry.register("flowcell_tasks_ready_oldest_seconds", help, self.ready_oldest.clone());
+        self.pools.expose(registry);
         let help = "Messages that are committed and not known to be published";
         registry.register("flowcell_outbox_unpublished", help, self.outbox.clone());
         let help = "How long the first of them has been waiting";
@@ -246,31 +235,23 @@ impl Seen {
         let mut add = |name: &str, help: &str, gauge: &Gauge| {
             registry.register(name, help, gauge.clone());
         };
-        add("flowcell_leases", "Tasks that a worker holds", &self.leases);
         add("flowcell_archive_backlog", "Event logs that should be archived by now", &self.archive);
         add("flowcell_dead_letters", "Runs that failed and wait for a person", &self.dead_letters);
-        add("flowcell_cluster_workers", "Workers whose lease is good", &self.workers);
-        add("flowcell_cluster_slots", "Cells that these workers can run at once", &self.slots);
         let help = "When the database was last looked at for these figures, as Unix time";
         registry.register("flowcell_figures_collected_seconds", help, self.at.clone());
     }
 
-    fn saw(&self, waiting: &Waiting, pool: &str, now: Timestamp) {
+    fn saw(&self, waiting: &Waiting, own_pool: &str, now: Timestamp) {
         for state in RunState::ALL.into_iter().filter(|state| !state.is_terminal()) {
             let found = waiting.runs.iter().find(|(of, _)| *of == state);
             let gauge = self.runs.get_or_create_owned(&State { state: state.name() });
             gauge.set(whole(found.map_or(0, |(_, count)| *count)));
         }
-        let pool = Pool { pool: pool.to_owned() };
-        self.ready.get_or_create(&pool).set(whole(waiting.ready.count));
-        self.ready_oldest.get_or_create(&pool).set(age(waiting.ready, now));
+        self.pools.saw(waiting, own_pool, now);
         self.outbox.set(whole(waiting.outbox.count));
         self.outbox_oldest.set(age(waiting.outbox, now));
-        self.leases.set(whole(waiting.leased));
         self.archive.set(whole(waiting.unarchived.count));
         self.dead_letters.set(whole(waiting.dead_letters));
-        self.workers.set(whole(waiting.workers.count));
-        self.slots.set(whole(waiting.workers.slots));
         self.at.set(now.since(Timestamp(0)).as_secs_f64());
     }
 }

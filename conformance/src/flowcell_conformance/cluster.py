@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 from contextlib import ExitStack
@@ -203,6 +204,8 @@ class Cluster:
         )
         self.workers = [f"worker-{number}" for number in range(1, workers + 1)]
         self._complete_settings()
+        for worker in self.workers:
+            self._complete_worker(worker)
         stack.enter_context(
             Postgres(
                 self.home / "postgres",
@@ -218,18 +221,34 @@ class Cluster:
         )
         stack.enter_context(server)
         server.wait_ready(lambda: answers(nats), seconds=READY_SECONDS)
+        self._nats = server
 
     def _complete_settings(self) -> None:
-        """Add to what `init` wrote: small limits, a small pool, a label nobody else has."""
-        limits = Limits().toml()
+        """Add to what `init` wrote: small limits."""
         with (self._settings / "control" / "flowcell.toml").open("a") as control:
-            control.write(f"\n[api.cell]\n{limits}\n")
+            control.write(f"\n[api.cell]\n{Limits().toml()}\n")
+
+    def _complete_worker(self, worker: str) -> None:
+        """Add to what `init` wrote: small limits, a small pool, a label nobody else has."""
         image = f"{{ image = {json.dumps(RUNNER_IMAGE)}, size = {self._pool} }}"
-        for worker in self.workers:
-            with (self._settings / worker / "flowcell.toml").open("a") as settings:
-                # The last table that `init` writes is `[worker]`.
-                settings.write(f"cluster = {json.dumps(self.name)}\n")
-                settings.write(f"\n[worker.pool]\nimages = [{image}]\n\n[worker.limits]\n{limits}\n")
+        with (self._settings / worker / "flowcell.toml").open("a") as settings:
+            # The last table that `init` writes is `[worker]`.
+            settings.write(f"cluster = {json.dumps(self.name)}\n")
+            settings.write(f"\n[worker.pool]\nimages = [{image}]\n\n[worker.limits]\n{Limits().toml()}\n")
+
+    def add_worker(self, pool: str) -> str:
+        """Start one more worker, of this pool, beside all that runs; returns its name."""
+        command(
+            *(self._binary, "init", str(self._settings), "--pool", f"{pool}=1", "--slots", "2"),
+            *("--socket-dir", str(self.home / "s")),
+        )
+        # What `nats-server --signal reload` does.
+        os.kill(self._nats.pid, signal.SIGHUP)
+        worker = f"worker-{pool}-1"
+        self._complete_worker(worker)
+        self.workers.append(worker)
+        self.start(worker)
+        return worker
 
     def _migrate(self) -> str:
         """Make the schema; returns the API key that is printed this once."""

@@ -12,15 +12,16 @@ use crate::error::{Doing, Error};
 
 const DOING: &str = "collecting figures";
 
-/// What waits, and how long it has been waiting.
+/// What waits, and how long it has been waiting. Queues and pools come as they are stored, in no
+/// order; the empty name is the schedulers' own pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// Runs that have not ended, by state.
     pub runs: Vec<(RunState, u64)>,
-    /// Tasks that a worker could take now, admitted or not.
-    pub ready: Queued,
-    /// Tasks that a worker holds.
-    pub leased: u64,
+    /// Tasks that a worker could take now, admitted or not, by queue.
+    pub ready: Vec<(String, Queued)>,
+    /// Tasks that a worker holds, by queue.
+    pub leased: Vec<(String, u64)>,
     /// Messages that are not known to be published.
     pub outbox: Queued,
     /// Ended runs whose event log is still on the bus although it should be archived.
@@ -28,8 +29,8 @@ pub struct Waiting {
     /// Runs that failed while nobody waited for them, and were neither run again nor dismissed;
     /// counted up to 100,000.
     pub dead_letters: u64,
-    /// Workers whose lease is good, and the cells that they can run at once.
-    pub workers: Workers,
+    /// Workers whose lease is good, and the cells that they can run at once, by pool.
+    pub workers: Vec<(String, Workers)>,
 }
 
 /// A queue.
@@ -41,8 +42,8 @@ pub struct Queued {
     pub oldest: Option<Timestamp>,
 }
 
-/// The workers of a cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The workers of a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Workers {
     /// How many there are.
     pub count: u64,
@@ -53,10 +54,11 @@ pub struct Workers {
 const OPEN_RUNS: &str = "SELECT state, COUNT(*) FROM runs WHERE ended IS NULL GROUP BY state";
 
 // A task that waits for its next try is not ready before.
-const READY: &str = "SELECT COUNT(*), MIN(ready_since) FROM tasks \
-                     WHERE state = 'ready' AND ready_since <= $1";
+const READY: &str = "SELECT COUNT(*), MIN(ready_since), COALESCE(queue, '') FROM tasks \
+                     WHERE state = 'ready' AND ready_since <= $1 GROUP BY 3";
 
-const LEASED: &str = "SELECT COUNT(*) FROM tasks WHERE lease_worker IS NOT NULL";
+const LEASED: &str = "SELECT COUNT(*), COALESCE(queue, '') FROM tasks \
+                      WHERE lease_worker IS NOT NULL GROUP BY 2";
 
 const OUTBOX: &str = "SELECT COUNT(*), MIN(created) FROM outbox WHERE published IS NULL";
 
@@ -68,8 +70,8 @@ const DEAD_LETTERS: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM runs \
                             WHERE detached AND settled IS NULL \
                             AND state IN ('failed', 'timed_out') LIMIT 100000) AS counted";
 
-const WORKERS: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(slots), 0) AS bigint) FROM workers \
-                       WHERE NOT gone AND lease_until > $1";
+const WORKERS: &str = "SELECT COUNT(*), CAST(SUM(slots) AS bigint), COALESCE(pool, '') \
+                       FROM workers WHERE NOT gone AND lease_until > $1 GROUP BY 3";
 
 /// The statements with the name of each, for who wants to see their plans.
 pub const STATEMENTS: [(&str, &str); 7] = [
@@ -92,37 +94,47 @@ impl Engine {
         now: Timestamp,
         archive_before: Timestamp,
     ) -> Result<Waiting, Error> {
-        let (workers, slots) = pair(&self.one(WORKERS, Some(now)).await?)?;
+        let ready = self.all(READY, Some(now)).await?;
+        let leased = self.all(LEASED, None).await?;
+        let workers = self.all(WORKERS, Some(now)).await?;
         Ok(Waiting {
             runs: self.open_run_states().await?,
-            ready: queued(&self.one(READY, Some(now)).await?)?,
-            leased: count(&self.one(LEASED, None).await?, 0)?,
+            ready: each(&ready, |row| Ok((name(row, 2)?, queued(row)?)))?,
+            leased: each(&leased, |row| Ok((name(row, 1)?, count(row, 0)?)))?,
             outbox: queued(&self.one(OUTBOX, None).await?)?,
             unarchived: queued(&self.one(UNARCHIVED, Some(archive_before)).await?)?,
             dead_letters: count(&self.one(DEAD_LETTERS, None).await?, 0)?,
-            workers: Workers { count: workers, slots },
+            workers: each(&workers, |row| {
+                Ok((name(row, 2)?, Workers { count: count(row, 0)?, slots: count(row, 1)? }))
+            })?,
         })
     }
 
     async fn open_run_states(&self) -> Result<Vec<(RunState, u64)>, Error> {
-        let db = self.store.read();
-        let statement = Statement::from_string(db.get_database_backend(), OPEN_RUNS);
-        let rows = db.query_all_raw(statement).await.doing(DOING)?;
-        let state = |row: &QueryResult| {
-            let name: String = row.try_get_by_index(0).doing(DOING)?;
-            let state = RunState::named(&name).ok_or(Error::Corrupt { what: "state of a run" })?;
-            Ok((state, count(row, 1)?))
-        };
-        rows.iter().map(state).collect()
+        each(&self.all(OPEN_RUNS, None).await?, |row| {
+            let state = RunState::named(&name(row, 0)?);
+            Ok((state.ok_or(Error::Corrupt { what: "state of a run" })?, count(row, 1)?))
+        })
     }
 
-    async fn one(&self, sql: &str, until: Option<Timestamp>) -> Result<QueryResult, Error> {
+    async fn all(&self, sql: &str, until: Option<Timestamp>) -> Result<Vec<QueryResult>, Error> {
         let db = self.store.read();
         let values = until.map(|until| until.millis().into());
         let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-        let row = db.query_one_raw(statement).await.doing(DOING)?;
+        db.query_all_raw(statement).await.doing(DOING)
+    }
+
+    async fn one(&self, sql: &str, until: Option<Timestamp>) -> Result<QueryResult, Error> {
+        let row = self.all(sql, until).await?.into_iter().next();
         row.ok_or(Error::Corrupt { what: "answer of the database (it counts nothing)" })
     }
+}
+
+fn each<T>(
+    rows: &[QueryResult],
+    read: impl Fn(&QueryResult) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    rows.iter().map(read).collect()
 }
 
 fn queued(row: &QueryResult) -> Result<Queued, Error> {
@@ -130,8 +142,8 @@ fn queued(row: &QueryResult) -> Result<Queued, Error> {
     Ok(Queued { count: count(row, 0)?, oldest: oldest.map(Timestamp) })
 }
 
-fn pair(row: &QueryResult) -> Result<(u64, u64), Error> {
-    Ok((count(row, 0)?, count(row, 1)?))
+fn name(row: &QueryResult, column: usize) -> Result<String, Error> {
+    row.try_get_by_index(column).doing(DOING)
 }
 
 fn count(row: &QueryResult, column: usize) -> Result<u64, Error> {

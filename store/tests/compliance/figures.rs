@@ -30,47 +30,58 @@ async fn what_waits_is_counted(f: &Fixture) {
     let (first, second) = (owner.submit().await, owner.submit().await);
     let found = waiting(T0).await;
     assert_eq!(found.runs, [(RunState::Queued, 2)]);
-    assert_eq!((found.ready, found.leased), (Queued::default(), 0));
+    assert_eq!((found.ready, found.leased), (vec![], vec![]));
     assert_eq!(found.outbox, Queued::default(), "a run that waits for its turn needs no message");
 
     f.step(first, Command::Start { skip: vec![] }, after(5)).await;
     f.step(second, Command::Start { skip: vec![] }, after(7)).await;
     let found = waiting(after(8)).await;
-    assert_eq!(found.ready, Queued { count: 2, oldest: Some(after(5)) });
+    assert_eq!(found.ready, ready(2, 5));
 
     f.step(first, claim(0, worker(1)), after(10)).await;
     let found = waiting(after(10)).await;
-    assert_eq!(found.ready, Queued { count: 1, oldest: Some(after(7)) });
-    assert_eq!((found.leased, found.runs), (1, vec![(RunState::Running, 2)]));
+    assert_eq!(found.ready, ready(1, 7));
+    let leased = vec![("default".to_owned(), 1)];
+    assert_eq!((found.leased, found.runs), (leased, vec![(RunState::Running, 2)]));
 
     let failure = Failure::new(FailureKind::WorkerLost, "gone");
     let lost = Command::Lost { task: 0, attempt: 1, worker: worker(1), failure };
     f.step(first, lost, after(20)).await;
-    assert_eq!(waiting(after(21)).await.ready.count, 1, "the second try is not due yet");
+    assert_eq!(waiting(after(21)).await.ready, ready(1, 7), "the second try is not due yet");
     let due = f.load(first).await.ready_since[0].unwrap();
     assert!(due > after(20), "after its backoff");
-    assert_eq!(waiting(due).await.ready, Queued { count: 2, oldest: Some(after(7)) });
+    assert_eq!(waiting(due).await.ready, ready(2, 7));
 
     f.step(first, Command::Cancel, after(30)).await;
     let found = waiting(due).await;
-    assert_eq!((found.ready.count, found.runs), (1, vec![(RunState::Running, 1)]));
+    assert_eq!((found.ready, found.runs), (ready(1, 7), vec![(RunState::Running, 1)]));
     assert_eq!(found.unarchived, Queued { count: 1, oldest: Some(after(30)) });
     assert_eq!(f.store.engine().waiting(due, after(29)).await.unwrap().unarchived.count, 0);
     f.store.engine().archive_event_log(first, b"{}\n").await.unwrap();
     assert_eq!(waiting(due).await.unarchived, Queued::default());
 }
 
+fn ready(count: u64, oldest_ms: u64) -> Vec<(String, Queued)> {
+    vec![("default".to_owned(), Queued { count, oldest: Some(after(oldest_ms)) })]
+}
+
 async fn ended_workers_have_no_slots(f: &Fixture) {
     let engine = f.store.engine();
-    let workers = async |now| engine.waiting(now, now).await.unwrap().workers;
-    assert_eq!(workers(T0).await, Workers::default());
-    for (n, slots) in [(1, 4), (2, 3)] {
-        engine.beat(&WorkerRow::beat(worker(n), "w".to_owned(), slots, T0, LEASE)).await.unwrap();
+    let workers = async |now| {
+        let mut found = engine.waiting(now, now).await.unwrap().workers;
+        found.sort();
+        found
+    };
+    let pool = |name: &str, count, slots| (name.to_owned(), Workers { count, slots });
+    assert_eq!(workers(T0).await, []);
+    for (n, slots, of) in [(1, 4, None), (2, 3, None), (3, 2, Some("gpu"))] {
+        let beat = WorkerRow::beat(worker(n), "w".to_owned(), slots, T0, LEASE);
+        engine.beat(&WorkerRow { pool: of.map(str::to_owned), ..beat }).await.unwrap();
     }
-    assert_eq!(workers(T0).await, Workers { count: 2, slots: 7 });
+    assert_eq!(workers(T0).await, [pool("", 2, 7), pool("gpu", 1, 2)]);
     engine.goodbye(worker(1), T0).await.unwrap();
-    assert_eq!(workers(T0).await, Workers { count: 1, slots: 3 });
-    assert_eq!(workers(T0 + LEASE).await, Workers::default());
+    assert_eq!(workers(T0).await, [pool("", 1, 3), pool("gpu", 1, 2)]);
+    assert_eq!(workers(T0 + LEASE).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,7 +105,7 @@ async fn ended_runs_cost_the_figures_nothing_on_postgres() {
     }
     database.close().await.unwrap();
     let found = f.store.engine().waiting(T0, T0).await.unwrap();
-    assert_eq!((found.runs, found.ready.count), (vec![(RunState::Running, 1)], 1));
+    assert_eq!((found.runs, found.ready.len()), (vec![(RunState::Running, 1)], 1));
     f.close().await;
 }
 
