@@ -156,8 +156,7 @@ def test_every_part_counted_the_run(seen: Seen) -> None:
     assert sample(worker, 'flowcell_attempts_total{outcome="done",kind=""}') == CELLS
     wait_until(
         lambda: (
-            sample(seen.cluster.metrics("scheduler"), 'flowcell_cluster_workers{pool="default"}')
-            == 1
+            sample(seen.cluster.metrics("scheduler"), 'flowcell_cluster_workers{pool="default"}') == 1
             and sample(seen.cluster.metrics("scheduler"), 'flowcell_leases{pool="default"}') == 0
             and sample(seen.cluster.metrics("scheduler"), 'flowcell_tasks_ready{pool="default"}') == 0
         ),
