@@ -11,6 +11,7 @@
 //! One thread, and almost nothing in memory: a copy of it costs less than a millisecond. Everything
 //! slow happens in the copy, so that several cells are made at once.
 
+mod apparmor;
 mod cell;
 mod groups;
 mod loopback;

@@ -6,7 +6,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
 use super::groups::Groups;
-use super::{loopback, mounts};
+use super::{apparmor, loopback, mounts};
 use crate::message::{Answer, Launch, Step};
 use crate::serve::{At, Failed, exit};
 use crate::{channel, init, lockdown};
@@ -47,6 +47,8 @@ fn enter(launch: &Launch, socket: &OwnedFd, groups: &Groups) -> Result<RawFd, Fa
     nix::unistd::sethostname(HOSTNAME).at(Step::Namespaces)?;
     mounts::enter(launch).at(Step::Mounts)?;
     loopback::up().at(Step::Loopback)?;
+    // After the mounts, which the profile refuses.
+    apparmor::enter().at(Step::Privileges)?;
     nix::unistd::setsid().at(Step::Descriptors)?;
     let socket = lockdown::only_descriptor(socket.as_raw_fd()).at(Step::Descriptors)?;
     lockdown::resources(OPEN_FILES, launch.oom_score_adj).at(Step::Descriptors)?;
