@@ -24,6 +24,7 @@ mod error;
 mod events;
 mod extract;
 mod flowcell;
+mod governed;
 mod langflow;
 mod listener;
 mod metrics;

@@ -27,7 +27,7 @@ pub(crate) use self::gate::GateArguments;
 pub(crate) use self::init::{InitArguments, PoolSize};
 pub(crate) use self::rerun::{DeadLettersArguments, DeadLettersCommand, RerunArguments};
 pub(crate) use self::retention::RetentionCommand;
-pub(crate) use self::tenant::{InstallationArguments, TenantCommand};
+pub(crate) use self::tenant::{InstallationArguments, OfTenant, TenantCommand};
 
 /// Runs Langflow flows as a cluster: every component in a throwaway container.
 #[derive(Debug, Parser)]
@@ -452,7 +452,8 @@ pub(crate) enum EgressCommand {
   flowcell egress allow api.openai.com:443
   flowcell egress allow 127.0.0.1:8080 --private   a server inside your own network
   flowcell egress allow db.internal:5432 --private --tcp --flow ingest   Postgres, for one flow
-  flowcell egress allow '*:443' --node URL   any public HTTPS server, for one component")]
+  flowcell egress allow '*:443' --node URL   any public HTTPS server, for one component
+  flowcell egress allow api.openai.com:443 --tenant acme   the operator, for another tenant")]
     Allow {
         /// `HOST:PORT`; `*.example.com:443` allows any name below it, `*:443` and `*:*` the public
         /// internet.
@@ -467,10 +468,14 @@ pub(crate) enum EgressCommand {
         #[command(flatten)]
         scope: EgressScope,
         #[command(flatten)]
+        of: OfTenant,
+        #[command(flatten)]
         client: ClientArguments,
     },
     /// List what is allowed.
     List {
+        #[command(flatten)]
+        of: OfTenant,
         #[command(flatten)]
         client: ClientArguments,
     },
@@ -481,6 +486,8 @@ pub(crate) enum EgressCommand {
         destination: String,
         #[command(flatten)]
         scope: EgressScope,
+        #[command(flatten)]
+        of: OfTenant,
         #[command(flatten)]
         client: ClientArguments,
     },
@@ -553,8 +560,10 @@ Examples:
 #[derive(Debug, Args)]
 pub(crate) struct LimitsScope {
     /// Of one flow (id, endpoint name or name); of the tenant without it.
-    #[arg(long, value_name = "FLOW")]
+    #[arg(long, value_name = "FLOW", conflicts_with = "tenant")]
     pub(crate) flow: Option<String>,
+    #[command(flatten)]
+    pub(crate) of: OfTenant,
     #[command(flatten)]
     pub(crate) client: ClientArguments,
 }

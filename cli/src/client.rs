@@ -1,5 +1,6 @@
 //! The HTTP client of the command line.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -244,4 +245,27 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = next.source();
     }
     text
+}
+
+/// A path segment of any text.
+pub(crate) fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_is_one_segment() {
+        assert_eq!(percent_encode("Basic Prompting/ü"), "Basic%20Prompting%2F%C3%BC");
+    }
 }

@@ -3,7 +3,10 @@
 use domain::id::TenantId;
 use domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, QueryOrder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter,
+    QueryOrder,
+};
 use uuid::Uuid;
 
 use crate::clock;
@@ -59,6 +62,26 @@ impl Store {
             created: Timestamp(row.created),
         };
         Ok(rows.into_iter().map(info).collect())
+    }
+
+    /// The tenant of this name or id.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn tenant_named(&self, name: &str) -> Result<Option<TenantId>, Error> {
+        let by_name = tenant::Column::Name.eq(name);
+        let meant = match name.parse::<TenantId>() {
+            Ok(id) => by_name.or(tenant::Column::Id.eq(id.uuid())),
+            Err(_) => by_name,
+        };
+        // A name that looks like another tenant's id is still the name.
+        let found = tenant::Entity::find()
+            .filter(meant)
+            .all(self.read())
+            .await
+            .doing("looking for a tenant")?;
+        let named = found.iter().find(|row| row.name == name).or(found.first());
+        Ok(named.map(|row| TenantId(row.id)))
     }
 
     pub(crate) async fn insert_tenant(

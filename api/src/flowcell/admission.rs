@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::auth::{Principal, Superuser};
 use crate::error::Error;
 use crate::extract::Raw;
+use crate::governed::Governed;
 
 /// Most weight of a tenant: a hundred times the usual.
 const WEIGHT_MAX: u32 = 10_000;
@@ -30,15 +31,15 @@ pub(crate) struct KeySettings {
 /// `GET /api/flowcell/v1/admission`.
 pub(crate) async fn get(
     State(app): State<App>,
-    principal: Principal,
+    Governed { tenant, .. }: Governed,
 ) -> Result<Json<TenantSettings>, Error> {
-    Ok(Json(app.tenant(&principal).admission().await?))
+    Ok(Json(app.store.tenant(tenant).admission().await?))
 }
 
 /// `PUT /api/flowcell/v1/admission`: all that is set for the tenant; what is left out is unset.
 pub(crate) async fn put(
     State(app): State<App>,
-    Superuser(principal): Superuser,
+    Governed { principal, tenant }: Governed,
     body: Raw,
 ) -> Result<Json<TenantSettings>, Error> {
     let set: TenantSettings = known(&body, &TENANT_FIELDS)?;
@@ -49,8 +50,8 @@ pub(crate) async fn put(
     positive("slots_max", set.slots_max)?;
     positive("runs_max", set.runs_max)?;
     positive("runs_per_minute", set.runs_per_minute)?;
-    app.tenant(&principal).set_admission(&set).await?;
-    tracing::info!(user.id = %principal.user, tenant.id = %principal.tenant, "admission of a tenant set");
+    app.store.tenant(tenant).set_admission(&set).await?;
+    tracing::info!(user.id = %principal.user, tenant.id = %tenant, "admission of a tenant set");
     Ok(Json(set))
 }
 

@@ -15,9 +15,9 @@ use store::{EgressEntry, FlowFilter, NewEgressRule, Page, Tenant};
 
 use super::runs::find;
 use crate::app::App;
-use crate::auth::{Principal, Superuser};
 use crate::error::Error;
 use crate::extract::{Params, Raw};
+use crate::governed::Governed;
 
 /// Longest name that DNS knows.
 const HOST_BYTES_MAX: usize = 253;
@@ -36,10 +36,10 @@ struct Scope {
 /// `GET /api/flowcell/v1/egress`.
 pub(crate) async fn list(
     State(app): State<App>,
-    principal: Principal,
+    Governed { tenant, .. }: Governed,
     params: Params,
 ) -> Result<Json<Vec<EgressView>>, Error> {
-    let tenant = app.tenant(&principal);
+    let tenant = app.store.tenant(tenant);
     let entries = match params.text("flow") {
         Some(name) => tenant.egress_for(find(&tenant, name).await?.header.id).await?,
         None => tenant.egress_rules().await?,
@@ -54,11 +54,11 @@ pub(crate) async fn list(
 /// `POST /api/flowcell/v1/egress`. A rule for the same destination, flow and node is replaced.
 pub(crate) async fn allow(
     State(app): State<App>,
-    Superuser(principal): Superuser,
+    Governed { principal, tenant }: Governed,
     body: Raw,
 ) -> Result<(StatusCode, Json<EgressView>), Error> {
     let wanted: AllowEgress = body.json()?;
-    let tenant = app.store.tenant(principal.tenant);
+    let tenant = app.store.tenant(tenant);
     let (scope, flow_name) = scope(&tenant, wanted.flow.as_deref(), wanted.node.as_deref()).await?;
     let AllowEgress { host, port, private, tcp, .. } = wanted;
     let rule = checked(EgressRule { host, port, private, tcp })?;
@@ -66,6 +66,7 @@ pub(crate) async fn allow(
     check_numbers(&entries, &rule)?;
     tracing::info!(
         user.id = %principal.user,
+        tenant.id = %tenant.id(),
         egress.host = rule.host,
         egress.port = rule.port,
         egress.private = rule.private,
@@ -88,14 +89,14 @@ pub(crate) async fn allow(
 /// `DELETE /api/flowcell/v1/egress?host=…&port=…&flow=…&node=…`.
 pub(crate) async fn forbid(
     State(app): State<App>,
-    Superuser(principal): Superuser,
+    Governed { tenant, .. }: Governed,
     params: Params,
 ) -> Result<StatusCode, Error> {
     let port = params.number("port")?.and_then(|port| u16::try_from(port).ok());
     let (Some(host), Some(port)) = (params.text("host").map(normalised), port) else {
         return Err(invalid("host and port name the rule to delete"));
     };
-    let tenant = app.store.tenant(principal.tenant);
+    let tenant = app.store.tenant(tenant);
     let (scope, _) = scope(&tenant, params.text("flow"), params.text("node")).await?;
     let entries = tenant.egress_rules().await?;
     let entry = same(&entries, &scope, &host, port).ok_or(Error::NotFound("egress rule"))?;

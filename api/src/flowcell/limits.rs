@@ -13,10 +13,11 @@ use serde_json::{Map, Value};
 use store::RunSettings;
 
 use crate::app::App;
-use crate::auth::{Principal, Superuser};
+use crate::auth::Principal;
 use crate::config::Config;
 use crate::error::{Error, LimitProblem};
 use crate::extract::Raw;
+use crate::governed::Governed;
 
 /// Longest wrong value that an answer repeats.
 const VALUE_CHARS_MAX: usize = 100;
@@ -46,16 +47,16 @@ pub(crate) fn of_run(config: &Config, set: &RunSettings) -> CellLimits {
 /// `GET /api/flowcell/v1/limits`.
 pub(crate) async fn get(
     State(app): State<App>,
-    principal: Principal,
+    Governed { tenant, .. }: Governed,
 ) -> Result<Json<LimitsView>, Error> {
-    let limits = app.tenant(&principal).limits().await?;
+    let limits = app.store.tenant(tenant).limits().await?;
     Ok(Json(tenant_view(&app.config, &limits)))
 }
 
 /// `PUT /api/flowcell/v1/limits`: all that is set for the tenant; what is left out is unset.
 pub(crate) async fn put(
     State(app): State<App>,
-    Superuser(principal): Superuser,
+    Governed { principal, tenant }: Governed,
     body: Raw,
 ) -> Result<Json<LimitsView>, Error> {
     let wanted: SetTenant = body.json()?;
@@ -66,18 +67,18 @@ pub(crate) async fn put(
     let limits = read("limits", &wanted.limits, most, &mut problems);
     refuse(problems)?;
     let limits = TenantLimits { limits, maximum };
-    app.store.tenant(principal.tenant).set_limits(&limits).await?;
-    tracing::info!(user.id = %principal.user, tenant.id = %principal.tenant, "limits of a tenant set");
+    app.store.tenant(tenant).set_limits(&limits).await?;
+    tracing::info!(user.id = %principal.user, tenant.id = %tenant, "limits of a tenant set");
     Ok(Json(tenant_view(&app.config, &limits)))
 }
 
 /// `DELETE /api/flowcell/v1/limits`: nothing is set for the tenant any more.
 pub(crate) async fn delete(
     State(app): State<App>,
-    Superuser(principal): Superuser,
+    Governed { principal, tenant }: Governed,
 ) -> Result<StatusCode, Error> {
-    app.store.tenant(principal.tenant).set_limits(&TenantLimits::default()).await?;
-    tracing::info!(user.id = %principal.user, tenant.id = %principal.tenant, "limits of a tenant unset");
+    app.store.tenant(tenant).set_limits(&TenantLimits::default()).await?;
+    tracing::info!(user.id = %principal.user, tenant.id = %tenant, "limits of a tenant unset");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -7,23 +7,23 @@ use domain::retention::{Overrides, RUNS_DAYS_MAX, Settings};
 use proto::http::{RetentionSet, RetentionView};
 
 use crate::app::App;
-use crate::auth::{Principal, Superuser};
 use crate::error::Error;
 use crate::extract::Raw;
+use crate::governed::Governed;
 
 /// `GET /api/flowcell/v1/retention`.
 pub(crate) async fn get(
     State(app): State<App>,
-    principal: Principal,
+    Governed { tenant, .. }: Governed,
 ) -> Result<Json<RetentionView>, Error> {
-    let set = app.tenant(&principal).retention().await?;
+    let set = app.store.tenant(tenant).retention().await?;
     Ok(Json(view(&app.config.retention, set)))
 }
 
 /// `PUT /api/flowcell/v1/retention`: what is left out is as for the installation.
 pub(crate) async fn put(
     State(app): State<App>,
-    Superuser(principal): Superuser,
+    Governed { principal, tenant }: Governed,
     body: Raw,
 ) -> Result<Json<RetentionView>, Error> {
     let RetentionSet { runs_days, messages } = body.json()?;
@@ -32,18 +32,18 @@ pub(crate) async fn put(
         return Err(Error::BodyInvalid(why));
     }
     let set = Overrides { runs_days, messages };
-    app.store.tenant(principal.tenant).set_retention(set).await?;
-    tracing::info!(user.id = %principal.user, tenant.id = %principal.tenant, "retention of a tenant set");
+    app.store.tenant(tenant).set_retention(set).await?;
+    tracing::info!(user.id = %principal.user, tenant.id = %tenant, "retention of a tenant set");
     Ok(Json(view(&app.config.retention, set)))
 }
 
 /// `DELETE /api/flowcell/v1/retention`: the tenant gets what the installation has.
 pub(crate) async fn delete(
     State(app): State<App>,
-    Superuser(principal): Superuser,
+    Governed { principal, tenant }: Governed,
 ) -> Result<StatusCode, Error> {
-    app.store.tenant(principal.tenant).set_retention(Overrides::default()).await?;
-    tracing::info!(user.id = %principal.user, tenant.id = %principal.tenant, "retention of a tenant unset");
+    app.store.tenant(tenant).set_retention(Overrides::default()).await?;
+    tracing::info!(user.id = %principal.user, tenant.id = %tenant, "retention of a tenant unset");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -65,6 +65,50 @@ async fn wrong_settings_are_told_and_only_a_superuser_sets_a_tenants() {
     assert_eq!(world.send(foreign).await.status, StatusCode::NOT_FOUND);
 }
 
+#[tokio::test]
+async fn the_operator_sets_what_holds_for_another_tenant() {
+    let world = World::new().await;
+    let theirs = |path: &str| {
+        let request = as_caller(&world.other, Method::GET, path, Body::empty());
+        async { world.send(request).await.json() }
+    };
+    let of_other = |path: &str| format!("{path}?tenant=other");
+    let (limits, retention) = ("/api/flowcell/v1/limits", "/api/flowcell/v1/retention");
+    let egress = "/api/flowcell/v1/egress";
+
+    let set = json!({"weight": 50, "runs_max": 2});
+    assert_eq!(world.put(&of_other(TENANT), &set).await.json(), set);
+    assert_eq!(world.get(&of_other(TENANT)).await.json(), set);
+    assert_eq!(theirs(TENANT).await, set);
+    assert_eq!(world.get(TENANT).await.json(), json!({}), "one's own stays as it was");
+
+    world.put(&of_other(limits), &json!({"maximum": {"pids": 60}})).await;
+    assert_eq!(theirs(limits).await["set"]["maximum"], json!({"pids": 60}));
+    world.put(&of_other(retention), &json!({"runs_days": 3})).await;
+    assert_eq!(theirs(retention).await["runs_days"], 3);
+    world.post(&of_other(egress), &json!({"host": "api.example", "port": 443})).await;
+    assert_eq!(theirs(egress).await[0]["host"], "api.example");
+    assert_eq!(world.get(egress).await.json(), json!([]));
+
+    for (path, status) in
+        [("?tenant=nobody", StatusCode::NOT_FOUND), ("?tenant=", StatusCode::NOT_FOUND)]
+    {
+        for route in [TENANT, limits, retention, egress] {
+            assert_eq!(world.get(&format!("{route}{path}")).await.status, status, "{route}{path}");
+        }
+    }
+    // A user of the tenant may name nobody, not even the own one.
+    for name in ["other", "default", "nobody"] {
+        for (method, route) in
+            [(Method::GET, TENANT), (Method::PUT, limits), (Method::DELETE, retention)]
+        {
+            let path = format!("{route}?tenant={name}");
+            let asked = as_caller(&world.other, method, &path, Body::from("{}"));
+            assert_eq!(world.send(asked).await.status, StatusCode::FORBIDDEN, "{path}");
+        }
+    }
+}
+
 async fn started(world: &World, body: Value) -> RunId {
     let answer = world.post(RUNS, &body).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.body);

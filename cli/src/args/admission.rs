@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::ClientArguments;
+use super::{ClientArguments, OfTenant};
 
 /// `flowcell admission`.
 #[derive(Debug, Subcommand)]
@@ -22,6 +22,7 @@ retry.component_errors, retry.errors. For a node of a flow: pool and retry.…. 
 
 Examples:
   flowcell admission set weight=300 runs_max=200
+  flowcell admission set --tenant acme runs_max=20 runs_per_minute=60
   flowcell admission set --flow 'Nightly report' runs_max=1 pool=gpu retry.attempts_max=5
   flowcell admission set --flow 'Nightly report' --node 'Web Search' retry.errors=component,timed_out"
     )]
@@ -46,14 +47,16 @@ Examples:
 #[derive(Debug, Args)]
 pub(crate) struct AdmissionScope {
     /// Of one flow (id, endpoint name or name).
-    #[arg(long, value_name = "FLOW", conflicts_with = "of_key")]
+    #[arg(long, value_name = "FLOW", conflicts_with_all = ["of_key", "tenant"])]
     pub(crate) flow: Option<String>,
     /// Of one node of the flow (id or display name).
     #[arg(long, value_name = "NODE", requires = "flow")]
     pub(crate) node: Option<String>,
     /// Of one API key (its id).
-    #[arg(long = "of-key", value_name = "ID")]
+    #[arg(long = "of-key", value_name = "ID", conflicts_with = "tenant")]
     pub(crate) of_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) of: OfTenant,
     #[command(flatten)]
     pub(crate) client: ClientArguments,
 }

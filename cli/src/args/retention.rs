@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::ClientArguments;
+use super::{ClientArguments, OfTenant};
 
 /// `flowcell retention`.
 #[derive(Debug, Subcommand)]
@@ -12,6 +12,8 @@ pub(crate) enum RetentionCommand {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        of: OfTenant,
         #[command(flatten)]
         client: ClientArguments,
     },
@@ -28,10 +30,14 @@ pub(crate) enum RetentionCommand {
         #[arg(long, value_name = "true|false")]
         messages: Option<bool>,
         #[command(flatten)]
+        of: OfTenant,
+        #[command(flatten)]
         client: ClientArguments,
     },
     /// Keep runs as long as the installation does. Takes a superuser.
     Unset {
+        #[command(flatten)]
+        of: OfTenant,
         #[command(flatten)]
         client: ClientArguments,
     },

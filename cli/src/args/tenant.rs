@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::DataDir;
+use crate::client::percent_encode;
 
 /// `flowcell tenant`.
 #[derive(Debug, Subcommand)]
@@ -30,6 +31,24 @@ pub(crate) enum TenantCommand {
         #[command(flatten)]
         installation: InstallationArguments,
     },
+}
+
+/// Whose settings, where they are not those of one's own tenant.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OfTenant {
+    /// Of another tenant (name or id). Takes a superuser.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<String>,
+}
+
+impl OfTenant {
+    /// The path with the tenant in its query.
+    pub(crate) fn on(&self, path: &str) -> String {
+        match &self.tenant {
+            Some(name) => format!("{path}?tenant={}", percent_encode(name)),
+            None => path.to_owned(),
+        }
+    }
 }
 
 /// The database that an operator's command works on.

@@ -4,9 +4,8 @@ use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use super::explain::percent_encode;
 use crate::args::{AdmissionCommand, AdmissionScope};
-use crate::client::{Client, Refusal};
+use crate::client::{Client, Refusal, percent_encode};
 use crate::exit::Exit;
 use crate::output;
 
@@ -94,7 +93,7 @@ fn path(scope: &AdmissionScope) -> String {
     match (&scope.flow, &scope.of_key) {
         (Some(flow), _) => format!("/api/flowcell/v1/flows/{}/admission", percent_encode(flow)),
         (None, Some(key)) => format!("/api/flowcell/v1/keys/{}/admission", percent_encode(key)),
-        (None, None) => "/api/flowcell/v1/admission".to_owned(),
+        (None, None) => scope.of.on("/api/flowcell/v1/admission"),
     }
 }
 

@@ -8,9 +8,8 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 
-use super::explain::percent_encode;
 use crate::args::{DeadLettersArguments, DeadLettersCommand};
-use crate::client::Client;
+use crate::client::{Client, percent_encode};
 use crate::exit::Exit;
 use crate::output;
 

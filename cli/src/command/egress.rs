@@ -14,17 +14,18 @@ const PATH: &str = "/api/flowcell/v1/egress";
 
 pub(crate) async fn execute(command: EgressCommand) -> Result<Exit> {
     match command {
-        EgressCommand::Allow { destination, private, tcp, scope, client } => {
+        EgressCommand::Allow { destination, private, tcp, scope, of, client } => {
             let (host, port) = parse(&destination)?;
             let EgressScope { flow, node } = scope;
             let rule = AllowEgress { host, port, private, tcp, flow, node };
             let client = Client::new(&client)?;
-            let answer = client.send(client.request(Method::POST, PATH).json(&rule)).await?;
+            let answer =
+                client.send(client.request(Method::POST, &of.on(PATH)).json(&rule)).await?;
             let rule: EgressView = answer.json().await?;
             output::line(format_args!("{} may now connect to {}", who(&rule), what(&rule)))?;
         }
-        EgressCommand::List { client } => {
-            let rules: Vec<EgressView> = Client::new(&client)?.get(PATH).await?;
+        EgressCommand::List { of, client } => {
+            let rules: Vec<EgressView> = Client::new(&client)?.get(&of.on(PATH)).await?;
             if rules.is_empty() {
                 output::line("nothing is allowed: flowcell egress allow HOST:PORT")?;
             }
@@ -32,12 +33,13 @@ pub(crate) async fn execute(command: EgressCommand) -> Result<Exit> {
                 output::line(format_args!("{:<44} {}", what(&rule), who(&rule)))?;
             }
         }
-        EgressCommand::Forbid { destination, scope, client } => {
+        EgressCommand::Forbid { destination, scope, of, client } => {
             let (host, port) = parse(&destination)?;
             let port = port.to_string();
             let mut query = vec![("host", host.as_str()), ("port", port.as_str())];
             query.extend(scope.flow.as_deref().map(|flow| ("flow", flow)));
             query.extend(scope.node.as_deref().map(|node| ("node", node)));
+            query.extend(of.tenant.as_deref().map(|tenant| ("tenant", tenant)));
             let client = Client::new(&client)?;
             // The base does not matter: only its query is used.
             let url = reqwest::Url::parse_with_params("http://localhost", &query)?;

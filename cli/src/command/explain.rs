@@ -10,7 +10,7 @@ use domain::plan::{Isolation, Plan};
 use serde_json::Value;
 
 use crate::args::ExplainArguments;
-use crate::client::{Client, Refusal};
+use crate::client::{Client, Refusal, percent_encode};
 use crate::exit::Exit;
 use crate::output;
 
@@ -76,19 +76,6 @@ fn local(file: &Path, isolation: Isolation) -> Result<Vec<(String, Value)>> {
             Ok((export.name, serde_json::to_value(plan.explain(&graph))?))
         })
         .collect()
-}
-
-/// A path segment of any text.
-pub(super) fn percent_encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
 }
 
 fn draw(name: &str, plan: &Value) -> String {
@@ -222,10 +209,5 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
-    }
-
-    #[test]
-    fn names_become_path_segments() {
-        assert_eq!(percent_encode("Basic Prompting/ü"), "Basic%20Prompting%2F%C3%BC");
     }
 }

@@ -8,9 +8,8 @@ use proto::http::{RuntimeView, SetRequirements};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::explain::percent_encode;
 use crate::args::FlowCommand;
-use crate::client::{Client, Refusal};
+use crate::client::{Client, Refusal, percent_encode};
 use crate::exit::Exit;
 use crate::output;
 

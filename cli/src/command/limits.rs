@@ -9,9 +9,8 @@ use domain::limits::Setting;
 use proto::http::{LimitsSet, LimitsView};
 use reqwest::Method;
 
-use super::explain::percent_encode;
 use crate::args::{LimitsCommand, LimitsScope};
-use crate::client::{Client, Refusal};
+use crate::client::{Client, Refusal, percent_encode};
 use crate::exit::Exit;
 use crate::output;
 
@@ -76,7 +75,7 @@ impl Limits {
     fn of(scope: &LimitsScope) -> Result<Self> {
         let path = match &scope.flow {
             Some(flow) => format!("/api/flowcell/v1/flows/{}/limits", percent_encode(flow)),
-            None => "/api/flowcell/v1/limits".to_owned(),
+            None => scope.of.on("/api/flowcell/v1/limits"),
         };
         Ok(Self { client: Client::new(&scope.client)?, flow: scope.flow.clone(), path })
     }

@@ -4,9 +4,8 @@ use anyhow::Result;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::explain::percent_encode;
 use crate::args::RunIdArguments;
-use crate::client::Client;
+use crate::client::{Client, percent_encode};
 use crate::exit::Exit;
 use crate::output;
 

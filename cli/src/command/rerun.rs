@@ -4,10 +4,9 @@ use anyhow::Result;
 use proto::http::{Rerun, RunAccepted};
 use reqwest::Method;
 
-use super::explain::percent_encode;
 use super::run::started;
 use crate::args::RerunArguments;
-use crate::client::Client;
+use crate::client::{Client, percent_encode};
 use crate::exit::Exit;
 
 pub(crate) async fn execute(arguments: RerunArguments) -> Result<Exit> {

@@ -13,26 +13,26 @@ const PATH: &str = "/api/flowcell/v1/retention";
 
 pub(crate) async fn execute(command: RetentionCommand) -> Result<Exit> {
     match command {
-        RetentionCommand::Show { json, client } => {
-            let view: RetentionView = Client::new(&client)?.get(PATH).await?;
+        RetentionCommand::Show { json, of, client } => {
+            let view: RetentionView = Client::new(&client)?.get(&of.on(PATH)).await?;
             let shown = if json { serde_json::to_string_pretty(&view)? } else { sentence(&view) };
             output::line(shown)?;
         }
-        RetentionCommand::Set { runs_days, messages, client } => {
-            let client = Client::new(&client)?;
-            let before: RetentionView = client.get(PATH).await?;
+        RetentionCommand::Set { runs_days, messages, of, client } => {
+            let (client, path) = (Client::new(&client)?, of.on(PATH));
+            let before: RetentionView = client.get(&path).await?;
             let set = RetentionSet {
                 runs_days: runs_days.or(before.set.runs_days),
                 messages: messages.or(before.set.messages),
             };
             let view: RetentionView =
-                client.json(client.request(Method::PUT, PATH).json(&set)).await?;
+                client.json(client.request(Method::PUT, &path).json(&set)).await?;
             output::line(sentence(&view))?;
         }
-        RetentionCommand::Unset { client } => {
-            let client = Client::new(&client)?;
-            client.send(client.request(Method::DELETE, PATH)).await?;
-            output::line(sentence(&client.get(PATH).await?))?;
+        RetentionCommand::Unset { of, client } => {
+            let (client, path) = (Client::new(&client)?, of.on(PATH));
+            client.send(client.request(Method::DELETE, &path)).await?;
+            output::line(sentence(&client.get(&path).await?))?;
         }
     }
     Ok(Exit::Done)

@@ -12,6 +12,7 @@ use crate::fixture::{Fixture, assert_duplicate, assert_not_found};
 on_both! {
     the_first_start_happens_once,
     an_added_tenant_has_a_user_without_the_operator_s_rights,
+    a_tenant_is_found_by_name_and_by_id,
     passwords_prove_who_logs_in,
     keys_prove_who_asks,
     sessions_end,
@@ -25,6 +26,21 @@ async fn user(tenant: &Tenant, name: &str) -> User {
 
 fn key(user: UserId, expires: Option<Timestamp>) -> NewApiKey {
     NewApiKey { user, name: "k".into(), scopes: vec!["run".into()], expires }
+}
+
+async fn a_tenant_is_found_by_name_and_by_id(f: &Fixture) {
+    let acme = f.store.create_tenant("acme").await.unwrap();
+    // Nobody is to be taken for somebody whose id they chose as their name.
+    let named_so = f.store.create_tenant(&acme.to_string()).await.unwrap();
+    for (name, found) in [
+        ("acme".to_owned(), Some(acme)),
+        (acme.to_string(), Some(named_so)),
+        (named_so.to_string(), Some(named_so)),
+        (String::new(), None),
+        (Uuid::new_v4().to_string(), None),
+    ] {
+        assert_eq!(f.store.tenant_named(&name).await.unwrap(), found, "{name:?}");
+    }
 }
 
 async fn the_first_start_happens_once(f: &Fixture) {

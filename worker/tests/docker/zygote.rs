@@ -72,6 +72,8 @@ shared = {
 said = json.dumps([facts, shared])
 "#;
 
+const HASHED: &str = "said = str(hash('the same text'))";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_children_of_one_zygote_share_no_secret_of_chance() {
     let Some(cluster) = forking(2, |_| {}).await else { return };
@@ -123,6 +125,7 @@ async fn a_worn_zygote_is_replaced_and_goes_with_its_last_child() {
     let Some(cluster) = forking(1, worn).await else { return };
     cluster.warm(1).await;
     let first = zygotes_of(&cluster.name);
+    let hashed = said(&cluster, HASHED).await;
     let replaced = async {
         loop {
             assert_eq!(said(&cluster, "said = 'x'").await, "x");
@@ -133,6 +136,8 @@ async fn a_worn_zygote_is_replaced_and_goes_with_its_last_child() {
         }
     };
     tokio::time::timeout(Duration::from_secs(100), replaced).await.expect("it was never replaced");
+    // Siblings have one seed (docs/adr/0029); it goes with their zygote.
+    assert_ne!(said(&cluster, HASHED).await, hashed, "two zygotes have one hash seed");
     let name = cluster.name.clone();
     cluster.stop().await;
     assert!(containers_of(&name).is_empty());
