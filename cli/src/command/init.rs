@@ -30,9 +30,9 @@ const DEFAULT_POOL: &str = "default";
 
 pub(crate) fn execute(arguments: &InitArguments) -> Result<Exit> {
     let cluster = Cluster { arguments };
-    let is_new = !arguments.dir.join("control").exists();
+    // The last that a first call writes of them: what an interrupted one left is written anew.
+    let is_new = !arguments.dir.join("control").join(SETTINGS).exists();
     if is_new {
-        // Last of them: what an interrupted call left behind is written anew.
         cluster.postgres()?;
         cluster.control()?;
     }
@@ -89,6 +89,13 @@ impl Cluster<'_> {
         for member in self.wanted() {
             let settings = self.arguments.dir.join(&member.name).join(SETTINGS);
             if !settings.exists() {
+                if self.names_users_itself() {
+                    bail!(
+                        "nats/nats.conf names the users itself, so none can be added: put \
+                         `include \"./{USERS}\"` in the place of its `users`, and make an empty \
+                         {USERS} beside it"
+                    );
+                }
                 self.worker(&member)?;
                 added.push(member.name);
             }
@@ -165,19 +172,15 @@ impl Cluster<'_> {
     /// The server's configuration, once, and its users, whenever there are others. Whether a
     /// running server has to read them.
     fn nats(&self) -> Result<bool> {
+        if self.names_users_itself() {
+            return Ok(false);
+        }
         let folder = self.folder("nats")?;
         let config = folder.join("nats.conf");
         let is_new = !config.exists();
         let users = format!("users: [\n{}]\n", self.users()?);
         let file = folder.join(USERS);
         let changed = std::fs::read_to_string(&file).ok().is_none_or(|known| known != users);
-        if !is_new && !file.exists() {
-            bail!(
-                "{} names the users itself, so none can be added: put `include \"./{USERS}\"` in \
-                 the place of its `users`, and make an empty {USERS} beside it",
-                config.display()
-            );
-        }
         if changed {
             write_private(&file, &users)?;
         }
@@ -192,6 +195,12 @@ impl Cluster<'_> {
             write_private(&config, &text)?;
         }
         Ok(changed && !is_new)
+    }
+
+    /// Whether the configuration is one of before, or somebody else's: it is not written over.
+    fn names_users_itself(&self) -> bool {
+        let folder = self.arguments.dir.join("nats");
+        folder.join("nats.conf").exists() && !folder.join(USERS).exists()
     }
 
     /// The server knows who may do what: a worker takes tasks of its pool, asks schedulers and
@@ -322,7 +331,9 @@ mod tests {
         let path = dir.path().join("cluster");
         init(&[path.to_str().unwrap()]).unwrap();
         std::fs::remove_file(path.join("nats/users.conf")).unwrap();
+        init(&[path.to_str().unwrap()]).unwrap();
         let error = init(&[path.to_str().unwrap(), "--workers", "2"]).unwrap_err();
         assert!(error.to_string().contains("include"), "{error}");
+        assert!(!path.join("worker-2").exists(), "a worker that could not log in");
     }
 }
