@@ -26,7 +26,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("zygote", &["seccomp"]),
     ("gate", &["domain", "seccomp", "zygote"]),
     ("scheduler", &["domain", "proto", "store", "bus", "service"]),
-    ("worker", &["domain", "proto", "bus", "service", "seccomp", "zygote"]),
+    ("egress", &["domain", "proto"]),
+    ("worker", &["domain", "proto", "bus", "service", "egress", "seccomp", "zygote"]),
     ("api", &["domain", "proto", "store", "bus", "service"]),
     (
         "cli",
@@ -58,6 +59,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("simulate", &["tokio", "reqwest", "sea-orm"]),
     ("proto", &["sea-orm", "reqwest", "axum"]),
     ("worker", &["sea-orm", "sqlx"]),
+    ("egress", &["bollard", "async-nats", "reqwest", "sea-orm", "sqlx"]),
     ("zygote", &["tokio", "serde", "serde_json", "tracing"]),
     ("seccomp", &["seccompiler", "serde", "serde_json", "tokio"]),
     ("api", &["sea-orm", "sqlx", "bollard", "pyo3"]),

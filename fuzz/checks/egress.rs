@@ -1,5 +1,5 @@
 //! What must be true of the egress proxy, whatever a cell writes to it. Shared by the fuzz target
-//! and by the tests of `worker`, which replay the corpus. Everything stays on loopback.
+//! and by the tests of `egress`, which replay the corpus. Everything stays on loopback.
 
 use std::cell::RefCell;
 use std::io;
@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flowcell_domain::id::RunId;
+use flowcell_egress::{Config, Policy, Proxy, Resolve};
 use flowcell_proto::connection::{Connection, ConnectionState};
 use flowcell_proto::message::EgressRule;
-use flowcell_worker::config::EgressConfig;
-use flowcell_worker::egress::{Policy, Proxy, Resolve};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -170,7 +169,7 @@ fn policy(resolver: Arc<Names>) -> Policy {
             rule(format!("*{}", WILD.0), WILD.1, false),
             rule("10.1.2.3".to_owned(), 80, false),
         ],
-        settings: EgressConfig { connect_ms_max: 5_000, ..EgressConfig::default() },
+        settings: Config { connect_ms_max: 5_000, ..Config::default() },
         resolver,
         closed: Arc::default(),
     }

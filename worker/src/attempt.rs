@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::egress::{Closed, Policy, Resolve};
+use egress::{Closed, Policy, Resolve};
 use crate::metrics::Metrics;
 use crate::pool::{Lent, Pool};
 use crate::runtimes::Runtimes;

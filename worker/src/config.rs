@@ -7,8 +7,6 @@ use domain::limits::{CellLimits, FLOW_DEPTH_MAX, Setting, over_default, over_mos
 use serde::{Deserialize, Serialize};
 use service::trace::Tracer;
 
-use crate::egress::{Network, closed};
-
 /// Longest path of a Unix socket, without its final zero (`sockaddr_un`).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// `/<worker name>/<16 characters>/egress.sock` below the socket directory.
@@ -47,7 +45,7 @@ pub struct Config {
     #[serde(deserialize_with = "over_most")]
     pub caps: CellLimits,
     /// The way out of the cells.
-    pub egress: EgressConfig,
+    pub egress: egress::Config,
     /// Images with packages that flows list.
     pub runtimes: RuntimesConfig,
     /// Where spans of attempts go.
@@ -238,32 +236,6 @@ impl PoolImage {
     }
 }
 
-/// Settings of the egress proxy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EgressConfig {
-    /// Networks that no rule opens, not even one that says `private`: the control plane.
-    pub deny: Vec<Network>,
-    /// Services that no rule opens, as `host:port`. The program adds what it knows of the cluster
-    /// itself: its NATS servers, its database, its own endpoints for operators. Names are resolved
-    /// when the worker starts.
-    pub deny_endpoints: Vec<String>,
-    /// Connections that one cell may have at once; more are refused.
-    pub connections_max: u32,
-    /// Connections that one cell may open in a second, and at once after a pause; more are
-    /// refused.
-    pub connections_per_s_max: u32,
-    /// Bytes that one cell may move, both ways together; more are refused.
-    pub bytes_max: u64,
-    /// Bytes that one cell may move in a second, both ways together; more are slowed down. 0 means
-    /// no bound.
-    pub bytes_per_s_max: u64,
-    /// How long name resolution and connecting may take, in milliseconds.
-    pub connect_ms_max: u64,
-    /// How long a connection may be silent, in milliseconds.
-    pub idle_ms_max: u64,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -278,7 +250,7 @@ impl Default for Config {
             pool: PoolConfig::default(),
             limits: CellLimits::default(),
             caps: CellLimits::most(),
-            egress: EgressConfig::default(),
+            egress: egress::Config::default(),
             runtimes: RuntimesConfig::default(),
             tracer: Tracer::default(),
         }
@@ -297,21 +269,6 @@ impl Default for PoolConfig {
             ready_ms_max: 120_000,
             take_ms_max: 120_000,
             idle_s_max: 600,
-        }
-    }
-}
-
-impl Default for EgressConfig {
-    fn default() -> Self {
-        Self {
-            deny: Vec::new(),
-            deny_endpoints: Vec::new(),
-            connections_max: 64,
-            connections_per_s_max: 50,
-            bytes_max: 1024 * 1024 * 1024,
-            bytes_per_s_max: 64 * 1024 * 1024,
-            connect_ms_max: 10_000,
-            idle_ms_max: 300_000,
         }
     }
 }
@@ -404,9 +361,8 @@ impl Config {
         if length > max {
             return Err(Error::SocketDir { length, max });
         }
-        let endpoints = &self.egress.deny_endpoints;
-        if let Some(wrong) = endpoints.iter().find(|text| closed::endpoint(text).is_none()) {
-            return Err(Error::Endpoint(wrong.clone()));
+        if let Some(wrong) = self.egress.wrong_endpoint() {
+            return Err(Error::Endpoint(wrong.to_owned()));
         }
         self.check_runtimes()?;
         self.check_caps()

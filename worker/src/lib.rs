@@ -9,7 +9,6 @@ mod backoff;
 pub mod config;
 mod dispatch;
 pub mod doctor;
-pub mod egress;
 mod heartbeat;
 mod held;
 mod metrics;

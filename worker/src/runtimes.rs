@@ -22,7 +22,7 @@ use proto::message::{RuntimeOrder, RuntimeProgress, WorkerRequestBody};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::egress::{Closed, Resolve};
+use egress::{Closed, Resolve};
 use crate::sandbox::containers::Containers;
 use crate::upstream::Upstream;
 use build::Error;

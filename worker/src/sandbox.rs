@@ -15,7 +15,7 @@ use proto::frame::Task;
 pub use connection::{FrameReader, FrameWriter, Received};
 pub use slot::{Slot, SlotId, SlotSpec};
 
-use crate::egress::{Ledger, Policy};
+use egress::{Ledger, Policy};
 
 /// A way to run cells. One slot runs one task and is never used again.
 #[async_trait]

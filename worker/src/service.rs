@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::attempt::Workshop;
 use crate::config::{self, Config};
 use crate::dispatch::Dispatch;
-use crate::egress::{Closed, Resolve, SystemResolver};
+use egress::{Closed, Resolve, SystemResolver};
 use crate::heartbeat::Heartbeat;
 use crate::held::Held;
 use crate::metrics::{Metrics, PoolFigures};

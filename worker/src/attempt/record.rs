@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::mask::Secrets;
 use crate::backoff::Backoff;
-use crate::egress::Ledger;
+use egress::Ledger;
 use crate::metrics::Metrics;
 use crate::trace::Trace;
 use crate::upstream::Upstream;

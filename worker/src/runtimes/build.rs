@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Tools;
 use super::layer;
 use crate::config::RuntimesConfig;
-use crate::egress::Policy;
+use egress::Policy;
 use crate::sandbox;
 use crate::sandbox::containers::{BuildJob, Built};
 

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::cgroup::Cgroup;
 use super::connection::Connection;
 use super::containers::{Child, Launched};
-use crate::egress::{Policy, Proxy, forward};
+use egress::{Policy, Proxy, forward};
 
 /// Name of the frame socket, as `FRAMES.md` says.
 pub(crate) const CELL_SOCKET: &str = "cell.sock";

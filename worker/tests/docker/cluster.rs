@@ -13,7 +13,7 @@ use domain::id::{FlowId, RunId, TenantId, UserId};
 use domain::limits::CellLimits;
 use domain::plan::Driver;
 use flowcell_worker::config::{Backend, Config, PoolImage};
-use flowcell_worker::egress::{Resolve, SystemResolver};
+use egress::{Resolve, SystemResolver};
 use flowcell_worker::reaper::Program;
 use flowcell_worker::{Handle, Worker};
 use proto::connection::{Connection, ConnectionLog};

@@ -7,8 +7,8 @@ use proto::frame::Task;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
-use crate::egress::{Names, ip, tcp};
 use crate::real::{image, limits, real_resolving};
+use crate::world::{Names, ip, tcp};
 
 /// A component that connects to the destinations in its input, as libraries do that know nothing
 /// of proxies: `host:port:pg` begins as a Postgres client, `host:port:greeting` waits.

@@ -11,8 +11,6 @@
 
 mod cluster;
 mod egress;
-mod egress_latency;
-mod egress_tunnel;
 mod engine;
 mod forwards;
 mod gate;
@@ -26,6 +24,8 @@ mod real;
 mod runtimes;
 mod spans;
 mod work;
+#[path = "../../../egress/tests/proxy/world.rs"]
+mod world;
 mod zygote;
 
 /// Whether this run is to do without an engine. Says so.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use domain::failure::FailureKind;
 use domain::limits::CellLimits;
 use flowcell_worker::config::{Backend, Config, PoolImage, SandboxConfig};
-use flowcell_worker::egress::Resolve;
+use egress::Resolve;
 use proto::event::RunEventKind;
 use proto::frame::Task;
 use proto::message::{Assignment, ReportOutcome};
@@ -16,8 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::cluster::Cluster;
-use crate::egress::rule;
 use crate::skip;
+use crate::world::rule;
 
 /// The image that `scripts/images` builds; both take another name from the environment.
 pub(crate) fn image() -> String {

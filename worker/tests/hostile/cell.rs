@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowcell_worker::egress::Policy;
+use egress::Policy;
 use flowcell_worker::sandbox::{Job, Running, Slot, SlotSpec};
 use proto::frame::FromRunner;
 use serde::Deserialize;

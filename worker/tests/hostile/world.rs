@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use domain::id::RunId;
-use flowcell_worker::config::EgressConfig;
-use flowcell_worker::egress::{Policy, Resolve};
+use egress::{Policy, Resolve};
 use proto::message::EgressRule;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -101,10 +100,10 @@ impl World {
             run: RunId(Uuid::new_v4()),
             cell: NODE.into(),
             rules: self.layout.names.keys().map(rule).collect(),
-            settings: EgressConfig {
+            settings: egress::Config {
                 connections_max: CONNECTIONS_MAX,
                 connect_ms_max: 2_000,
-                ..EgressConfig::default()
+                ..egress::Config::default()
             },
             resolver: self.resolver.clone(),
             closed: Arc::default(),

@@ -17,7 +17,7 @@ use super::engine::{failed, keep_end};
 use super::made::Made;
 use super::{Containers, EXIT_CODE_MAX, Inner, Known, body};
 use crate::config::RuntimesConfig;
-use crate::egress::{Policy, Proxy};
+use egress::{Policy, Proxy};
 use crate::sandbox::slot::SlotDir;
 use crate::sandbox::{Error, SlotId};
 

@@ -13,7 +13,7 @@ use proto::egress::{FORWARDS_MAX, Place, place};
 use proto::frame::Forward;
 use proto::message::EgressRule;
 
-use super::rules::normalise;
+use crate::rules::normalise;
 
 /// What every cell's `hosts` file begins with; the last is the container's own name.
 pub const HOSTS: &str =

@@ -16,11 +16,11 @@ use proto::connection::ConnectionState;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::dial::Upstream;
-use super::hello::Asked;
-use super::meter::Exceeded;
-use super::rules::{Refusal, normalise};
-use super::{Policy, Shared, dial, hello};
+use crate::dial::Upstream;
+use crate::hello::Asked;
+use crate::meter::Exceeded;
+use crate::rules::{Refusal, normalise};
+use crate::{Policy, Shared, dial, hello};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 

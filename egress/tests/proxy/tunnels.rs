@@ -1,16 +1,16 @@
-//! What tunnels carry, how fast, how many, and what is remembered of them: the proxy alone,
-//! against servers on loopback.
+//! What tunnels carry, how fast, how many, and what is remembered of them.
 
 use std::time::{Duration, Instant};
 
-use flowcell_worker::config::EgressConfig;
+use flowcell_egress::Config;
 use proto::connection::ConnectionState;
 use proto::message::EgressRule;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::time::timeout;
 
-use crate::egress::{Names, cell, ip, rule, server, tcp};
+use crate::cell::cell;
+use crate::world::{Names, ip, rule, server, tcp};
 
 /// Answers nothing until it has been sent something, then with the same; a greeting first.
 async fn echo(greeting: &'static [u8]) -> u16 {
@@ -231,7 +231,7 @@ async fn connections_have_a_number_and_a_rate() {
 #[tokio::test]
 async fn bytes_are_paced_not_refused() {
     let port = echo(b"").await;
-    let pace = |settings: &mut EgressConfig| settings.bytes_per_s_max = 200_000;
+    let pace = |settings: &mut Config| settings.bytes_per_s_max = 200_000;
     let cell = cell(vec![tcp("127.0.0.1", port)], Names(vec![]), pace).await;
     let mut stream = cell.tunnel("127.0.0.1", port).await;
     let began = Instant::now();

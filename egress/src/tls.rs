@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_real_hello_is_read() {
-        let bytes = include_bytes!("../../tests/fixtures/client_hello.bin");
+        let bytes = include_bytes!("../tests/fixtures/client_hello.bin");
         assert_eq!(first(bytes), named("api.openai.com"), "as OpenSSL 3 sends it");
         assert!(bytes.iter().enumerate().all(|(end, _)| {
             matches!(first(&bytes[..end]), First::Incomplete { bytes_min } if bytes_min > end)

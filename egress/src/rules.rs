@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use proto::message::EgressRule;
 
-use super::address::{Class, classify};
-use super::closed::Closed;
+use crate::address::{Class, classify};
+use crate::closed::Closed;
 
 /// Why a destination is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::address::Network;
-use super::dial::Resolve;
-use super::rules::normalise;
-use crate::config::EgressConfig;
+use crate::address::Network;
+use crate::dial::Resolve;
+use crate::rules::normalise;
+use crate::Config;
 
 /// Networks and services that stay closed.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Closed {
 impl Closed {
     /// What these settings close. Names are resolved once, now; the name itself stays closed
     /// whatever it resolves to later.
-    pub async fn of(settings: &EgressConfig, resolver: &dyn Resolve) -> Self {
+    pub async fn of(settings: &Config, resolver: &dyn Resolve) -> Self {
         let mut closed = Self { networks: settings.deny.clone(), ..Self::default() };
         for text in &settings.deny_endpoints {
             let Some((host, port)) = endpoint(text) else { continue };
@@ -68,16 +68,16 @@ pub(crate) fn endpoint(text: &str) -> Option<(String, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::SystemResolver;
+    use crate::SystemResolver;
 
     #[tokio::test]
     async fn a_service_is_closed_at_its_port_only() {
-        let settings = EgressConfig {
+        let settings = Config {
             deny: vec!["10.1.0.0/16".parse().unwrap()],
             deny_endpoints: ["0.0.0.0:4222", "[::1]:5", "Nats.invalid:4223", "10.2.0.1:80"]
                 .map(str::to_owned)
                 .into(),
-            ..EgressConfig::default()
+            ..Config::default()
         };
         let closed = Closed::of(&settings, &SystemResolver).await;
         let is_closed = |host: &str, port, address: &str| {

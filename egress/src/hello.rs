@@ -9,8 +9,8 @@ use proto::message::EgressRule;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-use super::rules::{Grant, grant, normalise};
-use super::tls::{First, Hello, first};
+use crate::rules::{Grant, grant, normalise};
+use crate::tls::{First, Hello, first};
 
 /// Room for one read beyond what the parser asked for.
 const READ_BYTES: usize = 4 * 1024;

@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::bucket::Bucket;
-use super::ledger::Entry;
-use crate::config::EgressConfig;
+use crate::bucket::Bucket;
+use crate::ledger::Entry;
+use crate::Config;
 
 /// Which limit of the cell a connection ran into. Each names its setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +45,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(settings: &EgressConfig) -> Self {
+    pub(crate) fn new(settings: &Config) -> Self {
         let now = Instant::now();
         let per_s = settings.bytes_per_s_max;
         Self {

@@ -13,14 +13,15 @@
 
 pub mod address;
 mod bucket;
-pub(crate) mod closed;
+mod closed;
+mod config;
 mod dial;
 pub mod forward;
 mod hello;
 mod http;
 mod ledger;
 mod meter;
-pub(crate) mod rules;
+mod rules;
 pub mod tls;
 
 use std::fmt;
@@ -39,11 +40,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use address::{Class, Network, NetworkError, classify};
 pub use closed::Closed;
+pub use config::Config;
 pub use dial::{Resolve, SystemResolver};
 pub use ledger::Ledger;
 pub use rules::Refusal;
 
-use crate::config::EgressConfig;
 use meter::{Budget, Exceeded};
 
 /// Connections over the limit that are told so at the same time; more wait in the backlog of the
@@ -65,7 +66,7 @@ pub struct Policy {
     /// What is allowed.
     pub rules: Vec<EgressRule>,
     /// Limits.
-    pub settings: EgressConfig,
+    pub settings: Config,
     /// What no rule opens.
     pub closed: Arc<Closed>,
     /// Names to addresses.

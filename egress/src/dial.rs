@@ -12,10 +12,10 @@ use proto::connection::ConnectionState;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::ledger::Entry;
-use super::meter::{Exceeded, Metered};
-use super::rules::{self, Grant, Refusal};
-use super::{Policy, Shared};
+use crate::ledger::Entry;
+use crate::meter::{Exceeded, Metered};
+use crate::rules::{self, Grant, Refusal};
+use crate::{Policy, Shared};
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;

@@ -2,7 +2,7 @@
 //! together, beside a direct connection, in one run. Prints figures; run it alone:
 //!
 //! ```text
-//! cargo nextest run -p flowcell-worker --release --run-ignored only a_streamed_chunk --no-capture
+//! cargo nextest run -p flowcell-egress --release --run-ignored only a_streamed_chunk --no-capture
 //! ```
 
 use std::collections::BTreeMap;
@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::egress::{Names, cell, ip, tcp};
+use crate::cell::cell;
+use crate::world::{Names, ip, tcp};
 
 const CHUNKS: usize = 1_000;
 const EVERY: Duration = Duration::from_millis(10);
