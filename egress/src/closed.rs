@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::Config;
 use crate::address::Network;
 use crate::dial::Resolve;
 use crate::rules::normalise;
-use crate::Config;
 
 /// Networks and services that stay closed.
 #[derive(Clone, Debug, Default)]

@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::Config;
 use crate::bucket::Bucket;
 use crate::ledger::Entry;
-use crate::Config;
 
 /// Which limit of the cell a connection ran into. Each names its setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -31,7 +31,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::Config;
-use egress::{Closed, Policy, Resolve};
 use crate::metrics::Metrics;
 use crate::pool::{Lent, Pool};
 use crate::runtimes::Runtimes;
@@ -39,6 +38,7 @@ use crate::sandbox::{FrameReader, Job, Sandbox, SlotSpec};
 use crate::trace::Trace;
 use crate::upstream::Upstream;
 use calls::{Calls, Desk, Nameable};
+use egress::{Closed, Policy, Resolve};
 use events::Events;
 use mask::Secrets;
 use meter::{Keep, Meter, notice};

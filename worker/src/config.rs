@@ -115,7 +115,7 @@ impl RuntimesConfig {
 }
 
 fn index_address(url: &str) -> Option<(String, u16)> {
-    let url: hyper::Uri = url.parse().ok()?;
+    let url: http::Uri = url.parse().ok()?;
     let default_port = match url.scheme_str() {
         Some("https") => 443,
         Some("http") => 80,

@@ -22,10 +22,10 @@ use proto::message::{RuntimeOrder, RuntimeProgress, WorkerRequestBody};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use egress::{Closed, Resolve};
 use crate::sandbox::containers::Containers;
 use crate::upstream::Upstream;
 use build::Error;
+use egress::{Closed, Resolve};
 use images::Images;
 
 /// One wait for the answer to a report about a build.

@@ -20,7 +20,6 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::attempt::Workshop;
 use crate::config::{self, Config};
 use crate::dispatch::Dispatch;
-use egress::{Closed, Resolve, SystemResolver};
 use crate::heartbeat::Heartbeat;
 use crate::held::Held;
 use crate::metrics::{Metrics, PoolFigures};
@@ -31,6 +30,7 @@ use crate::sandbox::containers::Containers;
 use crate::sandbox::{self, Sandbox};
 use crate::sweeper::Sweeper;
 use crate::upstream::Upstream;
+use egress::{Closed, Resolve, SystemResolver};
 
 /// How long schedulers may take to hear that the worker ends.
 const GOODBYE_WAIT: Duration = Duration::from_secs(2);

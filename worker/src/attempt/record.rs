@@ -11,10 +11,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::mask::Secrets;
 use crate::backoff::Backoff;
-use egress::Ledger;
 use crate::metrics::Metrics;
 use crate::trace::Trace;
 use crate::upstream::Upstream;
+use egress::Ledger;
 
 /// Between two looks: what a worker that is killed can lose.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

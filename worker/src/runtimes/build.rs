@@ -12,9 +12,9 @@ use uuid::Uuid;
 use super::Tools;
 use super::layer;
 use crate::config::RuntimesConfig;
-use egress::Policy;
 use crate::sandbox;
 use crate::sandbox::containers::{BuildJob, Built};
+use egress::Policy;
 
 /// Added to a runner image's name: the same image with the installer.
 const BUILDER_SUFFIX: &str = "-builder";

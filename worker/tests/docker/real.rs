@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use domain::failure::FailureKind;
 use domain::limits::CellLimits;
-use flowcell_worker::config::{Backend, Config, PoolImage, SandboxConfig};
 use egress::Resolve;
+use flowcell_worker::config::{Backend, Config, PoolImage, SandboxConfig};
 use proto::event::RunEventKind;
 use proto::frame::Task;
 use proto::message::{Assignment, ReportOutcome};

@@ -17,9 +17,9 @@ use super::engine::{failed, keep_end};
 use super::made::Made;
 use super::{Containers, EXIT_CODE_MAX, Inner, Known, body};
 use crate::config::RuntimesConfig;
-use egress::{Policy, Proxy};
 use crate::sandbox::slot::SlotDir;
 use crate::sandbox::{Error, SlotId};
+use egress::{Policy, Proxy};
 
 /// What is to be done, beside the socket; as `flowcell_builder` reads it.
 const ORDER_FILE: &str = "build.json";
