@@ -231,7 +231,7 @@ fn resolve(flow: &FlowHeader, ask: Ask) -> RunRequest {
 }
 
 /// The input type of this name. Names are checked where requests are read.
-fn input_type(name: &str) -> InputType {
+pub(crate) fn input_type(name: &str) -> InputType {
     match name {
         "text" => InputType::Text,
         "any" => InputType::Any,

@@ -103,7 +103,10 @@ pub(crate) enum Command {
     /// Run an ended run again with what it finished, and watch it.
     #[command(after_help = "Examples:
   flowcell rerun 019aa9a0-…                  what it did not finish
-  flowcell rerun 019aa9a0-… --from Agent     the node Agent and all that follows")]
+  flowcell rerun 019aa9a0-… --from Agent     the node Agent and all that follows
+  flowcell rerun 019aa9a0-… --tweak 'Prompt.template=Say {text}'
+                                             that node changed, and all that follows
+  flowcell rerun 019aa9a0-… --from-start     everything")]
     Rerun(RerunArguments),
     /// Runs that failed while nobody waited for them: list them, run them again, let them rest.
     #[command(
@@ -341,14 +344,21 @@ pub(crate) struct RunArguments {
     pub(crate) isolation: Option<Isolation>,
     #[command(flatten)]
     pub(crate) turn: TurnArguments,
-    /// Do not wait: print the run's id and return.
+    #[command(flatten)]
+    pub(crate) watch: WatchArguments,
+    #[command(flatten)]
+    pub(crate) client: ClientArguments,
+}
+
+/// How a run that goes on is watched.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct WatchArguments {
+    /// Do not wait for its end; a new run's id is printed.
     #[arg(long)]
     pub(crate) detach: bool,
     /// Print every event and the final state as JSON lines.
     #[arg(long)]
     pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) client: ClientArguments,
 }
 
 /// `flowcell resume`.
@@ -364,12 +374,8 @@ pub(crate) struct ResumeArguments {
     /// What the action takes, as a JSON object.
     #[arg(long, value_name = "JSON")]
     pub(crate) values: Option<String>,
-    /// Do not wait: return once the decision is stored.
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// Print every event and the final state as JSON lines.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) watch: WatchArguments,
     #[command(flatten)]
     pub(crate) client: ClientArguments,
 }

@@ -13,6 +13,7 @@ from .test_control import command
 if TYPE_CHECKING:
     from flowcell_conformance.bench import Flowcell
     from flowcell_conformance.durable import Run
+    from flowcell_conformance.normalise import Json
 
 
 def attempts(run: Run) -> list[int]:
@@ -94,3 +95,26 @@ def test_a_run_that_failed_alone_is_a_dead_letter_until_somebody_comes(flowcell:
     assert "already" in twice.stderr
     assert command(flowcell, "dead-letters", "dismiss", "--all", "--flow", flow).split() == [second]
     assert letters(flowcell, flow) == []
+
+
+def test_what_a_changed_request_builds_otherwise_is_done_again(flowcell: Flowcell) -> None:
+    first = flowcell.runs.wait(flowcell.run("echo", "Bob"), seconds=200)
+    assert first.text == "Hello Bob!"
+
+    def again(of: str, *arguments: str) -> Run:
+        run = command(flowcell, "rerun", of, "--detach", *arguments).strip()
+        return flowcell.runs.wait(run, seconds=200)
+
+    def refused(body: dict[str, Json]) -> str:
+        answer = flowcell.runs.http.post(f"/runs/{first.id}/rerun", json=body)
+        assert answer.status_code == 422
+        return answer.text
+
+    assert "nothing of it is changed" in refused({"input_value": "Bob"})
+    assert "Prompt-bbbbb.no_field" in refused({"tweaks": {"Prompt-bbbbb": {"no_field": 1}}})
+    told = again(first.id, "--tweak", "Prompt-bbbbb.template=Bye {name}!")
+    assert (told.text, attempts(told)) == ("Bye Bob!", [0, 1, 1])
+    # What was changed before stays so where another thing is changed.
+    other = again(told.id, "--input", "Ann")
+    assert (other.text, attempts(other)) == ("Bye Ann!", [1, 1, 1])
+    assert attempts(again(first.id, "--from-start")) == [1, 1, 1]

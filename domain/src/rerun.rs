@@ -1,4 +1,5 @@
-//! Running again what has ended: which finished tasks the new run takes over.
+//! Running again what has ended: which finished tasks the new run takes over, and what a changed
+//! request builds otherwise.
 //!
 //! A task is taken over when it is done and nothing before it is done again. What a taken-over
 //! cell decided about branches and wrote into the run's context holds again; what the others did is
@@ -7,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::flow::Graph;
+use crate::input::{Input, inject};
 use crate::plan::{Cell, Plan};
 use crate::run::{Task, TaskState};
 
@@ -38,9 +40,31 @@ pub fn building(graph: &Graph, plan: &Plan, name: &str) -> BTreeSet<u32> {
     plan.cells.iter().filter(builds).map(|cell| cell.index).collect()
 }
 
+/// A flow as one run builds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Form<'a> {
+    /// The flow, tweaked.
+    pub graph: &'a Graph,
+    /// What is sent into it.
+    pub input: &'a Input,
+}
+
+/// The nodes, by id, that two forms of the same flow build otherwise.
+#[must_use]
+pub fn changed(before: &Form<'_>, after: &Form<'_>) -> BTreeSet<String> {
+    let (said, says) = (inject(before.graph, before.input), inject(after.graph, after.input));
+    let differs = |id: &&String| {
+        let (old, new) = (before.graph.node(id), after.graph.node(id));
+        said.get(*id) != says.get(*id)
+            || old.map(|node| &node.template) != new.map(|node| &node.template)
+    };
+    after.graph.nodes().iter().map(|node| &node.id).filter(differs).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::fixture::{Draft, node};
     use crate::run::TaskState::{Cancelled, Done, Failed, Replaced, Skipped};
 
     /// Tasks of these states, each with what it needs.
@@ -54,6 +78,28 @@ mod tests {
 
     fn set(tasks: &[u32]) -> BTreeSet<u32> {
         tasks.iter().copied().collect()
+    }
+
+    #[test]
+    fn what_is_set_otherwise_is_built_otherwise() {
+        let draft = || {
+            Draft::new()
+                .node(node("ChatInput-a", "ChatInput").field("input_value", "str"))
+                .node(node("Prompt-b", "Prompt").field("template", "str"))
+                .graph()
+        };
+        let (graph, mut tweaked) = (draft(), draft());
+        let tweaks = serde_json::json!({"Prompt-b": {"template": "other"}});
+        crate::tweaks::apply(&mut tweaked, tweaks.as_object().unwrap(), None).unwrap();
+        let input = |text: &str| Input { value: Some(text.to_owned()), ..Input::default() };
+        let (hi, ho) = (input("hi"), input("ho"));
+        let form = |graph, input| Form { graph, input };
+        let names = |before, after| changed(before, after).into_iter().collect::<Vec<_>>();
+        let first = form(&graph, &hi);
+        assert!(names(&first, &form(&graph, &input("hi"))).is_empty());
+        assert_eq!(names(&first, &form(&tweaked, &hi)), ["Prompt-b"]);
+        assert_eq!(names(&first, &form(&graph, &ho)), ["ChatInput-a"]);
+        assert_eq!(names(&first, &form(&tweaked, &ho)), ["ChatInput-a", "Prompt-b"]);
     }
 
     #[test]

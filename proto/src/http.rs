@@ -74,12 +74,23 @@ pub struct ConcurrencyLimit {
 
 /// `POST /api/flowcell/v1/runs/{id}/rerun`: runs an ended run again with what it finished. Without
 /// a body everything is done that was not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rerun {
     /// Nodes, by id or display name, that are done again with all that follows.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
+    /// Whether everything is done again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_start: bool,
+    /// Changes to fields, over those of the earlier run. The nodes that they change are done again
+    /// with all that follows.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub tweaks: Map<String, Value>,
+    /// Another text for the flow's input. The inputs that take it are done again with all that
+    /// follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_value: Option<String>,
     /// Time after which the run is ended, in milliseconds from its acceptance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,

@@ -1,5 +1,7 @@
 //! Running ended runs again with what they finished, and dead letters.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
@@ -11,6 +13,7 @@ use domain::plan::Plan;
 use domain::rerun;
 use domain::run::{RunState, Task, TaskState};
 use domain::terms::Terms;
+use domain::tweaks;
 use proto::http::{Rerun, RunAccepted};
 use proto::run::{RerunRequest, RunRequest};
 use serde_json::{Map, Value, json};
@@ -28,10 +31,16 @@ use crate::trace;
 use crate::turns;
 use crate::versions::Version;
 
+/// A complete run has nothing left to do.
+const NOTHING: &str = "the run is complete, and nothing of it is changed: from must name the nodes \
+                       that are to be done again, or tweaks or input_value change some, or \
+                       from_start be true";
+
 type Answer = Result<(StatusCode, Json<RunAccepted>), Error>;
 
-/// `POST /api/flowcell/v1/runs/{id}/rerun`: a new run of the same version with the same input, under
-/// today's limits and settings. 409 for a run that has not ended.
+/// `POST /api/flowcell/v1/runs/{id}/rerun`: a new run of the same version, with the same input and
+/// tweaks but those that are sent, under today's limits and settings. 409 for a run that has not
+/// ended.
 pub(crate) async fn rerun(
     State(app): State<App>,
     principal: Principal,
@@ -84,36 +93,13 @@ async fn again(app: &App, principal: &Principal, asked: Asked) -> Answer {
     let version = app.versions.get(&tenant, ended.record.flow_version).await?;
     let own = ended.record.plan.as_ref();
     let plan = plan_of(&version, own, &ended.record.isolation)?;
-    let from = from(&version, &plan, &asked, ended.record.run.state)?;
     let earlier = Earlier { tenant: &tenant, ended: &ended, version: &version, plan: &plan };
+    let (request, from) = earlier.wanted(&asked, app.config.tweaks_policy)?;
     let again = Again { redrive: asked.redrive, ..earlier.again(&from).await? };
-    let new = earlier.run(app, principal, asked, again).await?;
+    let new = earlier.run(app, principal, asked, request, again).await?;
     let warnings = version.warning.iter().map(ToString::to_string).collect();
     let started = start_run::submit(app, &tenant, new, warnings).await?;
     accepted(&tenant, started).await
-}
-
-/// The tasks of the nodes that are named.
-fn from(
-    version: &Version,
-    plan: &Plan,
-    asked: &Asked,
-    state: RunState,
-) -> Result<BTreeSet<u32>, Error> {
-    let from = &asked.wanted.from;
-    if from.is_empty() && state == RunState::Completed && !asked.redrive {
-        let text = "the run is complete: from must name the nodes that are to be done again";
-        return Err(Error::BodyInvalid(text.to_owned()));
-    }
-    let mut tasks = BTreeSet::new();
-    for name in from {
-        let building = rerun::building(&version.graph, plan, name);
-        if building.is_empty() {
-            return Err(Error::BodyInvalid(format!("from: the run has no node {name:?}")));
-        }
-        tasks.extend(building);
-    }
-    Ok(tasks)
 }
 
 /// An ended run, with all that says what it did.
@@ -125,6 +111,42 @@ struct Earlier<'a> {
 }
 
 impl Earlier<'_> {
+    /// What is run now, and the tasks that are done again for it.
+    fn wanted(
+        &self,
+        asked: &Asked,
+        policy: tweaks::Policy,
+    ) -> Result<(RunRequest, BTreeSet<u32>), Error> {
+        let (record, wanted) = (&self.ended.record, &asked.wanted);
+        let earlier: RunRequest = serde_json::from_value(record.request.clone())
+            .map_err(|error| internal("reading a stored run request", &error))?;
+        let request = changes::request(earlier.clone(), wanted);
+        let mut from = self.named(&wanted.from)?;
+        if wanted.from_start {
+            from.extend(self.plan.cells.iter().map(|cell| cell.index));
+        }
+        for node in changes::nodes(&self.version.graph, &earlier, &request, wanted, policy)? {
+            from.extend(rerun::building(&self.version.graph, self.plan, &node));
+        }
+        if from.is_empty() && record.run.state == RunState::Completed && !asked.redrive {
+            return Err(Error::BodyInvalid(NOTHING.to_owned()));
+        }
+        Ok((request, from))
+    }
+
+    /// The tasks of the nodes that the caller names.
+    fn named(&self, names: &[String]) -> Result<BTreeSet<u32>, Error> {
+        let mut tasks = BTreeSet::new();
+        for name in names {
+            let building = rerun::building(&self.version.graph, self.plan, name);
+            if building.is_empty() {
+                return Err(Error::BodyInvalid(format!("from: the run has no node {name:?}")));
+            }
+            tasks.extend(building);
+        }
+        Ok(tasks)
+    }
+
     /// What is taken over when these tasks are done again.
     async fn again(&self, from: &BTreeSet<u32>) -> Result<Again, Error> {
         let record = &self.ended.record;
@@ -176,6 +198,7 @@ impl Earlier<'_> {
         app: &App,
         principal: &Principal,
         asked: Asked,
+        request: RunRequest,
         again: Again,
     ) -> Result<NewRun, Error> {
         let (record, now) = (&self.ended.record, store::now());
@@ -189,7 +212,7 @@ impl Earlier<'_> {
             ..Turn::default()
         };
         let terms = Terms { graph: &self.version.graph, settings: &set.flow, retry: &retry };
-        let request = self.request(id, &asked).await?;
+        let request = self.sealed(id, request, &asked).await?;
         Ok(NewRun {
             id,
             flow: record.flow,
@@ -212,18 +235,21 @@ impl Earlier<'_> {
         })
     }
 
-    /// The request of the earlier run. What its caller gave in place of stored variables opens for
-    /// that run only, so it is sealed anew.
-    async fn request(&self, run: RunId, asked: &Asked) -> Result<RunRequest, Error> {
-        let record = &self.ended.record;
-        let request: RunRequest = serde_json::from_value(record.request.clone())
-            .map_err(|error| internal("reading a stored run request", &error))?;
+    /// The request as the new run keeps it. What the earlier run's caller gave in place of stored
+    /// variables opens for that run only, so it is sealed anew.
+    async fn sealed(
+        &self,
+        run: RunId,
+        request: RunRequest,
+        asked: &Asked,
+    ) -> Result<RunRequest, Error> {
+        let of = self.ended.record.run.id;
         let variables: BTreeMap<_, _> =
-            self.tenant.reveal_of_run(record.run.id, &request.variables).await?;
+            self.tenant.reveal_of_run(of, &request.variables).await?;
         Ok(RunRequest {
             variables: self.tenant.seal_for_run(run, &variables).await?,
             traceparent: trace::cause(),
-            rerun: Some(RerunRequest { of: record.run.id, from: asked.wanted.from.clone() }),
+            rerun: Some(RerunRequest { of, from: asked.wanted.from.clone() }),
             ..request
         })
     }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::ClientArguments;
+use super::{ClientArguments, WatchArguments};
 
 /// `flowcell rerun`.
 #[derive(Debug, Args)]
@@ -10,15 +10,21 @@ pub(crate) struct RerunArguments {
     /// Id of the ended run.
     pub(crate) run: String,
     /// A node, by id or display name, that is done again with all that follows; may be repeated.
-    /// Without any, what the run did not finish is done.
+    /// Without any, and without a change, what the run did not finish is done.
     #[arg(long, value_name = "NODE")]
     pub(crate) from: Vec<String>,
-    /// Print the new run's id and do not wait.
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// Print every event and the final state as JSON lines.
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Do everything again.
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) from_start: bool,
+    /// Send another text into the flow; its inputs are done again with all that follows.
+    #[arg(long, short)]
+    pub(crate) input: Option<String>,
+    /// Change a field, `NODE.FIELD=VALUE` as for `flowcell run`; the node is done again with all
+    /// that follows. Other tweaks of the earlier run stay. May be repeated.
+    #[arg(long = "tweak", value_name = "NODE.FIELD=VALUE")]
+    pub(crate) tweaks: Vec<String>,
+    #[command(flatten)]
+    pub(crate) watch: WatchArguments,
     #[command(flatten)]
     pub(crate) client: ClientArguments,
 }

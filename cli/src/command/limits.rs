@@ -35,7 +35,7 @@ pub(crate) async fn execute(command: LimitsCommand) -> Result<Exit> {
             }
             let view = limits.put(&set).await?;
             for (setting, _) in values {
-                output::line(line(setting, &view))?;
+                output::line(line(setting, &view, maximum))?;
             }
         }
         LimitsCommand::Unset { names, maximum, scope } => {
@@ -57,7 +57,7 @@ pub(crate) async fn execute(command: LimitsCommand) -> Result<Exit> {
                 output::line(format_args!("no maximum is set {}", limits.place()))?;
             }
             for setting in names {
-                output::line(line(setting, &view))?;
+                output::line(line(setting, &view, maximum))?;
             }
         }
     }
@@ -124,8 +124,12 @@ fn table(view: &LimitsView) -> String {
     text
 }
 
-fn line(setting: Setting, view: &LimitsView) -> String {
+/// What holds now: of the value, or of the maximum.
+fn line(setting: Setting, view: &LimitsView, maximum: bool) -> String {
     match view.limits.get(setting.name()) {
+        Some(limit) if maximum => {
+            format!("{setting} is now at most {}", units::shown(setting, limit.most))
+        }
         Some(limit) => {
             let value = units::shown(setting, limit.value);
             let lowered = limit.lowered_by.as_ref().map(|by| format!(", lowered by {by}"));
@@ -162,7 +166,8 @@ mod tests {
         assert_eq!(lines.len(), 3, "{text}");
         assert_eq!(lines[1], "memory_bytes      2GiB          tenant, lowered by platform  4GiB");
         assert!(lines[2].starts_with("wall_ms           90s"), "{text}");
-        let line = line(Setting::MemoryBytes, &view);
-        assert_eq!(line, "memory_bytes is now 2GiB (from tenant, lowered by platform)");
+        let line = |maximum| line(Setting::MemoryBytes, &view, maximum);
+        assert_eq!(line(false), "memory_bytes is now 2GiB (from tenant, lowered by platform)");
+        assert_eq!(line(true), "memory_bytes is now at most 4GiB");
     }
 }

@@ -20,10 +20,10 @@ pub(crate) async fn execute(arguments: ResumeArguments) -> Result<Exit> {
     // What was told before the question is known; what follows it is news.
     let after = client.position(&links.events).await?;
     client.send(client.request(Method::POST, &links.resume).json(&request)).await?;
-    if arguments.detach {
+    if arguments.watch.detach {
         return Ok(Exit::Done);
     }
-    watched(&client, &links, after, arguments.json).await
+    watched(&client, &links, after, arguments.watch.json).await
 }
 
 fn decision(action: String, values: Option<&str>) -> Result<Map<String, Value>> {

@@ -5,7 +5,7 @@ use proto::http::{RunAccepted, RunLinks, RunView, StartRun};
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use crate::args::RunArguments;
+use crate::args::{RunArguments, WatchArguments};
 use crate::client::{Client, Refusal};
 use crate::exit::Exit;
 use crate::output;
@@ -28,24 +28,23 @@ pub(crate) async fn execute(arguments: RunArguments) -> Result<Exit> {
     };
     let post = client.request(Method::POST, "/api/flowcell/v1/runs").json(&request);
     let accepted: RunAccepted = client.json(post).await?;
-    started(&client, accepted, arguments.detach, arguments.json).await
+    started(&client, accepted, arguments.watch).await
 }
 
 /// Watches a run that was accepted, or only names it.
 pub(crate) async fn started(
     client: &Client,
     accepted: RunAccepted,
-    detach: bool,
-    json: bool,
+    how: WatchArguments,
 ) -> Result<Exit> {
     for warning in &accepted.warnings {
         output::note(format_args!("warning: {warning}"));
     }
-    if detach {
+    if how.detach {
         output::line(accepted.id)?;
         return Ok(Exit::Done);
     }
-    watched(client, &accepted.links, 0, json).await
+    watched(client, &accepted.links, 0, how.json).await
 }
 
 /// Watches a run until it ends or waits for a person.
@@ -76,7 +75,7 @@ pub(crate) async fn watched(
 }
 
 /// `NODE.FIELD=VALUE` to Langflow's nested form.
-fn tweaks(texts: &[String]) -> Result<Map<String, Value>> {
+pub(super) fn tweaks(texts: &[String]) -> Result<Map<String, Value>> {
     let mut tweaks = Map::new();
     for text in texts {
         let (target, value) = text.split_once('=').ok_or_else(|| wrong(text))?;
