@@ -18,6 +18,7 @@ pub mod time;
 pub mod branch;
 pub mod defaults;
 pub mod flow;
+pub mod history;
 pub mod human;
 pub mod input;
 pub mod pause;

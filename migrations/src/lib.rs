@@ -33,6 +33,7 @@ mod m20261122_000017_ready_since;
 mod m20261122_000018_terms;
 mod m20261123_000019_flow_states;
 mod m20261123_000020_rerun;
+mod m20261123_000021_message_task;
 
 use sea_orm_migration::prelude::*;
 
@@ -66,6 +67,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000018_terms::Migration),
             Box::new(m20261123_000019_flow_states::Migration),
             Box::new(m20261123_000020_rerun::Migration),
+            Box::new(m20261123_000021_message_task::Migration),
         ]
     }
 }

@@ -31,7 +31,7 @@ pub(crate) async fn answer(
     match op {
         "message.store" => messages::store(&tenant, record, (task, nth), args).await,
         "message.update" => messages::update(&tenant, record, args).await,
-        "messages.get" => messages::get(&tenant, record, &args).await,
+        "messages.get" => messages::get(&tenant, record, task, &args).await,
         "messages.delete" => messages::delete(&tenant, record, &args).await,
         "variable.get" => variables::get(engine, &tenant, record, task, &args).await,
         "file.get" => files::get(&tenant, record, &args).await,

@@ -154,6 +154,7 @@ entities! {
         said: i64,
         arrival: Uuid,
         data: String,
+        task: Option<i64>,
     }
 
     egress_rule = "egress_rules" {

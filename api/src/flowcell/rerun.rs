@@ -244,8 +244,7 @@ impl Earlier<'_> {
         asked: &Asked,
     ) -> Result<RunRequest, Error> {
         let of = self.ended.record.run.id;
-        let variables: BTreeMap<_, _> =
-            self.tenant.reveal_of_run(of, &request.variables).await?;
+        let variables: BTreeMap<_, _> = self.tenant.reveal_of_run(of, &request.variables).await?;
         Ok(RunRequest {
             variables: self.tenant.seal_for_run(run, &variables).await?,
             traceparent: trace::cause(),

@@ -188,6 +188,7 @@ async fn say(world: &World, flow: FlowId, session: &str, text: &str, second: i64
         flow,
         session_id: session.to_owned(),
         run: None,
+        task: None,
         sender: "User".to_owned(),
         sender_name: "User".to_owned(),
         timestamp: at,

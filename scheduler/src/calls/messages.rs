@@ -1,5 +1,6 @@
 //! A component's chat messages.
 
+use domain::history::unheard;
 use domain::id::{FlowId, MessageId, RunId};
 use proto::frame::ReplyError;
 use serde_json::{Map, Value, json};
@@ -44,6 +45,7 @@ pub(super) async fn store(
         flow: record.flow,
         session_id: text(&data, "session_id").unwrap_or(&record.session_id).to_owned(),
         run: Some(record.run.id),
+        task: Some(task),
         sender: text(&data, "sender").unwrap_or_default().to_owned(),
         sender_name: text(&data, "sender_name").unwrap_or_default().to_owned(),
         timestamp: now(),
@@ -94,6 +96,7 @@ pub(super) async fn update(
 pub(super) async fn get(
     tenant: &Tenant,
     record: &RunRecord,
+    task: u32,
     args: &Value,
 ) -> Result<Answer, Error> {
     let owned = |key: &str| text(args, key).filter(|text| !text.is_empty()).map(str::to_owned);
@@ -105,6 +108,7 @@ pub(super) async fn get(
         session_id,
         sender: owned("sender"),
         sender_name: owned("sender_name"),
+        unheard: Some((record.run.id, unheard(&record.run.tasks, task))),
         newest_first: text(args, "order").is_some_and(|order| order.eq_ignore_ascii_case("desc")),
         limit: args.get("limit").and_then(Value::as_u64).or(Some(MESSAGES_MAX)),
         ..MessageFilter::default()

@@ -10,6 +10,7 @@
 
 mod admission;
 mod children;
+mod history;
 mod human;
 mod pausing;
 mod requests;
@@ -639,6 +640,7 @@ fn message(flow: FlowId) -> NewMessage {
         flow,
         session_id: "s1".into(),
         run: None,
+        task: None,
         sender: "User".into(),
         sender_name: "User".into(),
         timestamp: now(),

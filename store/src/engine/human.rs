@@ -200,6 +200,7 @@ impl NewRequests {
             flow: Set(asked.flow.uuid()),
             session_id: Set(asked.session_id),
             run: Set(Some(transition.run().uuid())),
+            task: Set(Some(i64::from(asked.task))),
             sender: Set(sender("sender").to_owned()),
             sender_name: Set(sender("sender_name").to_owned()),
             said: Set(now),

@@ -28,6 +28,8 @@ pub struct NewMessage {
     pub session_id: String,
     /// The run that made it.
     pub run: Option<RunId>,
+    /// The run's task that said it.
+    pub task: Option<u32>,
     /// `User`, `Machine`, …
     pub sender: String,
     /// The name shown.
@@ -87,6 +89,8 @@ pub struct MessageFilter {
     pub sender_name: Option<String>,
     /// Only these.
     pub ids: Option<Vec<MessageId>>,
+    /// Not what these tasks of this run have said.
+    pub unheard: Option<(RunId, Vec<u32>)>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
     /// At most this many.
@@ -154,6 +158,7 @@ impl Tenant {
             flow: new.flow.uuid(),
             session_id: new.session_id,
             run: new.run.map(RunId::uuid),
+            task: new.task.map(i64::from),
             sender: new.sender,
             sender_name: new.sender_name,
             said: new.timestamp.millis(),
@@ -302,6 +307,15 @@ impl Tenant {
         let text = |column: Column, wanted: &Option<String>| {
             wanted.as_ref().map(|wanted| column.eq(wanted.replace('\0', "\u{fffd}")))
         };
+        // A message without a run or a task is nobody's of them, and a comparison with NULL not true.
+        let heard = filter.unheard.as_ref().filter(|(_, tasks)| !tasks.is_empty());
+        let heard = heard.map(|(run, tasks)| {
+            Condition::any()
+                .add(Column::Run.is_null())
+                .add(Column::Run.ne(run.uuid()))
+                .add(Column::Task.is_null())
+                .add(Column::Task.is_not_in(tasks.iter().copied().map(i64::from)))
+        });
         let ids = filter.ids.as_ref().map(|ids| Column::Id.is_in(ids.iter().map(|id| id.uuid())));
         Condition::all()
             .add(Column::Tenant.eq(self.id.uuid()))
@@ -311,6 +325,7 @@ impl Tenant {
             .add_option(text(Column::Sender, &filter.sender))
             .add_option(text(Column::SenderName, &filter.sender_name))
             .add_option(ids)
+            .add_option(heard)
     }
 }
 

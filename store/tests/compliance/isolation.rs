@@ -156,6 +156,7 @@ fn new_message(owner: &Owner) -> NewMessage {
         flow: owner.flow,
         session_id: "s".into(),
         run: None,
+        task: None,
         sender: "User".into(),
         sender_name: "User".into(),
         timestamp: T0,

@@ -12,6 +12,7 @@ use crate::fixture::{Fixture, Owner, T0, assert_duplicate, assert_not_found};
 on_both! {
     messages_come_in_the_order_they_were_said,
     messages_are_filtered,
+    what_some_tasks_said_is_left_out,
     a_run_says_the_same_message_anew_and_nobody_elses,
     messages_are_changed,
     sessions_are_listed_renamed_and_deleted,
@@ -23,6 +24,7 @@ fn message(owner: &Owner, session: &str, sender: &str, ms: u64) -> NewMessage {
         flow: owner.flow,
         session_id: session.into(),
         run: None,
+        task: None,
         sender: sender.into(),
         sender_name: format!("{sender} name"),
         timestamp: T0 + Duration::from_millis(ms),
@@ -69,6 +71,32 @@ async fn messages_are_filtered(f: &Fixture) {
     assert_eq!(list(MessageFilter { run: Some(run), ..all() }).await, ids[2..]);
     assert_eq!(list(MessageFilter { ids: Some(ids[1..].to_vec()), ..all() }).await, ids[1..]);
     assert_eq!(list(MessageFilter { ids: Some(vec![]), ..all() }).await, []);
+}
+
+async fn what_some_tasks_said_is_left_out(f: &Fixture) {
+    let owner = f.owner("a").await;
+    let (run, other) = (RunId(Uuid::new_v4()), RunId(Uuid::new_v4()));
+    let mut ids = Vec::new();
+    for (run, task) in [
+        (None, None),
+        (Some(run), None),
+        (Some(run), Some(0)),
+        (Some(run), Some(1)),
+        (Some(other), Some(1)),
+    ] {
+        let new = NewMessage { run, task, ..message(&owner, "s", "User", 0) };
+        ids.push(owner.tenant.store_message(new).await.unwrap().id);
+    }
+    let heard = async |tasks: &[u32], limit| {
+        let unheard = Some((run, tasks.to_vec()));
+        let filter = MessageFilter { unheard, limit, newest_first: true, ..Default::default() };
+        let messages = owner.tenant.messages(&filter).await.unwrap();
+        messages.into_iter().map(|message| message.id).collect::<Vec<_>>()
+    };
+    let newest: Vec<MessageId> = ids.iter().rev().copied().collect();
+    assert_eq!(heard(&[], None).await, newest);
+    assert_eq!(heard(&[1], None).await, [ids[4], ids[2], ids[1], ids[0]]);
+    assert_eq!(heard(&[1, 0], Some(2)).await, [ids[4], ids[1]], "before they are counted");
 }
 
 async fn a_run_says_the_same_message_anew_and_nobody_elses(f: &Fixture) {

@@ -95,6 +95,7 @@ async fn chat_messages_go_with_their_run_only_if_so_set(f: &Fixture) {
             flow: owner.flow,
             session_id: "s".into(),
             run,
+            task: None,
             sender: "User".into(),
             sender_name: "User".into(),
             timestamp: T0,

@@ -54,7 +54,8 @@ fn merged(mut tweaks: Map<String, Value>, more: &Map<String, Value>) -> Map<Stri
     for (key, value) in more {
         // Of two names for one node the later one wins, so what is changed goes to the end.
         let mut value = value.clone();
-        if let (Some(Value::Object(old)), Value::Object(new)) = (tweaks.shift_remove(key), &mut value)
+        if let (Some(Value::Object(old)), Value::Object(new)) =
+            (tweaks.shift_remove(key), &mut value)
         {
             let new = std::mem::replace(new, old);
             if let Value::Object(all) = &mut value {
