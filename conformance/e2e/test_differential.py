@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowcell_conformance.bench import Flowcell
-    from flowcell_conformance.compare import Question
+    from flowcell_conformance.compare import Difference, Question
     from flowcell_conformance.model_server import ModelServer
     from flowcell_conformance.normalise import Json
 
@@ -101,6 +101,16 @@ CORE = (
 ALL = questions(None if os.environ.get("FLOWCELL_CONFORMANCE") == "all" else CORE, with_model=True)
 
 
+def _shown(difference: Difference) -> str:
+    """Both values, where they begin to differ."""
+    left, right = (json.dumps(value, ensure_ascii=False) for value in (difference.left, difference.right))
+    same = next((at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), 0)
+    begin = max(0, same - 100)
+    return "\n  ".join(
+        [difference.path, f"langflow: {left[begin:][:500]}", f"flowcell: {right[begin:][:500]}"]
+    )
+
+
 @pytest.mark.parametrize("question", ALL, ids=[question.title for question in ALL])
 def test_flowcell_answers_as_langflow_does(
     question: Question,
@@ -113,9 +123,5 @@ def test_flowcell_answers_as_langflow_does(
     found = verdict(question, reference, flowcell.session.ask)
     if question.case.open and not found.equal:
         pytest.xfail(question.case.open)
-    shown = [
-        f"{difference.path}\n  langflow: {json.dumps(difference.left, ensure_ascii=False)[:500]}"
-        f"\n  flowcell: {json.dumps(difference.right, ensure_ascii=False)[:500]}"
-        for difference in found.differences[:10]
-    ]
+    shown = [_shown(difference) for difference in found.differences[:10]]
     assert found.equal, "\n".join([found.error or f"{len(found.differences)} differences", *shown])
