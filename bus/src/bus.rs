@@ -198,6 +198,19 @@ impl Bus {
         }
     }
 
+    /// The same bus over a connection of its own, which the runtime that asks for it drives: nothing
+    /// that keeps another runtime busy holds it up. Within one process there is no connection, and
+    /// this is a clone.
+    ///
+    /// # Errors
+    /// As [`crate::nats`].
+    pub async fn apart(&self) -> Result<Self, Error> {
+        match &self.0 {
+            Inner::Memory(memory) => Ok(memory.clone().into()),
+            Inner::Nats(nats) => Box::pin(nats.apart()).await.map(Self::from),
+        }
+    }
+
     /// Ends every reader, consumer and subscription, and sends what is still unsent.
     pub async fn close(&self) {
         match &self.0 {

@@ -185,6 +185,10 @@ impl Nats {
         Ok(nats)
     }
 
+    pub(crate) async fn apart(&self) -> Result<Self, Error> {
+        Self::connect(self.0.settings.clone()).await
+    }
+
     fn open(&self) -> Result<(), Error> {
         if self.0.closed.is_cancelled() {
             return Err(Error::Closed);

@@ -24,6 +24,11 @@ impl Upstream {
         Self { bus, epoch }
     }
 
+    /// The same end over a connection that the current runtime drives.
+    pub(crate) async fn apart(&self) -> Result<Self, bus::Error> {
+        Ok(Self { bus: self.bus.apart().await?, epoch: self.epoch })
+    }
+
     /// Asks the schedulers once.
     pub(crate) async fn ask(
         &self,
