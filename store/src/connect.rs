@@ -7,6 +7,7 @@ pub(crate) use postgres::try_lock_round;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use domain::id::TenantId;
 use sea_orm::{
@@ -22,6 +23,11 @@ use crate::objects::Objects;
 use crate::seal::KeyEncryptionKey;
 use crate::tenant::Tenant;
 use crate::tenant::group::Group;
+
+/// How often a step of the schema is tried that others keep from its tables, and how long it
+/// leaves them alone in between: ten minutes in all.
+const LOCK_TRIES_MAX: u32 = 600;
+const LOCK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Where the database is and how hard it may be used.
 #[derive(Clone, Debug)]
@@ -104,22 +110,44 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn migrate(&self) -> Result<(), Error> {
-        const DOING: &str = "migrating the schema";
         if self.schema_is_current().await? {
             return Ok(());
         }
-        // All steps in one transaction: on SQLite the write lock keeps others out, on Postgres an
-        // advisory lock that ends with the transaction.
+        let mut refused = 0;
+        loop {
+            match self.migrate_further().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => refused = 0,
+                // Somebody uses a table that the step changes.
+                Err(error) if error.is_lock_refused() && refused < LOCK_TRIES_MAX => {
+                    refused += 1;
+                    tracing::info!(%error, "a step of the schema waits for others");
+                    tokio::time::sleep(LOCK_AGAIN_AFTER).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Applies steps of the schema; tells whether none is left. On SQLite the write lock keeps
+    /// others out, so all are one transaction. On Postgres that is an advisory lock, which ends
+    /// with the transaction, and each step is one: its locks on tables keep running programs out,
+    /// and those of several steps together could wait for them in a circle.
+    async fn migrate_further(&self) -> Result<bool, Error> {
+        const DOING: &str = "migrating the schema";
         let tx = self.begin(DOING).await?;
-        if self.is_postgres() {
+        let steps = self.is_postgres().then_some(1);
+        if steps.is_some() {
             postgres::lock_schema(&tx).await.doing(DOING)?;
         }
         // Somebody else may have been first.
-        if !migrated(&tx).await? {
-            let up = <migrations::Migrator as migrations::MigratorTrait>::up(&tx, None);
+        let done = migrated(&tx).await?;
+        if !done {
+            let up = <migrations::Migrator as migrations::MigratorTrait>::up(&tx, steps);
             Box::pin(up).await.doing(DOING)?;
         }
-        tx.commit().await.doing(DOING)
+        tx.commit().await.doing(DOING)?;
+        Ok(done || steps.is_none())
     }
 
     /// Whether every step of the schema that this program knows has been applied. Further steps of

@@ -151,6 +151,25 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether the database did not grant a lock, and nothing else is wrong.
+    pub(crate) fn is_lock_refused(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => source.downcast_ref().is_some_and(is_lock_refused),
+            _ => false,
+        }
+    }
+}
+
+/// Whether others kept the lock that Postgres was asked for, or waited for us in a circle.
+fn is_lock_refused(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
+        error
+    else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("55P03" | "40P01"))
 }
 
 /// Whether the cause passes by itself.

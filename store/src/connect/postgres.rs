@@ -24,6 +24,10 @@ const IDLE: Duration = Duration::from_secs(20);
 /// Any number that no other program uses for an advisory lock in this database.
 const SCHEMA_LOCK: i64 = 0x666c_6f77_6365_6c6c;
 
+/// Shorter than the second after which Postgres looks for a circle, and ends one or the other of
+/// it: it is always the step that gives way.
+const TABLE_MAX: &str = "500ms";
+
 /// Another one, held by the scheduler that does a round of admission.
 const ROUND_LOCK: i64 = SCHEMA_LOCK + 1;
 
@@ -74,10 +78,12 @@ async fn read_clock(pool: &DatabaseConnection) -> Result<Reading, DbErr> {
     Ok(Reading { said: Timestamp(said), asked, answered })
 }
 
-/// Waits until no other process changes the schema, for as long as the transaction lasts.
+/// Waits until no other process changes the schema, for as long as the transaction lasts. Then no
+/// table is waited for longer than [`TABLE_MAX`]: whoever wants it meanwhile stands behind us.
 pub(super) async fn lock_schema(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     tx.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
     tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")).await?;
+    tx.execute_unprepared(&format!("SET LOCAL lock_timeout = '{TABLE_MAX}'")).await?;
     Ok(())
 }
 

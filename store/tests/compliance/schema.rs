@@ -1,10 +1,14 @@
 //! Opening and migrating a database.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
 
+use migrations::MigratorTrait;
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use store::seal::KeyEncryptionKey;
 use store::{Error, Settings, Store};
 use testkit::database::{Database, Kind};
+use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{Fixture, settings};
 
@@ -24,7 +28,6 @@ async fn migrating_again_changes_nothing(f: &Fixture) {
 }
 
 async fn a_newer_schema_is_current(f: &Fixture) {
-    use sea_orm::ConnectionTrait;
     let connection = sea_orm::Database::connect(f.database.url()).await.unwrap();
     let sql = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_later', 1)";
     connection.execute_unprepared(sql).await.unwrap();
@@ -61,6 +64,53 @@ async fn processes_migrate_sqlite_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_migrate_postgres_at_once() {
     processes_migrate_at_once(Kind::Postgres).await;
+}
+
+/// Transactions of two tables, one after the other, as those of a program of before.
+async fn use_tables(url: String, tables: [&str; 2], stop: CancellationToken) -> u32 {
+    let connection = sea_orm::Database::connect(url).await.unwrap();
+    let mut done = 0;
+    while !stop.is_cancelled() {
+        let tx = connection.begin().await.unwrap();
+        // As every connection of ours.
+        tx.execute_unprepared("SET LOCAL lock_timeout = '5s'").await.unwrap();
+        for table in tables {
+            let sql = format!("UPDATE {table} SET tenant = tenant WHERE false");
+            tx.execute_unprepared(&sql).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        done += 1;
+    }
+    connection.close().await.unwrap();
+    done
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_migrated_beside_programs_that_use_it() {
+    let database = Database::new(Kind::Postgres).await.unwrap();
+    let connection = sea_orm::Database::connect(database.url()).await.unwrap();
+    migrations::Migrator::up(&connection, Some(3)).await.unwrap();
+    let stop = CancellationToken::new();
+    let orders = [["runs", "messages"], ["messages", "runs"], ["flows", "runs"]];
+    let users = orders
+        .map(|tables| tokio::spawn(use_tables(database.url().to_owned(), tables, stop.clone())));
+    // A backup, say: it keeps steps from its tables for longer than a transaction may wait.
+    let backup = connection.begin().await.unwrap();
+    backup.execute_unprepared("SELECT count(*) FROM runs").await.unwrap();
+    let reading = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        backup.commit().await.unwrap();
+    });
+    let store = Store::connect(&settings(&database), KeyEncryptionKey::generate()).await.unwrap();
+    store.migrate().await.unwrap();
+    assert!(reading.is_finished(), "it was in nobody's way");
+    store.check().await.unwrap();
+    stop.cancel();
+    for user in users {
+        assert!(user.await.unwrap() > 0, "all its transactions were done");
+    }
+    store.close().await.unwrap();
+    connection.close().await.unwrap();
 }
 
 #[tokio::test]
