@@ -95,6 +95,7 @@ CORE = (
     "subflow_fails/plain/*",
     "subflow_agent/tool/plain",
     "api_request/json/plain",
+    "api_request/redirect/plain",
     "tls/plain/plain",
     "simple_agent/plain/plain",
 )

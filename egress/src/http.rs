@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::{PathAndQuery, Uri};
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -151,7 +153,24 @@ async fn forward(
     tokio::spawn(async move { stop.run_until_cancelled(connection).await });
     let mut response = sender.send_request(request).await.map_err(gateway)?;
     drop_hop_by_hop(response.headers_mut());
-    Ok(response.map(BodyExt::boxed))
+    let says_empty = response.headers().get(header::CONTENT_LENGTH).is_some_and(|n| n == "0");
+    Ok(response.map(|body| if says_empty { Unmeasured.boxed() } else { body.boxed() }))
+}
+
+/// Nothing, of unknown length. Of an empty body hyper writes the length behind all other headers;
+/// of this one the header stays where the server had it.
+struct Unmeasured;
+
+impl hyper::body::Body for Unmeasured {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Poll::Ready(None)
+    }
 }
 
 /// `GET http://host/path` becomes `GET /path` with the `Host` that was checked.
@@ -179,10 +198,15 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|name| name.trim().parse().ok())
         .filter(|name| *name != header::CONTENT_LENGTH && *name != header::HOST)
         .collect();
-    for name in named.iter().chain(HOP_BY_HOP.iter()) {
-        headers.remove(name);
+    let dropped = |name: &HeaderName| {
+        named.contains(name) || HOP_BY_HOP.contains(name) || name == "proxy-connection"
+    };
+    // Not removed one by one: the last would take the place of each, and components see the order.
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers.iter().filter(|(name, _)| !dropped(name)) {
+        kept.append(name, value.clone());
     }
-    headers.remove("proxy-connection");
+    *headers = kept;
 }
 
 fn failed(host: &str, port: u16, error: &dial::Error) -> Response<Body> {
@@ -272,10 +296,15 @@ mod tests {
             ("proxy-connection", "keep-alive"),
             ("te", "trailers"),
             ("accept", "*/*"),
+            ("date", "today"),
+            ("content-length", "0"),
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         drop_hop_by_hop(&mut headers);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+        assert_eq!(
+            headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["accept", "date", "content-length"]
+        );
     }
 }

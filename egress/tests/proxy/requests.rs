@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use proto::connection::{Connection, ConnectionState};
 use proto::message::EgressRule;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::cell::cell;
@@ -38,6 +39,24 @@ async fn plain_requests_are_forwarded_in_origin_form() {
     assert_eq!(entries.len(), 3);
     assert!(entries.iter().all(|entry| entry.state == ConnectionState::Closed), "{entries:?}");
     assert!(entries.iter().all(|entry| entry.bytes_up > 50 && entry.bytes_down > 50));
+}
+
+#[tokio::test]
+async fn an_answer_keeps_the_order_of_its_headers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        let head = "HTTP/1.1 302 Found\r\nConnection: close\r\nDate: today\r\nContent-Length: 0\r\n\
+                    Location: /there\r\nServer: it\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+    });
+    let cell = cell(vec![rule("127.0.0.1", port, true)], Names(vec![]), |_| {}).await;
+    let answer = cell.get("127.0.0.1", port).await;
+    let names: Vec<&str> =
+        answer.lines().skip(1).filter_map(|line| Some(line.split_once(": ")?.0)).collect();
+    assert_eq!(names[..4], ["date", "content-length", "location", "server"], "{answer}");
 }
 
 #[tokio::test]
