@@ -44,6 +44,7 @@ fn each_invariant_catches_a_state_machine_that_breaks_it() {
         (I::AResultCountsOnce, "commits what was decided about an older state", unguarded),
         (I::FinishedStaysFinished, "replans what is done", with(replans_done)),
         (I::PeopleAreWaitedFor, "never suspends", with(never_rests)),
+        (I::APausedRunRests, "leaves tasks ready in a pause", with(holds_nothing)),
         (I::NothingIsLeft, "leaves tasks open at a cancel", with(leaves_tasks)),
     ];
     for (invariant, how, program) in table {
@@ -159,6 +160,12 @@ fn replans_done(run: &Run, command: &Command, now: Timestamp) -> Decided {
 fn never_rests(run: &Run, command: &Command, now: Timestamp) -> Decided {
     let mut decision = decide(run, command, now)?;
     decision.events.retain(|event| !matches!(event, Event::RunSuspended { .. }));
+    Ok(decision)
+}
+
+fn holds_nothing(run: &Run, command: &Command, now: Timestamp) -> Decided {
+    let mut decision = decide(run, command, now)?;
+    decision.events.retain(|event| !matches!(event, Event::TaskHeld { .. }));
     Ok(decision)
 }
 

@@ -66,6 +66,8 @@ faults! {
     PoisonTask,
     /// 20: a cancel.
     Cancelled,
+    /// 20: a pause, for seconds or many minutes.
+    Paused,
     /// 25: the clocks of workers are wrong by up to an hour.
     ClockSkewed,
 }

@@ -28,6 +28,8 @@ pub(crate) enum Invariant {
     FinishedStaysFinished,
     /// A run is suspended exactly while only a person can move it, and has all the time meanwhile.
     PeopleAreWaitedFor,
+    /// Nothing of a paused run begins, and it has all the time.
+    APausedRunRests,
     /// A run ends once, and nothing of it is held afterwards.
     NothingIsLeft,
     /// The log alone gives the same state.
@@ -57,6 +59,12 @@ pub(crate) fn hold(invariant: Invariant, holds: bool, what: impl FnOnce() -> Str
 pub(crate) fn at_event(run: &Run, log: &[Event], event: &Event) -> Checked {
     use Invariant as I;
     hold(I::NothingAfterTheEnd, !run.state.is_terminal(), || format!("{event:?}"))?;
+    let goes_on = matches!(
+        event,
+        Event::TaskDispatched { .. } | Event::TaskLeased { .. } | Event::RunTimedOut
+    );
+    let rests = run.state != RunState::Paused || !goes_on;
+    hold(I::APausedRunRests, rests, || format!("{event:?}"))?;
     match event {
         Event::TaskLeased { task, attempt, .. } => leased(run, log, *task, *attempt),
         Event::TaskDone { task, attempt } => done(log, *task, *attempt),
@@ -117,7 +125,13 @@ pub(crate) fn at_rest(run: &Run) -> Checked {
     let rests = any(|task| task.state == TaskState::Paused) && !any(|task| task.state.is_moving());
     let is_suspended = run.state == RunState::Suspended && run.suspended.is_some();
     let is_neither = run.state != RunState::Suspended && run.suspended.is_none();
-    let agrees = if rests { is_suspended } else { is_neither };
+    let agrees = match run.state {
+        RunState::Paused => run.suspended.is_some(),
+        // Unpaused: it takes its turn before it is found to rest.
+        RunState::Queued => is_neither,
+        _ if rests => is_suspended,
+        _ => is_neither,
+    };
     hold(Invariant::PeopleAreWaitedFor, agrees, || format!("{run:?}"))
 }
 

@@ -15,6 +15,7 @@ pub(crate) enum Message {
     Stop { attempt: Attempt, epoch: WorkerEpoch },
     Answered { run: usize, task: u32 },
     Cancel { run: usize },
+    Pause { run: usize },
 }
 
 /// How an attempt ends in its container.
@@ -38,7 +39,8 @@ impl Message {
             Self::Offer { .. }
             | Self::Stop { .. }
             | Self::Answered { .. }
-            | Self::Cancel { .. } => None,
+            | Self::Cancel { .. }
+            | Self::Pause { .. } => None,
         }
     }
 }

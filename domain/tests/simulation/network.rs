@@ -86,6 +86,9 @@ impl World {
                     worker.work.remove(&attempt);
                 }
             }
+            Message::Pause { run } => {
+                let _ = self.command(run, &Command::Pause);
+            }
             Message::Cancel { run } => {
                 if self.command(run, &Command::Cancel) == Err(Refusal::Unanswered) {
                     self.again(Message::Cancel { run });

@@ -1,10 +1,11 @@
-//! People: some attempts ask one, who takes anything up to hours and may say it twice.
+//! People: some attempts ask one, who takes anything up to hours and may say it twice; some runs are
+//! paused by one.
 
-use flowcell_domain::run::{Command, TaskState};
+use flowcell_domain::run::{Command, RunState, TaskState};
 use rand::RngExt;
 
 use crate::message::{Attempt, Message};
-use crate::world::World;
+use crate::world::{RUNS, World};
 
 impl World {
     pub(crate) fn ask(&mut self, attempt: Attempt) {
@@ -35,6 +36,22 @@ impl World {
             let is_open = self.database.runs[run].task(task).map(|task| task.state);
             if is_open == Some(TaskState::Paused) {
                 self.answer(run, task);
+            }
+        }
+    }
+
+    pub(crate) fn pause(&mut self, run: usize) {
+        let longest = if self.rng.random_bool(0.1) { 900_000 } else { 60_000 };
+        self.paused_until[run] = self.now + self.rng.random_range(1_000..longest);
+        self.flying.push((self.now + 1, Message::Pause { run }));
+    }
+
+    /// Whoever paused a run looks after it until it goes on.
+    pub(crate) fn tick_pauses(&mut self) {
+        for run in 0..RUNS {
+            let is_paused = self.database.runs[run].state == RunState::Paused;
+            if is_paused && self.paused_until[run] <= self.now {
+                let _ = self.command(run, &Command::Unpause);
             }
         }
     }

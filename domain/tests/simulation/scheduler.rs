@@ -56,6 +56,7 @@ impl World {
 
     pub(crate) fn tick_scheduler(&mut self) {
         self.tick_decisions();
+        self.tick_pauses();
         for run in 0..RUNS {
             if self.database.runs[run].state == RunState::Queued {
                 let _ = self.command(run, &Command::Start { skip: Vec::new() });

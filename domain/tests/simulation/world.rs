@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use flowcell_domain::id::{RunId, WorkerEpoch};
 use flowcell_domain::limits::HEARTBEAT;
 use flowcell_domain::retry::RetryPolicy;
-use flowcell_domain::run::{Command, Decision, Refused, Run, decide};
+use flowcell_domain::run::{Command, Decision, Refused, Run, TaskState, decide};
 use flowcell_domain::time::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     /// What a person has decided by when.
     pub(crate) decided: BTreeMap<Attempt, i64>,
+    /// Until when somebody wants each run to be paused.
+    pub(crate) paused_until: Vec<i64>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) flying: Vec<(i64, Message)>,
     pub(crate) beats: HashMap<WorkerEpoch, i64>,
@@ -84,6 +86,7 @@ impl World {
             poison: (0..RUNS).map(|_| rng.random_range(0..12)).collect(),
             first,
             decided: BTreeMap::new(),
+            paused_until: vec![0; RUNS],
             workers: Vec::new(),
             flying: Vec::new(),
             beats: HashMap::new(),
@@ -165,6 +168,9 @@ impl World {
             if self.strikes(Fault::Cancelled, 0.000_5) {
                 self.flying.push((self.now + 1, Message::Cancel { run }));
             }
+            if self.strikes(Fault::Paused, 0.001) {
+                self.pause(run);
+            }
         }
     }
 }
@@ -179,5 +185,19 @@ fn queued(rng: &mut StdRng, index: usize) -> Run {
         ..RetryPolicy::default()
     };
     let id = RunId(Uuid::from_u128(index as u128 + 1));
-    Run::queued(id, needs, Timestamp(rng.random_range(20_000..1_200_000)), retry)
+    let mut run = Run::queued(id, needs, Timestamp(rng.random_range(20_000..1_200_000)), retry);
+    if rng.random_bool(0.2) {
+        rerun(rng, &mut run);
+    }
+    run
+}
+
+/// Some of it was finished by an earlier run.
+fn rerun(rng: &mut StdRng, run: &mut Run) {
+    for index in 0..run.tasks.len() {
+        let is_done = |need: &u32| run.task(*need).unwrap().state == TaskState::Done;
+        if run.tasks[index].depends_on.iter().all(is_done) && rng.random_bool(0.6) {
+            run.tasks[index].state = TaskState::Done;
+        }
+    }
 }
