@@ -26,6 +26,7 @@ mod home;
 mod inject;
 mod link;
 mod load;
+mod memory;
 mod part;
 mod postgres;
 mod progress;

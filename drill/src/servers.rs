@@ -88,6 +88,10 @@ impl Servers {
         [self.postgres.exits(), self.nats.exits()].concat()
     }
 
+    pub(crate) fn postgres(&self) -> &Arc<Part> {
+        &self.postgres
+    }
+
     pub(crate) fn nats(&self) -> &Arc<Part> {
         &self.nats
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::cluster::{Setup, init, migrate, shown_key};
 use crate::command::{Program, nats_program};
 use crate::fault::Service;
 use crate::home::Home;
+use crate::memory::{family_bytes, resident_bytes};
 use crate::part::Part;
 use crate::postgres;
 use crate::servers::{Ports, Servers, free_port};
@@ -161,12 +162,14 @@ impl Stage {
         shown_key(&printed).context("`flowcell tenant add` printed no API key")
     }
 
-    /// Resident memory of each process, in bytes; Postgres has too many to count.
+    /// Resident memory of each process, in bytes; of Postgres, that of its processes together.
     #[must_use]
     pub fn memory(&self) -> BTreeMap<String, u64> {
         let parts = self.parts.iter().chain([self.servers.nats()]);
         let resident = |part: &Arc<Part>| Some((part.name.clone(), resident_bytes(part.id()?)?));
-        parts.filter_map(resident).collect()
+        let postgres = self.servers.postgres();
+        let family = postgres.id().and_then(family_bytes).map(|sum| (postgres.name.clone(), sum));
+        parts.filter_map(resident).chain(family).collect()
     }
 
     /// Ends everything in order.
@@ -221,13 +224,4 @@ async fn wait_ready(address: SocketAddr) -> Result<()> {
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// As the kernel tells it.
-fn resident_bytes(process: u32) -> Option<u64> {
-    let status = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status"));
-    let status = status.ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }
