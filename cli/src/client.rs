@@ -29,6 +29,9 @@ pub(crate) enum Refusal {
 /// A run that waits for a person rests once nothing has followed for so long.
 const REST: std::time::Duration = std::time::Duration::from_millis(700);
 
+/// The pause before a stream that ended is asked for again.
+const AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(300);
+
 /// A connection to one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
@@ -146,13 +149,16 @@ impl Client {
         let mut failures = 0u32;
         let mut seen = Seen { after, rests: false };
         loop {
+            let before = seen.after;
             match self.follow_once(events_path, &mut seen, &mut each).await {
                 Ok(true) => return Ok(()),
-                Ok(false) => failures = 0,
+                // The end of an answer is not that of the run: a proxy may have had enough of it.
+                Ok(false) if seen.after > before => failures = 0,
+                Ok(false) => tokio::time::sleep(AGAIN_AFTER).await,
                 Err(error) if failures >= 10 || error.is::<output::Error>() => return Err(error),
                 Err(_) => {
                     failures += 1;
-                    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                    tokio::time::sleep(AGAIN_AFTER).await;
                 }
             }
         }

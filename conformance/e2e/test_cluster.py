@@ -172,6 +172,24 @@ def test_the_scheduler_is_killed_and_another_takes_over(bench: Bench) -> None:
     check_log(bench, run, events)
 
 
+def test_a_burst_is_shared_by_the_workers(bench: Bench) -> None:
+    def done(worker: str) -> float:
+        lines = bench.cluster.metrics(worker).splitlines()
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in lines
+            if line.startswith("flowcell_attempts_total{") and 'outcome="done"' in line
+        )
+
+    before = {worker: done(worker) for worker in bench.cluster.workers}
+    flow = bench.session.flow("nap").id
+    burst = [bench.runs.start(flow, "0.5").id for _ in range(20)]
+    assert {bench.runs.wait(run, seconds=RECOVERY_SECONDS).state for run in burst} == {"completed"}
+    shares = {worker: done(worker) - before[worker] for worker in before}
+    assert sum(shares.values()) == len(burst) * len(NAP_CELLS), shares
+    assert max(shares.values()) <= 1.4 * sum(shares.values()) / len(shares), shares
+
+
 def test_a_worker_of_another_pool_joins_while_all_runs(bench: Bench) -> None:
     flow = bench.session.flow("nap").id
     waiting = bench.runs.start(flow, "0", pool="gpu").id

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from flowcell_conformance.normalise import Json
 
 
-def command(flowcell: Flowcell, *words: str) -> str:
-    """What a client command prints."""
+def command(flowcell: Flowcell, *words: str, url: str | None = None) -> str:
+    """What a client command prints, of the server itself or of a proxy before it."""
     credentials = flowcell.server.credentials
-    environment = os.environ | {"FLOWCELL_URL": credentials.url, "FLOWCELL_API_KEY": credentials.api_key}
+    environment = os.environ | {
+        "FLOWCELL_URL": url or credentials.url,
+        "FLOWCELL_API_KEY": credentials.api_key,
+    }
     done = subprocess.run(  # noqa: S603 - our own program
         [os.environ["FLOWCELL_BIN"], *words],
         env=environment,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
+
+from flowcell_conformance.impatient_proxy import ImpatientProxy
+
+from .test_control import command
 
 if TYPE_CHECKING:
     from flowcell_conformance.bench import Flowcell
@@ -89,3 +94,14 @@ def test_tasks_appear_in_the_order_of_their_states(flowcell: Flowcell) -> None:
 def test_what_a_component_prints_is_in_the_log(flowcell: Flowcell) -> None:
     run = flowcell.runs.wait(flowcell.run("shout", "x")).id
     assert any(event.kind == "log" and event.body["stream"] == "stdout" for event in flowcell.runs.sse(run))
+
+
+def test_the_end_of_an_answer_is_not_taken_for_the_end_of_the_run(flowcell: Flowcell) -> None:
+    flow = flowcell.flow("tok")
+    with ImpatientProxy(flowcell.server.credentials.url, events=2) as proxy:
+        shown = command(flowcell, "run", flow, "--input", "Bob", "--stream", "--json", url=proxy.url)
+    *events, last = [json.loads(line) for line in shown.splitlines()]
+    assert last["state"] == "completed"
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert [event["seq"] for event in events] == [e.sequence for e in flowcell.runs.sse(last["id"])]
+    assert len(proxy.ended) >= len(events) // 2, "it ended every answer"

@@ -42,6 +42,15 @@ class Credentials:
     """The folder of uploaded files, as components see it."""
 
 
+def uv_program() -> str:
+    """The `uv` that runs this, which names itself and need not be on PATH, or the one that is."""
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if not uv:
+        message = "uv is needed to install what Flowcell is compared with (pip install uv)"
+        raise RuntimeError(message)
+    return uv
+
+
 def ensure_installed() -> Path:
     """Make Langflow's environment once per lock file; returns its Python."""
     environment = langflow_environment()
@@ -50,11 +59,7 @@ def ensure_installed() -> Path:
     lock = REQUIREMENTS_LOCK.read_text()
     if stamp.exists() and stamp.read_text() == lock:
         return python
-    # `uv run` names itself; it need not be on PATH.
-    uv = os.environ.get("UV") or shutil.which("uv")
-    if not uv:
-        message = "uv is needed to install the reference Langflow (pip install uv)"
-        raise RuntimeError(message)
+    uv = uv_program()
     print(f"installing Langflow into {environment}", file=sys.stderr)
     environment.parent.mkdir(parents=True, exist_ok=True)
     # Without bytecode every start of the server compiles some 10,000 files again.
