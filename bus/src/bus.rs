@@ -203,7 +203,7 @@ impl Bus {
     /// this is a clone.
     ///
     /// # Errors
-    /// As [`crate::nats`].
+    /// As [`crate::nats()`].
     pub async fn apart(&self) -> Result<Self, Error> {
         match &self.0 {
             Inner::Memory(memory) => Ok(memory.clone().into()),
