@@ -61,6 +61,11 @@ def test_object_addresses_are_replaced() -> None:
     assert Normaliser().text(text) == "<lfx.custom.validate.FakeLLM object at <address-1>>"
 
 
+def test_seconds_in_names_of_files_are_all_the_same() -> None:
+    names = ["2026-11-23_10-15-07_a.png", "2026-11-23_10-15-08_b.png"]
+    assert Normaliser().value([*names]) == ["<file-time>_a.png", "<file-time>_b.png"]
+
+
 @pytest.mark.parametrize("field", ["duration", "build_duration", "timedelta"])
 def test_durations_count_only_by_their_presence(field: str) -> None:
     assert Normaliser().value({field: 0.297}) == Normaliser().value({field: 12})

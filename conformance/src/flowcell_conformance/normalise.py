@@ -35,6 +35,8 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("call", re.compile(r"\bcall_[0-9a-f]{16}\b")),
     ("address", re.compile(r"(?<=\bat )0x[0-9a-f]+\b")),
 )
+# Whole seconds: whether two are the same is chance.
+_UNNUMBERED = frozenset({"file-time"})
 # The same inside texts: components' log lines, and dumps of messages.
 _DURATION_TEXTS = (
     re.compile(r"(?<=\bin )\d+\.\d+(?= ?s\b)"),
@@ -82,6 +84,8 @@ class Normaliser:
         return self.value(value)
 
     def _placeholder(self, kind: str, match: re.Match[str]) -> str:
+        if kind in _UNNUMBERED:
+            return f"<{kind}>"
         value = match.group().lower()
         seen = self._seen.get((kind, value))
         if seen is None:
