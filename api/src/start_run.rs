@@ -168,17 +168,26 @@ fn check_ends(graph: &Graph, request: &RunRequest) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tries the tweaks on a copy: the engine applies them again when it sends a cell out.
 fn check(graph: &Graph, request: &RunRequest, terms: &Terms) -> Result<(), Error> {
-    let mut tweaked = Cow::Borrowed(graph);
-    if !request.tweaks.is_empty() {
-        tweaks::check(graph, &request.tweaks, terms.tweaks)?;
-        tweaks::apply(tweaked.to_mut(), &request.tweaks, Some(request.stream))?;
-    }
+    tweaks::check(graph, &request.tweaks, terms.tweaks)?;
+    let tweaked = tweaked(graph, request)?;
     match terms.pause {
         Pause::Refused if waits_for_a_person(&tweaked) => Err(Error::NeedsPerson),
         Pause::Refused | Pause::Allowed => Ok(()),
     }
+}
+
+/// The flow with the request's tweaks, on a copy: the engine applies them again when it sends a cell
+/// out.
+pub(crate) fn tweaked<'g>(
+    graph: &'g Graph,
+    request: &RunRequest,
+) -> Result<Cow<'g, Graph>, tweaks::Error> {
+    let mut tweaked = Cow::Borrowed(graph);
+    if !request.tweaks.is_empty() {
+        tweaks::apply(tweaked.to_mut(), &request.tweaks, Some(request.stream))?;
+    }
+    Ok(tweaked)
 }
 
 /// Accepts a run that is ready to be, and tells the schedulers.

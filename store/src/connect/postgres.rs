@@ -24,12 +24,12 @@ const IDLE: Duration = Duration::from_secs(20);
 /// Any number that no other program uses for an advisory lock in this database.
 const SCHEMA_LOCK: i64 = 0x666c_6f77_6365_6c6c;
 
+/// Another one, held by the scheduler that does a round of admission.
+const ROUND_LOCK: i64 = SCHEMA_LOCK + 1;
+
 /// Shorter than the second after which Postgres looks for a circle, and ends one or the other of
 /// it: it is always the step that gives way.
 const TABLE_MAX: &str = "500ms";
-
-/// Another one, held by the scheduler that does a round of admission.
-const ROUND_LOCK: i64 = SCHEMA_LOCK + 1;
 
 /// Opens the pool. READ COMMITTED is enough: every transition is guarded by the run's version.
 pub(super) async fn open(settings: &Settings) -> Result<DatabaseConnection, Error> {

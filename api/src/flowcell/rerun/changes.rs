@@ -1,7 +1,6 @@
 //! What a rerun's caller changes: the request of the new run, and the nodes that it builds
 //! otherwise.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use domain::flow::Graph;
@@ -13,7 +12,7 @@ use proto::run::RunRequest;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::start_run::input_type;
+use crate::start_run::{input_type, tweaked};
 
 /// The earlier run's request with what is wanted otherwise.
 pub(super) fn request(earlier: RunRequest, wanted: &Rerun) -> RunRequest {
@@ -65,14 +64,6 @@ fn merged(mut tweaks: Map<String, Value>, more: &Map<String, Value>) -> Map<Stri
         tweaks.insert(key.clone(), value);
     }
     tweaks
-}
-
-fn tweaked<'g>(graph: &'g Graph, request: &RunRequest) -> Result<Cow<'g, Graph>, Error> {
-    let mut tweaked = Cow::Borrowed(graph);
-    if !request.tweaks.is_empty() {
-        tweaks::apply(tweaked.to_mut(), &request.tweaks, Some(request.stream))?;
-    }
-    Ok(tweaked)
 }
 
 fn input(request: &RunRequest) -> Input {
