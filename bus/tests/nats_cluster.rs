@@ -22,6 +22,11 @@ use uuid::Uuid;
 
 const SURELY: Duration = Duration::from_secs(60);
 const MESSAGES: usize = 60;
+/// What a server that was away has to catch up on: so much that somebody looks meanwhile.
+const MISSED: usize = 60;
+const MISSED_BYTES: usize = 256 * 1024;
+/// Each look is on any of three servers.
+const LOOKS: usize = 12;
 
 struct Servers {
     servers: Vec<Server>,
@@ -65,6 +70,24 @@ impl Servers {
         let log = until_it_works(|| self.bus.snapshot(self.run)).await;
         let expected: Vec<Bytes> = (0..MESSAGES).map(|n| Bytes::from(n.to_string())).collect();
         assert_eq!(log, expected);
+    }
+}
+
+/// A reader's consumer may be made on the server that was away. It has less, and says so of the
+/// log: an archive that believed it lost the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_is_whole_while_a_server_catches_up() {
+    let mut all = Servers::start(3).await;
+    let entry = |number: usize| vec![(format!("m{number}"), Bytes::from(vec![b'.'; MISSED_BYTES]))];
+    until_it_works(|| all.bus.append(all.run, entry(0))).await;
+    all.servers[2].kill();
+    for number in 1..=MISSED {
+        until_it_works(|| all.bus.append(all.run, entry(number))).await;
+    }
+    all.servers[2].resume().await.unwrap();
+    for _ in 0..LOOKS {
+        let log = until_it_works(|| all.bus.snapshot(all.run)).await;
+        assert_eq!(log.len(), MISSED + 1);
     }
 }
 

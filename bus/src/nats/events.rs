@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::{Batch, Config};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use domain::id::RunId;
 use futures::StreamExt as _;
@@ -113,8 +114,6 @@ struct Source {
     consumer: PullConsumer,
     /// Number of the last message that it delivered.
     delivered: u64,
-    /// Messages behind that one, as of then.
-    pending: u64,
 }
 
 /// Reads one run's event log.
@@ -152,12 +151,21 @@ impl EventReader {
         }
     }
 
-    /// What is there now.
+    /// What is there now, up to the last message that the stream's leader has. The consumer cannot
+    /// say: it may be on a server that was away, and sees an end where that server's copy ends.
     async fn rest(mut self) -> Result<Vec<Bytes>, Error> {
+        let last = self.last_sequence().await?;
+        self.rest_until(last).await
+    }
+
+    async fn rest_until(mut self, mut last: u64) -> Result<Vec<Bytes>, Error> {
         let mut entries = Vec::new();
         let (mut bytes, mut seen) = (0, self.next_sequence);
-        loop {
+        let mut until = Instant::now() + RECOVER_WITHIN;
+        while self.next_sequence <= last {
             self.nats.open()?;
+            let was_pulling = self.pull.is_some();
+            self.step().await?;
             while let Some((_, body)) = self.ready.pop_front() {
                 bytes += body.len();
                 entries.push(body);
@@ -166,18 +174,41 @@ impl EventReader {
                 let (subject, bytes_max) = (self.subject.clone(), SNAPSHOT_BYTES_MAX);
                 return Err(Error::TooLarge { subject, bytes, bytes_max });
             }
-            if self.source.as_ref().is_some_and(|source| source.pending == 0) {
-                return Ok(entries);
-            }
-            let was_pulling = self.pull.is_some();
-            self.step().await?;
-            // A pull that brought nothing: what is left was counted before it was forgotten.
-            if was_pulling && self.pull.is_none() {
-                if seen == self.next_sequence {
-                    self.restart();
-                }
+            if seen < self.next_sequence {
                 seen = self.next_sequence;
+                until = Instant::now() + RECOVER_WITHIN;
+            } else if Instant::now() > until {
+                let cause = Cause::from("its last messages do not come");
+                return Err(Error::server("reading", &self.subject, cause));
+            } else if was_pulling && self.pull.is_none() {
+                // That server is behind, or somebody forgot the log.
+                self.restart();
+                last = self.last_sequence().await?;
             }
+        }
+        Ok(entries)
+    }
+
+    /// Number of the log's last message, as its stream's leader has it; 0 for an empty log.
+    async fn last_sequence(&mut self) -> Result<u64, Error> {
+        loop {
+            match self.ask_last_sequence().await {
+                Ok(last) => {
+                    self.failing_since = None;
+                    return Ok(last);
+                }
+                Err(error) => self.failed(error).await?,
+            }
+        }
+    }
+
+    async fn ask_last_sequence(&self) -> Result<u64, Cause> {
+        let stream = self.nats.0.subjects.events_stream();
+        let stream = self.nats.0.jetstream.get_stream_no_info(stream).await?;
+        match stream.get_last_raw_message_by_subject(&self.subject).await {
+            Ok(message) => Ok(message.sequence),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -237,7 +268,7 @@ impl EventReader {
                         needed: self.subject.clone(),
                     });
                 }
-                self.source = Some(Source { pending: info.num_pending, delivered: 0, consumer });
+                self.source = Some(Source { delivered: 0, consumer });
                 self.failing_since = None;
                 Ok(())
             }
@@ -256,7 +287,10 @@ impl EventReader {
             return;
         }
         source.delivered = info.consumer_sequence;
-        source.pending = info.pending;
+        // A server that is behind begins where its copy ends, before what was asked for.
+        if info.stream_sequence < self.next_sequence {
+            return;
+        }
         self.next_sequence = info.stream_sequence + 1;
         let complete = self.assembler.push(message.headers.as_ref(), message.payload.clone());
         let after = self.after;
@@ -319,11 +353,33 @@ mod tests {
         nats.append(run, entries).await.unwrap();
         let mut reader = nats.read(run, 0).unwrap();
         reader.pull_wait = SNAPSHOT_WAIT;
-        reader.step().await.unwrap();
-        assert!(reader.source.as_ref().unwrap().pending > 0, "it has counted what is to come");
+        let last = reader.last_sequence().await.unwrap();
+        assert!(last > 0, "it knows what is to come");
         nats.forget(run).await.unwrap();
         let surely = Duration::from_secs(30);
-        let rest = tokio::time::timeout(surely, reader.rest()).await.expect("it ends").unwrap();
-        assert_eq!(rest, Vec::<Bytes>::new());
+        let rest = tokio::time::timeout(surely, reader.rest_until(last));
+        assert_eq!(rest.await.expect("it ends").unwrap(), Vec::<Bytes>::new());
+    }
+
+    /// A reader that makes another consumer, on a server whose copy ends earlier, gets from there.
+    #[tokio::test]
+    async fn what_comes_again_is_not_counted_again() {
+        let server = Server::start().await.unwrap();
+        let nats = Box::pin(Nats::connect(Settings::new(server.url()))).await.unwrap();
+        let run = RunId(Uuid::now_v7());
+        let append = async |name: &str| {
+            let entry = (name.to_owned(), Bytes::from(name.to_owned()));
+            nats.append(run, vec![entry]).await.unwrap();
+        };
+        append("a").await;
+        let mut reader = nats.read(run, 0).unwrap();
+        assert_eq!(reader.next().await.unwrap(), Some((1, Bytes::from("a"))));
+        // As if it had seen "b" on another server; the consumer is to begin behind it.
+        reader.restart();
+        reader.next_sequence += 1;
+        reader.step().await.unwrap();
+        append("b").await;
+        append("c").await;
+        assert_eq!(reader.next().await.unwrap(), Some((2, Bytes::from("c"))));
     }
 }
