@@ -39,6 +39,8 @@ FLOWS = (
     "circle/plain/plain",
     "merge/*/plain",
     "live_context/plain/plain",
+    "history/*/plain",
+    "recall/*/plain",
 )
 ALL = questions(FLOWS, with_model=False)
 

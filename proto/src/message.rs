@@ -160,8 +160,9 @@ pub enum WorkerRequestBody {
         op: String,
         /// Its arguments.
         args: Value,
-        /// How many messages the attempt has stored before, where it stores one: so it may ask
-        /// again, and a further attempt says anew what a lost one has said. The worker counts.
+        /// How many messages the attempt has stored before, where it stores one or reads them: so
+        /// it may ask again, and a further attempt says anew what a lost one has said and does not
+        /// find it before. The worker counts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nth: Option<u64>,
     },

@@ -19,7 +19,7 @@ use crate::error::Error;
 
 type Answer = Result<Value, ReplyError>;
 
-/// Answers one call: an operation, and which of its kind it is where that counts.
+/// Answers one call: an operation, and how many messages the attempt has stored where that counts.
 pub(crate) async fn answer(
     engine: &Engine,
     record: &RunRecord,
@@ -31,7 +31,7 @@ pub(crate) async fn answer(
     match op {
         "message.store" => messages::store(&tenant, record, (task, nth), args).await,
         "message.update" => messages::update(&tenant, record, args).await,
-        "messages.get" => messages::get(&tenant, record, task, &args).await,
+        "messages.get" => messages::get(&tenant, record, (task, nth), &args).await,
         "messages.delete" => messages::delete(&tenant, record, &args).await,
         "variable.get" => variables::get(engine, &tenant, record, task, &args).await,
         "file.get" => files::get(&tenant, record, &args).await,

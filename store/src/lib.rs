@@ -52,7 +52,7 @@ pub use tenant::egress::{EgressEntry, NewEgressRule};
 pub use tenant::files::{File, FileOwner, NewFile};
 pub use tenant::flows::{Flow, FlowFilter, FlowHeader, FlowPatch, NewFlow};
 pub use tenant::live_outputs::LiveOutput;
-pub use tenant::messages::{Message, MessageFilter, MessagePatch, NewMessage};
+pub use tenant::messages::{Message, MessageFilter, MessagePatch, NewMessage, Unheard};
 pub use tenant::projects::{NewProject, Project, ProjectPatch, STARTER_PROJECT};
 pub use tenant::rerun::{Again, EndedRun};
 pub use tenant::run_settings::RunSettings;

@@ -22,6 +22,7 @@ from flowcell_runner.errors import InputError
 from flowcell_runner.events import CellEvents, to_api_json
 from flowcell_runner.files import Files, appended_to
 from flowcell_runner.frames import dump_json
+from flowcell_runner.history import History
 from flowcell_runner.loops import drive_graph
 from flowcell_runner.neighbour import hydrate
 from flowcell_runner.pauses import CellPausedError, Pauses
@@ -48,6 +49,7 @@ class Cell:
         # Langflow gives a flow that another one runs nobody to tell its events, and its nodes no session.
         self._is_child = bool(task.get("child"))
         self._told = None if self._is_child else self._events
+        self._history = History()
         #: The node being built, for whoever reports a failure.
         self.node: str | None = None
 
@@ -86,7 +88,7 @@ class Cell:
         task, variables = self._task, _field(self._task, "variables", dict)
         user = str(task["user_id"])
         files = Files(self._link, frozenset({user, str(task["flow_id"])}))
-        services.bind(self._link, variables, files)
+        services.bind(self._link, variables, files, self._history)
         named = [task.get(name) for name in ("graph", "parameters", "inputs", "context", _REQUEST_VARIABLES)]
         await files.place([*named, variables, appended_to(task.get("graph"), user)])
 
@@ -134,6 +136,7 @@ class Cell:
                 graph.get_vertex(node).update_raw_params({"session_id": session_id})
 
     async def _build_in_order(self, graph: Graph, built: Callable[[], None]) -> None:
+        self._history.plan(self._members, graph.predecessor_map)
         skipped: set[str] = set()
         for member in self._members:
             vertex = graph.get_vertex(member)
@@ -159,6 +162,7 @@ class Cell:
 
     def _at(self, node: str) -> None:
         self.node = node
+        self._history.at(node)
 
     async def _collect(self, graph: Graph, operations: list[dict[str, Any]], before: dict[str, Any]) -> dict[str, Any]:
         nodes: dict[str, Any] = {}

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from flowcell_runner.files import Files
+    from flowcell_runner.history import History
     from flowcell_runner.link import Link
 
 
@@ -133,12 +134,12 @@ def install() -> None:
     flows.install()
 
 
-def bind(link: Link, variables: dict[str, str], files: Files) -> None:
+def bind(link: Link, variables: dict[str, str], files: Files, history: History) -> None:
     """Connect the services to the worker, for the one cell of this process."""
     _variables.bind(variables, link)
     cell_files.bind(files)
     children.bind(link)
-    store = MessageStore(link, files)
+    store = MessageStore(link, files, history)
     for name in ("astore_message", "aupdate_messages", "aget_messages", "adelete_messages", "delete_message"):
         setattr(stubs, name, getattr(store, name))
     stubs.aadd_messages = store.aadd_messages
@@ -176,9 +177,10 @@ class _OtherFlowError(ValueError):
 class MessageStore:
     """Langflow's message functions, over calls. The worker scopes everything to the run's flow and owner."""
 
-    def __init__(self, link: Link, files: Files) -> None:
+    def __init__(self, link: Link, files: Files, history: History) -> None:
         self._link = link
         self._files = files
+        self._history = history
 
     async def astore_message(
         self,
@@ -241,6 +243,7 @@ class MessageStore:
         current = flow_context.coerce_flow_id(flow_context.get_current_flow_id())
         if flow_id is not None and current is not None and flow_context.coerce_flow_id(flow_id) != current:
             return []  # another flow's history is nobody's business, as in Langflow
+        unheard = self._history.unheard()
         wanted = {
             "sender": sender,
             "sender_name": sender_name,
@@ -248,12 +251,14 @@ class MessageStore:
             "context_id": str(context_id) if context_id else None,
             "flow_id": str(current) if current else None,
             "order": "DESC" if order == "DESC" else "ASC",
-            "limit": limit,
+            # So many more as may have to be left out.
+            "limit": limit and limit + len(unheard),
         }
         answer = await self._link.call("messages.get", {name: value for name, value in wanted.items() if value})
+        rows = [row for row in answer["messages"] if str(row["id"]) not in unheard][:limit]
         # A message looks at its files as soon as it is made.
-        await self._files.place([row.get("files") for row in answer["messages"]])
-        return [await _from_row(row) for row in answer["messages"]]
+        await self._files.place([row.get("files") for row in rows])
+        return [await _from_row(row) for row in rows]
 
     async def delete_message(self, id_: str) -> None:
         """Delete one message."""
@@ -276,6 +281,8 @@ class MessageStore:
                 msg = f"Message with id {row.get('id')} not found"
                 raise (ValueError if error.kind == "not_found" else _OtherFlowError)(msg) from None
             raise
+        if op == "message.store":
+            self._history.said(str(answer["id"]))
         return await _from_row({**row, **answer}, legacy_blocks=True)
 
 

@@ -4,7 +4,7 @@ use domain::history::unheard;
 use domain::id::{FlowId, MessageId, RunId};
 use proto::frame::ReplyError;
 use serde_json::{Map, Value, json};
-use store::{Message, MessageFilter, MessagePatch, NewMessage, RunRecord, Tenant, now};
+use store::{Message, MessageFilter, MessagePatch, NewMessage, RunRecord, Tenant, Unheard, now};
 use uuid::Uuid;
 
 use super::{Answer, error, text, told};
@@ -12,6 +12,8 @@ use crate::error::Error;
 
 /// Most messages in one answer.
 const MESSAGES_MAX: u64 = 10_000;
+/// An attempt that has said more than this finds what a lost one has said after that.
+const OWN_MAX: u64 = 1_000;
 
 fn message_of(args: Value) -> Result<Map<String, Value>, ReplyError> {
     match args {
@@ -96,9 +98,13 @@ pub(super) async fn update(
 pub(super) async fn get(
     tenant: &Tenant,
     record: &RunRecord,
-    task: u32,
+    (task, said): (u32, Option<u64>),
     args: &Value,
 ) -> Result<Answer, Error> {
+    let run = record.run.id;
+    let own = said.filter(|said| *said <= OWN_MAX);
+    let own = own.map(|said| (task, (0..said).map(|nth| id_for(run, task, nth)).collect()));
+    let unheard = Unheard { run, tasks: unheard(&record.run.tasks, task), own };
     let owned = |key: &str| text(args, key).filter(|text| !text.is_empty()).map(str::to_owned);
     // Another flow's history is readable inside a tenant, as in Langflow.
     let flow = text(args, "flow_id").and_then(|id| id.parse::<FlowId>().ok());
@@ -108,7 +114,7 @@ pub(super) async fn get(
         session_id,
         sender: owned("sender"),
         sender_name: owned("sender_name"),
-        unheard: Some((record.run.id, unheard(&record.run.tasks, task))),
+        unheard: Some(unheard),
         newest_first: text(args, "order").is_some_and(|order| order.eq_ignore_ascii_case("desc")),
         limit: args.get("limit").and_then(Value::as_u64).or(Some(MESSAGES_MAX)),
         ..MessageFilter::default()

@@ -89,12 +89,23 @@ pub struct MessageFilter {
     pub sender_name: Option<String>,
     /// Only these.
     pub ids: Option<Vec<MessageId>>,
-    /// Not what these tasks of this run have said.
-    pub unheard: Option<(RunId, Vec<u32>)>,
+    /// Not what this run has said too early for the reader.
+    pub unheard: Option<Unheard>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
     /// At most this many.
     pub limit: Option<u64>,
+}
+
+/// What a run has said, and one of its tasks does not find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unheard {
+    /// The run.
+    pub run: RunId,
+    /// Nothing of these tasks.
+    pub tasks: Vec<u32>,
+    /// Of this task only these: what else there is of it, a lost attempt has said.
+    pub own: Option<(u32, Vec<MessageId>)>,
 }
 
 impl Tenant {
@@ -307,15 +318,6 @@ impl Tenant {
         let text = |column: Column, wanted: &Option<String>| {
             wanted.as_ref().map(|wanted| column.eq(wanted.replace('\0', "\u{fffd}")))
         };
-        // A message without a run or a task is nobody's of them, and a comparison with NULL not true.
-        let heard = filter.unheard.as_ref().filter(|(_, tasks)| !tasks.is_empty());
-        let heard = heard.map(|(run, tasks)| {
-            Condition::any()
-                .add(Column::Run.is_null())
-                .add(Column::Run.ne(run.uuid()))
-                .add(Column::Task.is_null())
-                .add(Column::Task.is_not_in(tasks.iter().copied().map(i64::from)))
-        });
         let ids = filter.ids.as_ref().map(|ids| Column::Id.is_in(ids.iter().map(|id| id.uuid())));
         Condition::all()
             .add(Column::Tenant.eq(self.id.uuid()))
@@ -325,8 +327,26 @@ impl Tenant {
             .add_option(text(Column::Sender, &filter.sender))
             .add_option(text(Column::SenderName, &filter.sender_name))
             .add_option(ids)
-            .add_option(heard)
+            .add_option(filter.unheard.as_ref().map(heard))
     }
+}
+
+/// A message without a run or a task is nobody's of these, and a comparison with NULL is not true.
+fn heard(unheard: &Unheard) -> Condition {
+    use message::Column;
+    let others = unheard.tasks.iter().copied().map(i64::from);
+    let mut of_run = Condition::all().add(Column::Task.is_not_in(others));
+    if let Some((task, heard)) = &unheard.own {
+        let said = Condition::any()
+            .add(Column::Task.ne(i64::from(*task)))
+            .add(Column::Id.is_in(heard.iter().map(|id| id.uuid())));
+        of_run = of_run.add(said);
+    }
+    Condition::any()
+        .add(Column::Run.is_null())
+        .add(Column::Run.ne(unheard.run.uuid()))
+        .add(Column::Task.is_null())
+        .add(of_run)
 }
 
 fn view(row: message::Model) -> Result<Message, Error> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::id::{MessageId, RunId};
 use serde_json::json;
-use store::{MessageFilter, MessagePatch, NewMessage};
+use store::{MessageFilter, MessagePatch, NewMessage, Unheard};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, Owner, T0, assert_duplicate, assert_not_found};
@@ -87,16 +87,20 @@ async fn what_some_tasks_said_is_left_out(f: &Fixture) {
         let new = NewMessage { run, task, ..message(&owner, "s", "User", 0) };
         ids.push(owner.tenant.store_message(new).await.unwrap().id);
     }
-    let heard = async |tasks: &[u32], limit| {
-        let unheard = Some((run, tasks.to_vec()));
+    let heard = async |tasks: &[u32], own, limit| {
+        let unheard = Some(Unheard { run, tasks: tasks.to_vec(), own });
         let filter = MessageFilter { unheard, limit, newest_first: true, ..Default::default() };
         let messages = owner.tenant.messages(&filter).await.unwrap();
         messages.into_iter().map(|message| message.id).collect::<Vec<_>>()
     };
     let newest: Vec<MessageId> = ids.iter().rev().copied().collect();
-    assert_eq!(heard(&[], None).await, newest);
-    assert_eq!(heard(&[1], None).await, [ids[4], ids[2], ids[1], ids[0]]);
-    assert_eq!(heard(&[1, 0], Some(2)).await, [ids[4], ids[1]], "before they are counted");
+    assert_eq!(heard(&[], None, None).await, newest);
+    assert_eq!(heard(&[1], None, None).await, [ids[4], ids[2], ids[1], ids[0]]);
+    assert_eq!(heard(&[1, 0], None, Some(2)).await, [ids[4], ids[1]], "before they are counted");
+    let without = [ids[4], ids[2], ids[1], ids[0]];
+    assert_eq!(heard(&[], Some((1, vec![])), None).await, without, "a lost attempt's");
+    assert_eq!(heard(&[], Some((1, vec![ids[3]])), None).await, newest);
+    assert_eq!(heard(&[0], Some((1, vec![])), Some(2)).await, [ids[4], ids[1]]);
 }
 
 async fn a_run_says_the_same_message_anew_and_nobody_elses(f: &Fixture) {

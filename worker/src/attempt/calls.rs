@@ -29,6 +29,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 const TRY_MAX: Duration = Duration::from_secs(8);
 /// The question whose repetitions are told by a number.
 const STORE: &str = "message.store";
+/// The one whose answer depends on it.
+const READ: &str = "messages.get";
 
 /// Questions that may be asked again although somebody may have acted on them: they change nothing,
 /// or the same thing once.
@@ -36,7 +38,7 @@ const REPEATABLE: [&str; 11] = [
     STORE,
     "message.update",
     "messages.delete",
-    "messages.get",
+    READ,
     "variable.get",
     "file.get",
     "file.list",
@@ -111,7 +113,11 @@ impl Desk {
             attempt: self.attempt,
             op: op.clone(),
             args: self.secrets.mask().value(call.args),
-            nth: (op == STORE).then(|| self.stored.fetch_add(1, Ordering::Relaxed)),
+            nth: match op.as_str() {
+                STORE => Some(self.stored.fetch_add(1, Ordering::Relaxed)),
+                READ => Some(self.stored.load(Ordering::Relaxed)),
+                _ => None,
+            },
         });
         let request = request.map_err(|_| error("invalid", "the call cannot be encoded"))?;
         let until = Instant::now() + ANSWER_MAX;
