@@ -1,6 +1,12 @@
 """Members of one cell find in the chat history what they would find in cells of their own."""
 
+import asyncio
+
+from lfx.schema.message import Message
+
 from components import component
+from flowcell_runner.history import History
+from flowcell_runner.services import MessageStore
 from flows import chat_input, edge, node, task
 from worker import Store, run_cell
 
@@ -45,3 +51,45 @@ def test_lfx_may_build_both_at_once():
 
 def test_what_is_left_out_does_not_count():
     assert heard(limit=1) == ["", "before", "now before"]
+
+
+class SlowLink:
+    """Stores at once, and says so only when somebody has read."""
+
+    def __init__(self):
+        self.rows, self.is_stored, self.is_read = [], asyncio.Event(), asyncio.Event()
+
+    async def call(self, op, args):
+        if op == "message.store":
+            row = {**args["message"], "id": f"00000000-0000-0000-0000-{len(self.rows):012}"}
+            self.rows.append(row)
+            self.is_stored.set()
+            await self.is_read.wait()
+            return row
+        self.is_read.set()
+        return {"messages": self.rows[::-1][: args["limit"]]}
+
+
+class NoFiles:
+    async def place(self, named):
+        pass
+
+
+def test_what_is_stored_while_another_reads_is_not_found():
+    async def both():
+        link, history = SlowLink(), History()
+        link.rows.append({**BEFORE, "id": "00000000-0000-0000-0000-000000000009"})
+        store = MessageStore(link, NoFiles(), history)
+
+        async def says():
+            history.at("input")
+            await store.aadd_messages(Message(text="now", sender="User", sender_name="User", session_id="s1"))
+
+        async def reads():
+            history.at("memory")
+            await link.is_stored.wait()
+            return [message.text for message in await store.aget_messages(session_id="s1", limit=1)]
+
+        return await asyncio.gather(says(), reads())
+
+    assert asyncio.run(both())[1] == ["before"]

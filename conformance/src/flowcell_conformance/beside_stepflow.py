@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 import httpx
 
 from .compare import Servers
-from .flows import load_flow
 from .flowcell_server import FlowcellServer, Limits, Options
+from .flows import load_flow
 from .langflow_server import uv_program
 from .paths import cache_root
 from .session import Session
@@ -123,7 +123,9 @@ class Stepflow:
         """Ask with so many callers for so long."""
         slice_ = self.order(callers, seconds)
         found.add(
-            cast("float", slice_["seconds"]), cast("list[float]", slice_["took"]), cast("int", slice_["failed"])
+            cast("float", slice_["seconds"]),
+            cast("list[float]", slice_["took"]),
+            cast("int", slice_["failed"]),
         )
 
 
@@ -132,13 +134,15 @@ def stepflow(home: Path) -> Iterator[Stepflow]:
     """Stepflow with the flow stored."""
     flow = home / "flow.json"
     flow.write_text(json.dumps(load_flow(FLOW)))
-    process = subprocess.Popen(  # noqa: S603
-        [str(stepflow_python()), str(SIDE), str(flow)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={"PATH": os.environ["PATH"], "HOME": str(home)},
-    )
+    with (home / "stepflow.log").open("w") as log:
+        process = subprocess.Popen(  # noqa: S603
+            [str(stepflow_python()), str(SIDE), str(flow)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        )
     try:
         side = Stepflow(process)
         side.order(1, 0)

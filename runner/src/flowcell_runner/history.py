@@ -8,11 +8,14 @@ what the cells of a run say.
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 #: Whose code this is. Threads that a component starts by itself do not have it.
 _member: ContextVar[str | None] = ContextVar("member", default=None)
@@ -26,6 +29,7 @@ class History:
         self._last: str | None = None
         self._said: list[tuple[str, str | None]] = []
         self._said_before: dict[str, int] = {}
+        self._being_said: set[Future[None]] = set()
 
     def plan(self, members: Iterable[str], predecessors: Mapping[str, Iterable[str]]) -> None:
         """Take the members in the order in which they are built, each behind its predecessors.
@@ -43,9 +47,22 @@ class History:
         self._last = member
         self._said_before[member] = len(self._said)
 
-    def said(self, message: str) -> None:
-        """Remember who has stored the message with this id."""
-        self._said.append((message, _member.get() or self._last))
+    @contextmanager
+    def saying(self) -> Iterator[Callable[[str], None]]:
+        """While a message is being stored; what it gives takes the id that the message gets."""
+        member = _member.get() or self._last
+        done: Future[None] = Future()
+        self._being_said.add(done)
+        try:
+            yield lambda message: self._said.append((message, member))
+        finally:
+            self._being_said.discard(done)
+            done.set_result(None)
+
+    async def settle(self) -> None:
+        """Wait for the ids of messages that are being stored: a reader may have found them already."""
+        if open_ := [asyncio.wrap_future(done) for done in tuple(self._being_said)]:
+            await asyncio.wait(open_)
 
     def unheard(self) -> set[str]:
         """Return the ids that the member whose turn it is does not find."""

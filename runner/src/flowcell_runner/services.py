@@ -215,10 +215,12 @@ class MessageStore:
         user_id: str | UUID | None = None,  # noqa: ARG002 - the worker knows the owner
     ) -> list[Message]:
         """Insert messages."""
-        return [
-            await self._ask("message.store", _row_of(message, flow_id, run_id))
-            for message in (messages if isinstance(messages, list) else [messages])
-        ]
+        stored = []
+        for message in messages if isinstance(messages, list) else [messages]:
+            with self._history.saying() as said:
+                stored.append(await self._ask("message.store", _row_of(message, flow_id, run_id)))
+                said(str(stored[-1].id))
+        return stored
 
     async def aupdate_messages(self, messages: Message | list[Message]) -> list[Message]:
         """Change stored messages; only what was set is sent."""
@@ -243,7 +245,6 @@ class MessageStore:
         current = flow_context.coerce_flow_id(flow_context.get_current_flow_id())
         if flow_id is not None and current is not None and flow_context.coerce_flow_id(flow_id) != current:
             return []  # another flow's history is nobody's business, as in Langflow
-        unheard = self._history.unheard()
         wanted = {
             "sender": sender,
             "sender_name": sender_name,
@@ -251,14 +252,24 @@ class MessageStore:
             "context_id": str(context_id) if context_id else None,
             "flow_id": str(current) if current else None,
             "order": "DESC" if order == "DESC" else "ASC",
-            # So many more as may have to be left out.
-            "limit": limit and limit + len(unheard),
         }
-        answer = await self._link.call("messages.get", {name: value for name, value in wanted.items() if value})
-        rows = [row for row in answer["messages"] if str(row["id"]) not in unheard][:limit]
+        rows = await self._heard({name: value for name, value in wanted.items() if value}, limit)
         # A message looks at its files as soon as it is made.
         await self._files.place([row.get("files") for row in rows])
         return [await _from_row(row) for row in rows]
+
+    async def _heard(self, wanted: dict[str, Any], limit: int | None) -> list[dict[str, Any]]:
+        left_out = len(self._history.unheard())
+        while True:
+            # So many more as may have to be left out.
+            asked = wanted | ({"limit": limit + left_out} if limit else {})
+            rows = (await self._link.call("messages.get", asked))["messages"]
+            await self._history.settle()
+            unheard = self._history.unheard()
+            heard = [row for row in rows if str(row["id"]) not in unheard]
+            if not limit or len(rows) - len(heard) <= left_out:
+                return heard[:limit]
+            left_out = len(unheard)
 
     async def delete_message(self, id_: str) -> None:
         """Delete one message."""
@@ -281,8 +292,6 @@ class MessageStore:
                 msg = f"Message with id {row.get('id')} not found"
                 raise (ValueError if error.kind == "not_found" else _OtherFlowError)(msg) from None
             raise
-        if op == "message.store":
-            self._history.said(str(answer["id"]))
         return await _from_row({**row, **answer}, legacy_blocks=True)
 
 

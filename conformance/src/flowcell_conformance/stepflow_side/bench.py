@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import yaml
@@ -39,7 +40,8 @@ def settings(home: str) -> OrchestratorConfig:
             "storageConfig": {"type": "sqlite", "databaseUrl": f"sqlite:{home}/stepflow.db?mode=rwc"},
         },
         log_level="error",
-        pipe_output=False,
+        # Its worker writes much, and a pipe that nobody reads would stop it.
+        pipe_output=True,
     )
 
 
@@ -90,14 +92,15 @@ async def main() -> None:
     """Serve orders until standard input ends."""
     loop = asyncio.get_running_loop()
     flow = yaml.safe_load(LangflowConverter().convert_file(Path(sys.argv[1])))
-    with tempfile.TemporaryDirectory() as home:
-        async with StepflowOrchestrator.start(settings(home)) as server:
-            async with StepflowClient.connect(server.url) as client:
-                stored = (await client.store_flow(flow)).flow_id
-                await begun(client, stored, json.loads(sys.stdin.readline()))
-                print(json.dumps({"ready": True}), flush=True)
-                while line := await loop.run_in_executor(None, sys.stdin.readline):
-                    print(json.dumps(await measured(client, stored, json.loads(line))), flush=True)
+    async with AsyncExitStack() as stack:
+        home = stack.enter_context(tempfile.TemporaryDirectory())
+        server = await stack.enter_async_context(StepflowOrchestrator.start(settings(home)))
+        client = await stack.enter_async_context(StepflowClient.connect(server.url))
+        stored = (await client.store_flow(flow)).flow_id
+        await begun(client, stored, json.loads(sys.stdin.readline()))
+        print(json.dumps({"ready": True}), flush=True)
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            print(json.dumps(await measured(client, stored, json.loads(line))), flush=True)
 
 
 asyncio.run(main())
