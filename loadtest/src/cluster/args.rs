@@ -58,7 +58,7 @@ pub struct Cli {
     /// Runs of the soak.
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     soak_runs: u64,
-    /// Ended runs that the database is filled with; 10 million take some 20 GB.
+    /// Ended runs that the database is filled with; 10 million take 35 GB.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     history_runs: u64,
     /// Write everything measured here.
