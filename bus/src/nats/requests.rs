@@ -20,6 +20,13 @@ const CONCURRENCY_MAX: usize = 4096;
 /// How long a server fetches a large request: longer than anybody waits for the answer.
 const FETCH_WITHIN: Duration = Duration::from_secs(60);
 
+/// So many requests more a server takes that leaves while they keep coming. The NATS server counts
+/// them and then sends no more, so none is lost.
+const LEAVING_MAX: u64 = 64;
+
+/// Where none comes for this long, none is under way.
+const LEAVING_QUIET: Duration = Duration::from_millis(100);
+
 /// Marks an answer that is none.
 const DROPPED: &str = "Fc-Dropped";
 
@@ -103,9 +110,17 @@ fn check_size(subject: &str, body: &Bytes) -> Result<(), Error> {
     })
 }
 
+/// How far a server has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    Leaving,
+    Left,
+}
+
 /// Takes requests as long as there are permits. Each is prepared by a task of its own, so that a
-/// large one does not hold up the others. Once it is leaving, the server sends no more, and what is
-/// under way still comes.
+/// large one does not hold up the others. One that leaves takes what is under way: the library gives
+/// up a drained subscription with whatever it has not read of it yet, so that comes last.
 async fn pump(
     nats: Nats,
     mut subscriber: async_nats::Subscriber,
@@ -115,28 +130,42 @@ async fn pump(
 ) {
     let permits = Arc::new(Semaphore::new(concurrency));
     let closed = nats.0.closed.clone();
-    let mut has_left = false;
+    let (mut stage, mut received) = (Stage::Serving, 0);
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
-        let message = tokio::select! {
-            message = subscriber.next() => message,
-            () = closed.cancelled() => None,
-            () = leaving.cancelled(), if !has_left => {
-                has_left = true;
-                if let Err(error) = subscriber.drain().await {
-                    tracing::debug!(error = %error, "a subscription is gone already");
+        let left = tokio::select! {
+            biased;
+            message = subscriber.next() => {
+                let Some(message) = message else {
                     return;
-                }
+                };
+                received += 1;
+                tokio::spawn(prepare(nats.clone(), message, permit, sender.clone()));
                 continue;
             }
+            () = closed.cancelled() => return,
+            () = leaving.cancelled(), if stage == Stage::Serving => {
+                stage = Stage::Leaving;
+                subscriber.unsubscribe_after(received + LEAVING_MAX).await
+            }
+            () = quiet(&nats), if stage == Stage::Leaving => {
+                stage = Stage::Left;
+                subscriber.drain().await
+            }
         };
-        let Some(message) = message else {
+        if let Err(error) = left {
+            tracing::debug!(error = %error, "a subscription is gone already");
             return;
-        };
-        tokio::spawn(prepare(nats.clone(), message, permit, sender.clone()));
+        }
     }
+}
+
+/// Nothing came for a while, and what the server had sent by its end has been read.
+async fn quiet(nats: &Nats) {
+    tokio::time::sleep(LEAVING_QUIET).await;
+    let _unreachable = nats.round_trip().await;
 }
 
 async fn prepare(
