@@ -137,6 +137,11 @@ async fn pump(
         };
         let left = tokio::select! {
             biased;
+            () = closed.cancelled() => return,
+            () = leaving.cancelled(), if stage == Stage::Serving => {
+                stage = Stage::Leaving;
+                subscriber.unsubscribe_after(received + LEAVING_MAX).await
+            }
             message = subscriber.next() => {
                 let Some(message) = message else {
                     return;
@@ -145,11 +150,7 @@ async fn pump(
                 tokio::spawn(prepare(nats.clone(), message, permit, sender.clone()));
                 continue;
             }
-            () = closed.cancelled() => return,
-            () = leaving.cancelled(), if stage == Stage::Serving => {
-                stage = Stage::Leaving;
-                subscriber.unsubscribe_after(received + LEAVING_MAX).await
-            }
+            // Last: only where no message is there.
             () = quiet(&nats), if stage == Stage::Leaving => {
                 stage = Stage::Left;
                 subscriber.drain().await
