@@ -9,6 +9,13 @@ OWN_COPY = (
     Deviation("*", "each reader has a copy of its own: in Langflow one reader's change shows in another's"),
 )
 STREAM_KEPT = (Deviation("*", "a text that is an iterator is read: Langflow answers without it, or fails"),)
+READ_FIRST = (
+    Deviation(
+        "*",
+        "a history holds what was said before the run and in the layers before: in Langflow, which reads "
+        "while the input stores its message, that message is in it by chance",
+    ),
+)
 PAYLOAD = '{"event": "push", "items": [1, "zwei", null], "text": "日本語"}'
 
 SHAPES = (
@@ -61,10 +68,17 @@ VALUES = (
 )
 STATE = (
     Case("plain", "shared_context", ask("Bob")),
-    Case("first", "history", ask("one"), messages=True),
-    Case("second", "history", ask("two"), before=(ask("one"),), messages=True),
-    Case("third", "history", ask("three"), before=(ask("one"), ask("two")), streams=(False,)),
-    Case("second", "history_table", ask("two"), before=(ask("one"),)),
+    Case("first", "history", ask("one"), messages=True, deviations=READ_FIRST),
+    Case("second", "history", ask("two"), before=(ask("one"),), messages=True, deviations=READ_FIRST),
+    Case(
+        "third",
+        "history",
+        ask("three"),
+        before=(ask("one"), ask("two")),
+        streams=(False,),
+        deviations=READ_FIRST,
+    ),
+    Case("second", "history_table", ask("two"), before=(ask("one"),), deviations=READ_FIRST),
     Case("plain", "say", ask("Bob"), messages=True),
     Case("plain", "look_around", ask("Bob")),
 )
