@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 import httpx
 
 from .compare import Servers
-from .flowcell_server import FlowcellServer, Limits, Options
+from .flowcell_server import FlowcellServer
 from .flows import load_flow
 from .langflow_server import uv_program
 from .paths import cache_root
 from .session import Session
-from .side_by_side import POOL, VARIANTS
+from .side_by_side import VARIANTS
 from .target import Target
 
 if TYPE_CHECKING:
@@ -191,18 +191,13 @@ def main() -> int:
     made.add_argument("--seconds", type=float, default=10.0, help="of each slice")
     arguments = made.parse_args()
     for variant in VARIANTS:
-        options = Options(
-            slots=POOL,
-            pool=POOL,
-            limits=Limits(wall_ms=120_000),
-            isolation=variant.isolation,
-            backend=variant.backend,
-        )
         with ExitStack() as stack:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fcside-", dir="/tmp")))
             theirs = stack.enter_context(stepflow(home))
             server = stack.enter_context(
-                FlowcellServer(arguments.bin.resolve() / "flowcell", home / "flowcell", options=options)
+                FlowcellServer(
+                    arguments.bin.resolve() / "flowcell", home / "flowcell", options=variant.options()
+                )
             )
             server.wait_pool(1)
             session = Session(Target(server.credentials, name="flowcell"), Servers(model=None))

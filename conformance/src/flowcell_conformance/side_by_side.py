@@ -55,6 +55,11 @@ class Variant:
     isolation: str
     backend: str
 
+    def options(self) -> Options:
+        """Of the server that is measured."""
+        limits = Limits(wall_ms=120_000)
+        return Options(slots=POOL, pool=POOL, limits=limits, isolation=self.isolation, backend=self.backend)
+
 
 VARIANTS = (
     Variant("a container for each component, through Docker", "component", "zygote"),
@@ -122,20 +127,13 @@ def row(report: Json, callers: int) -> str:
 def compare(variant: Variant, arguments: argparse.Namespace, home: Path) -> list[Json]:
     """Every question under one variant."""
     folder: Path = arguments.bin
-    options = Options(
-        slots=POOL,
-        pool=POOL,
-        limits=Limits(wall_ms=120_000),
-        isolation=variant.isolation,
-        backend=variant.backend,
-    )
     reports: list[Json] = []
     print(f"\n## Flowcell: {variant.name}", flush=True)
     with ExitStack() as stack:
         servers = Servers(model=None)
         langflow = stack.enter_context(LangflowServer(home / "langflow"))
         flowcell = stack.enter_context(
-            FlowcellServer(folder / "flowcell", home / "flowcell", options=options)
+            FlowcellServer(folder / "flowcell", home / "flowcell", options=variant.options())
         )
         flowcell.wait_pool(1)
         here = Session(Target(langflow.credentials, name="langflow"), servers)

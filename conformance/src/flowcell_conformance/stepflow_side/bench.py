@@ -20,8 +20,6 @@ from stepflow_py.client import _from_proto_value
 
 RUN_SECONDS = 120
 START_SECONDS = 300
-COMPLETED = 2
-"""`EXECUTION_STATUS_COMPLETED` of its protocol."""
 
 
 def settings(home: str) -> OrchestratorConfig:
