@@ -126,9 +126,9 @@ pub(crate) enum Error {
     TweaksRefused { message: String, fields: Vec<String> },
     #[error("a run of this flow would wait for a person")]
     NeedsPerson,
-    /// One of the answers that Langflow's workflows word themselves.
-    #[error("workflow: {detail}")]
-    Workflow { status: StatusCode, detail: Value },
+    /// An answer in Langflow's own words.
+    #[error("{detail}")]
+    Worded { status: StatusCode, detail: Value },
     #[error("the run failed: {message}")]
     RunFailed { message: String, outdated: Vec<String> },
     #[error("{} of the requirements cannot be taken", .0.len())]
@@ -297,7 +297,7 @@ impl Error {
             | Self::StorageRefused(_)
             | Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::RunTimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Self::Workflow { status, .. } => *status,
+            Self::Worded { status, .. } => *status,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

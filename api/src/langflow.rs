@@ -6,6 +6,7 @@ mod content_blocks;
 pub(crate) mod files;
 mod flow_body;
 pub(crate) mod flows;
+pub(crate) mod knowledge_bases;
 pub(crate) mod login;
 pub(crate) mod messages;
 pub(crate) mod meta;

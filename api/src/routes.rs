@@ -15,8 +15,8 @@ use crate::flowcell::{
     retention, runs, runtime, standing, ws,
 };
 use crate::langflow::{
-    api_keys, files, flows, login, messages, meta, projects, run, upload, variables, webhook,
-    workflows,
+    api_keys, files, flows, knowledge_bases, login, messages, meta, projects, run, upload,
+    variables, webhook, workflows,
 };
 
 /// How large a body a route takes.
@@ -81,6 +81,11 @@ fn langflow() -> Vec<Route> {
         post("/api/v1/variables/", variables::create),
         patch("/api/v1/variables/{id}", variables::update),
         delete("/api/v1/variables/{id}", variables::delete),
+        get("/api/v1/knowledge_bases/", knowledge_bases::list),
+        post("/api/v1/knowledge_bases/", knowledge_bases::create),
+        delete("/api/v1/knowledge_bases/", knowledge_bases::delete_several),
+        get("/api/v1/knowledge_bases/{name}", knowledge_bases::get),
+        delete("/api/v1/knowledge_bases/{name}", knowledge_bases::delete),
         get("/api/v1/api_key/", api_keys::list),
         post("/api/v1/api_key/", api_keys::create),
         delete("/api/v1/api_key/{id}", api_keys::delete),

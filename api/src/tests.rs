@@ -9,6 +9,7 @@ mod egress;
 mod events;
 mod files;
 mod human;
+mod knowledge;
 mod limits;
 mod logs;
 mod metrics;

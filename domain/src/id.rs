@@ -69,6 +69,8 @@ typed_id! {
     VariableId,
     /// An uploaded file.
     FileId,
+    /// A knowledge base of a user.
+    KnowledgeId,
     /// One start of one worker process; a restarted worker has another epoch.
     WorkerEpoch,
 }

@@ -34,6 +34,7 @@ mod m20261122_000018_terms;
 mod m20261123_000019_flow_states;
 mod m20261123_000020_rerun;
 mod m20261123_000021_message_task;
+mod m20261123_000022_knowledge;
 
 use sea_orm_migration::prelude::*;
 
@@ -68,6 +69,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000019_flow_states::Migration),
             Box::new(m20261123_000020_rerun::Migration),
             Box::new(m20261123_000021_message_task::Migration),
+            Box::new(m20261123_000022_knowledge::Migration),
         ]
     }
 }

@@ -1,5 +1,5 @@
-//! Questions of a component: its chat messages, its files, the variables it may read, and the flows
-//! that it runs.
+//! Questions of a component: its chat messages, its files, its knowledge, the variables it may read,
+//! and the flows that it runs.
 //!
 //! The answer depends on the attempt that asks, never on ids in the question: a component reaches
 //! its own tenant and nothing else, and of messages and files only its flow's and its user's.
@@ -7,10 +7,12 @@
 mod children;
 mod files;
 mod flows;
+mod knowledge;
 mod messages;
 mod variables;
 
 use proto::frame::ReplyError;
+use proto::message::AttemptRef;
 use serde_json::Value;
 use store::RunRecord;
 
@@ -23,11 +25,12 @@ type Answer = Result<Value, ReplyError>;
 pub(crate) async fn answer(
     engine: &Engine,
     record: &RunRecord,
-    task: u32,
+    attempt: AttemptRef,
     (op, nth): (&str, Option<u64>),
     args: Value,
 ) -> Result<Answer, Error> {
     let tenant = engine.store.tenant(record.tenant);
+    let task = attempt.task;
     match op {
         "message.store" => messages::store(&tenant, record, (task, nth), args).await,
         "message.update" => messages::update(&tenant, record, args).await,
@@ -41,6 +44,10 @@ pub(crate) async fn answer(
         "flow.run" => children::run(engine, &tenant, record, task, args).await,
         "flow.wait" => children::wait(engine, &tenant, record, &args).await,
         "file.put" => files::put(engine, &tenant, record, args).await,
+        "knowledge.get" => knowledge::get(&tenant, record, &args).await,
+        "knowledge.read" => knowledge::read(&tenant, record, attempt, &args).await,
+        "knowledge.add" => knowledge::add(engine, &tenant, record, (attempt, &args)).await,
+        "knowledge.note" => knowledge::note(&tenant, record, &args).await,
         _ => Ok(Err(error("invalid", format!("unknown call {op}")))),
     }
 }

@@ -175,7 +175,7 @@ async fn handle(
             if !held.is_some_and(|task| task.is_held_by(attempt.attempt, worker)) {
                 return Ok(SchedulerReply::Refused { reason: "the attempt is stale".to_owned() });
             }
-            Ok(match calls::answer(engine, &record, attempt.task, (&op, nth), args).await? {
+            Ok(match calls::answer(engine, &record, attempt, (&op, nth), args).await? {
                 Ok(ok) => SchedulerReply::Call { ok: Some(ok), error: None },
                 Err(error) => SchedulerReply::Call { ok: None, error: Some(error) },
             })

@@ -387,6 +387,31 @@ entities! {
         decided: Option<i64>,
     }
 
+    knowledge_base = "knowledge_bases" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        tenant: Uuid,
+        user_id: Uuid,
+        name: String,
+        configuration: String,
+        figures: String,
+        created: i64,
+        updated: i64,
+    }
+
+    knowledge_segment = "knowledge_segments" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        base: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        position: i64,
+        run: Uuid,
+        task: i64,
+        attempt: i64,
+        nth: i64,
+        length: i64,
+        chunks: String,
+    }
+
     frozen_result = "frozen_results" {
         #[sea_orm(primary_key, auto_increment = false)]
         tenant: Uuid,

@@ -51,6 +51,7 @@ pub use tenant::decisions::{Decided, PendingRequest};
 pub use tenant::egress::{EgressEntry, NewEgressRule};
 pub use tenant::files::{File, FileOwner, NewFile};
 pub use tenant::flows::{Flow, FlowFilter, FlowHeader, FlowPatch, NewFlow};
+pub use tenant::knowledge::{KnowledgeBase, NewKnowledgeBase, NewSegment, Segments};
 pub use tenant::live_outputs::LiveOutput;
 pub use tenant::messages::{Message, MessageFilter, MessagePatch, NewMessage, Unheard};
 pub use tenant::projects::{NewProject, Project, ProjectPatch, STARTER_PROJECT};

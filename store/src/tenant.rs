@@ -13,6 +13,7 @@ mod flow_names;
 mod flow_view;
 pub(crate) mod flows;
 pub(crate) mod group;
+pub(crate) mod knowledge;
 mod limits;
 pub(crate) mod live_outputs;
 pub(crate) mod messages;

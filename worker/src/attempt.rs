@@ -37,7 +37,7 @@ use crate::runtimes::Runtimes;
 use crate::sandbox::{FrameReader, Job, Sandbox, SlotSpec};
 use crate::trace::Trace;
 use crate::upstream::Upstream;
-use calls::{Calls, Desk, Nameable};
+use calls::{Bases, Calls, Desk, Nameable};
 use egress::{Closed, Policy, Resolve};
 use events::Events;
 use mask::Secrets;
@@ -163,6 +163,7 @@ impl Cell<'_> {
     ) -> Option<Ended> {
         let container = lent.container.clone();
         let files = Nameable::of(&assignment.task);
+        let bases = Bases::of(&assignment.task);
         let job = self.job(assignment);
         let mut figures = Figures { container: Some(container.clone()), ..Figures::default() };
         let spent = Spent::begin(lent.cgroup.clone());
@@ -184,6 +185,7 @@ impl Cell<'_> {
             attempt: self.attempt,
             secrets: self.secrets.clone(),
             files,
+            bases,
             stored: AtomicU64::new(0),
         };
         let calls = Calls::open(desk, running.replies);

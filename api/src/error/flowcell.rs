@@ -71,7 +71,7 @@ fn code_and_action(error: &Error) -> (&'static str, &'static str) {
             ("tweaks_refused", "leave these fields as the flow has them")
         }
         Error::NeedsPerson => ("needs_person", "start it with POST /api/flowcell/v1/runs"),
-        Error::Workflow { .. } => ("workflow", "read the details"),
+        Error::Worded { .. } => ("refused", "read the message"),
         Error::RunFailed { .. } => ("run_failed", "read the run's events"),
         Error::PayloadUnreadable(_) => {
             ("payload_unreadable", "start the run again, or have the operator restore the object")
@@ -123,7 +123,7 @@ fn message(error: &Error, reference: Option<Uuid>) -> String {
         | Error::Refused(_)
         | Error::Duplicate(_)
         | Error::PayloadUnreadable(_)
-        | Error::Workflow { .. }
+        | Error::Worded { .. }
         | Error::NeedsPerson => error.to_string(),
     }
 }

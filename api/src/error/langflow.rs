@@ -28,7 +28,7 @@ pub(super) fn body(error: &Error, reference: Option<Uuid>) -> Value {
             let ours = flowcell::detail(error, None);
             return json!({"detail": problems.join("; "), "error": ours});
         }
-        Error::Workflow { detail, .. } => detail.clone(),
+        Error::Worded { detail, .. } => detail.clone(),
         Error::Issues(issues) => issues.iter().map(Issue::to_value).collect(),
         Error::TweaksRefused { message, fields } => json!({
             "error": domain::tweaks::Error::REFUSED_ERROR,

@@ -414,7 +414,7 @@ fn may_pause(view: &RunView) -> Result<bool, Error> {
 }
 
 fn refusal(status: StatusCode, detail: Value) -> Error {
-    Error::Workflow { status, detail }
+    Error::Worded { status, detail }
 }
 
 /// A run's state in Langflow's words.

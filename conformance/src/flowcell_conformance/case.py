@@ -70,6 +70,8 @@ class Case:
     """Whether the body names files, in the words of `places.py`."""
     files: tuple[str, ...] = ()
     """Names of `sample_files`, uploaded before; `$FILE:<name>` in a body is the path that the server gave."""
+    knowledge: tuple[str, ...] | None = None
+    """What is in the knowledge base, which is then made anew for the case."""
     seconds: float | None = None
     """How long an answer may take, when longer than usual."""
     deviations: tuple[Deviation, ...] = ()

@@ -89,11 +89,17 @@ def clean_environment(home: Path, python: Path) -> dict[str, str]:
         "TMPDIR": str(home),
         "LANG": "C.UTF-8",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        # Langflow fetches it from the internet, where there is one.
+        "TIKTOKEN_CACHE_DIR": str(_packages(python) / "litellm/litellm_core_utils/tokenizers"),
         "DO_NOT_TRACK": "true",
         "LANGFLOW_DO_NOT_TRACK": "true",
         "LANGFLOW_CONFIG_DIR": str(home / "config"),
         "LANGFLOW_DIRECTORY_COMPONENT_ALLOWED_ROOTS": str(home / "config"),
     }
+
+
+def _packages(python: Path) -> Path:
+    return next(python.parent.parent.glob("lib/python3*/site-packages"))
 
 
 def server_settings(home: Path, port: int, password: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from .compare import Question, Servers, Words, observe
 from .flows import DEFAULTS, VARIABLES, load_flow
+from .knowledge import FILLING, refill
 from .places import places_of, put_user_files
 from .sample_files import SAMPLES
 from .target import FlowRef
@@ -63,6 +64,8 @@ class Session:
         """The normalised answer to one question."""
         case = question.case
         flow = self.flow(case.flow)
+        if case.knowledge is not None:
+            refill(self.target, self.flow(FILLING), case.knowledge)
         values = {f"$FILE:{name}": self.file(name) for name in case.files}
         words = Words(values, {self.target.storage: "storage"} if case.files else {})
         if case.uses_files:

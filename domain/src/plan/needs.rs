@@ -25,6 +25,9 @@ const PROVIDERS: [(&str, &[&str]); 9] = [
     ("OpenRouter", &["OPENROUTER_API_KEY", "OPENROUTER_SITE_URL", "OPENROUTER_APP_NAME"]),
 ];
 
+/// The field by which a node names a knowledge base.
+const KNOWLEDGE_FIELD: &str = "knowledge_base";
+
 /// What a cell needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
@@ -37,6 +40,10 @@ pub struct Needs {
     pub models_unset: Vec<FieldRef>,
     /// Python packages that the components say they import, sorted.
     pub packages: Vec<Package>,
+    /// Names of knowledge bases that fields name, sorted. What one is embedded with is a provider
+    /// that the flow need not name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub knowledge: Vec<String>,
 }
 
 /// A model provider and the variables that lfx looks up for it.
@@ -77,7 +84,10 @@ pub fn needs(graph: &Graph, cell: &Cell) -> Needs {
 impl Needs {
     /// Whether a secret may be among them, now or when a run chooses a model.
     pub(super) fn any_secret(&self) -> bool {
-        !self.variables.is_empty() || !self.providers.is_empty() || !self.models_unset.is_empty()
+        !self.variables.is_empty()
+            || !self.providers.is_empty()
+            || !self.models_unset.is_empty()
+            || !self.knowledge.is_empty()
     }
 }
 
@@ -103,6 +113,7 @@ pub(super) fn needs_of<'n>(graph: &Graph, nodes: impl IntoIterator<Item = &'n st
         providers: found.providers.iter().map(|name| provider(name)).collect(),
         models_unset: found.models_unset,
         packages: found.packages.into_iter().collect(),
+        knowledge: found.knowledge.into_iter().collect(),
     }
 }
 
@@ -112,6 +123,7 @@ struct Found {
     providers: BTreeSet<String>,
     models_unset: Vec<FieldRef>,
     packages: BTreeSet<Package>,
+    knowledge: BTreeSet<String>,
 }
 
 impl Found {
@@ -122,6 +134,11 @@ impl Found {
             && let Some(variable) = value.as_str().filter(|variable| !variable.is_empty())
         {
             self.variables.insert(variable.to_owned());
+        }
+        if name == KNOWLEDGE_FIELD
+            && let Some(base) = value.as_str().filter(|base| !base.is_empty())
+        {
+            self.knowledge.insert(base.to_owned());
         }
         if kind == "table" {
             self.table(field, value);
@@ -166,7 +183,9 @@ impl Found {
     }
 }
 
-fn provider(name: &str) -> ProviderNeed {
+/// What lfx looks up for a model provider.
+#[must_use]
+pub fn provider(name: &str) -> ProviderNeed {
     // An alias that lfx knows.
     let name = if name == "IBM watsonx.ai" { "IBM WatsonX" } else { name };
     let known = PROVIDERS.iter().find(|(provider, _)| *provider == name);

@@ -38,20 +38,21 @@ pub struct Sample {
 }
 
 impl Soak {
-    /// Memory of each process when half of the time was over and at the end, in bytes: what only
-    /// fills caches has done so by then.
+    /// Memory of each process in the third and in the last quarter of the time, on average, in
+    /// bytes: what only fills caches has done so by then, and a collector's ups and downs are no
+    /// growth.
     pub(super) fn second_half(&self) -> Vec<(String, u64, u64)> {
-        let (Some(half), Some(last)) =
-            (self.samples.get(self.samples.len() / 2), self.samples.last())
-        else {
-            return Vec::new();
-        };
-        let processes = last.resident_bytes.iter();
-        let both = processes.map(|(name, end)| {
-            (name.clone(), half.resident_bytes.get(name).copied().unwrap_or(0), *end)
-        });
-        both.collect()
+        let (_, half) = self.samples.split_at(self.samples.len() / 2);
+        let (third, last) = half.split_at(half.len() / 2);
+        let names = half.last().into_iter().flat_map(|sample| sample.resident_bytes.keys());
+        names.map(|name| (name.clone(), mean_bytes(third, name), mean_bytes(last, name))).collect()
     }
+}
+
+fn mean_bytes(samples: &[Sample], process: &str) -> u64 {
+    let found = samples.iter().filter_map(|sample| sample.resident_bytes.get(process));
+    let (sum, count) = found.fold((0_u64, 0), |(sum, count), bytes| (sum + bytes, count + 1));
+    sum.checked_div(count).unwrap_or(0)
 }
 
 pub(super) async fn measure(cast: &Cast, runs: u64, stop: &CancellationToken) -> Result<Soak> {
@@ -79,5 +80,27 @@ pub(super) async fn measure(cast: &Cast, runs: u64, stop: &CancellationToken) ->
     scene.stage.stop().await?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let step = Step::of(CALLERS as f64, &report, None).context("nothing was measured")?;
-    Ok(Soak { runs: step, seconds: began.elapsed().as_secs_f64(), samples })
+    Ok(Soak { runs, seconds: began.elapsed().as_secs_f64(), samples })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ups_and_downs_are_no_growth() {
+        let bytes = [1, 50, 60, 90, 90, 110, 88, 130];
+        let sample = |bytes| Sample { second: 0.0, resident_bytes: [("a".into(), bytes)].into() };
+        let runs = Step {
+            at: 1.0,
+            achieved_per_s: 1.0,
+            latency_ms: None,
+            hop_ms: None,
+            failed: 0,
+            errors: Vec::new(),
+        };
+        let samples = bytes.into_iter().map(sample).collect();
+        let soak = Soak { runs, seconds: 8.0, samples };
+        assert_eq!(soak.second_half(), [("a".to_owned(), 100, 109)]);
+    }
 }

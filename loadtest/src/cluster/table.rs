@@ -105,7 +105,7 @@ fn deaths(found: &Recovery) -> String {
 fn memory(soak: &Soak) -> String {
     let runs = &soak.runs;
     let head = format!(
-        "## Soak\n{:.0} s, {:.0} runs/s, {} failed\n\n| process | half-way MiB | end MiB | |\n\
+        "## Soak\n{:.0} s, {:.0} runs/s, {} failed\n\n| process | third quarter MiB | last quarter MiB | |\n\
          |---|---:|---:|---:|\n",
         soak.seconds, runs.achieved_per_s, runs.failed
     );

@@ -88,7 +88,7 @@ class Cell:
         task, variables = self._task, _field(self._task, "variables", dict)
         user = str(task["user_id"])
         files = Files(self._link, frozenset({user, str(task["flow_id"])}))
-        services.bind(self._link, variables, files, self._history)
+        services.bind(self._link, variables, files, self._history, user)
         named = [task.get(name) for name in ("graph", "parameters", "inputs", "context", _REQUEST_VARIABLES)]
         await files.place([*named, variables, appended_to(task.get("graph"), user)])
 

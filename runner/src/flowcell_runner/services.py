@@ -32,6 +32,11 @@ from flowcell_runner import files as cell_files
 from flowcell_runner.errors import without_paths
 from flowcell_runner.link import CallError
 
+try:
+    from flowcell_runner import application
+except ImportError:  # an lfx before 1.13 keeps its knowledge in another way
+    application = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -132,10 +137,14 @@ def install() -> None:
     manager.services[ServiceType.DATABASE_SERVICE] = CellDatabase()
     cell_files.install(manager)
     flows.install()
+    if application is not None:
+        application.install()
 
 
-def bind(link: Link, variables: dict[str, str], files: Files, history: History) -> None:
+def bind(link: Link, variables: dict[str, str], files: Files, history: History, user_id: str) -> None:
     """Connect the services to the worker, for the one cell of this process."""
+    if application is not None:
+        application.bind(link, user_id)
     _variables.bind(variables, link)
     cell_files.bind(files)
     children.bind(link)

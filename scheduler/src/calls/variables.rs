@@ -1,6 +1,6 @@
 //! Variables that a component asks for by name.
 
-use domain::plan::needs;
+use domain::plan::{Needs, needs, provider};
 use proto::run::RunRequest;
 use serde_json::{Value, json};
 use store::{RunRecord, Tenant};
@@ -11,8 +11,8 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::flow;
 
-/// A variable whose name the cell's export did not show: only names that the whole flow's fields
-/// and chosen models need are answered.
+/// A variable whose name the cell's export did not show: only names that the cell's fields, chosen
+/// models and knowledge bases need are answered.
 pub(super) async fn get(
     engine: &Engine,
     tenant: &Tenant,
@@ -29,12 +29,11 @@ pub(super) async fn get(
     let Ok(graph) = flow::of_run(&version.graph, &request, &listed) else {
         return Ok(Err(error("refused", "the run's tweaks cannot be applied")));
     };
-    let allowed = version.plan(record)?.cell(task).is_some_and(|cell| {
-        let needs = needs(&graph, cell);
-        let mut providers = needs.providers.iter().flat_map(|provider| &provider.variables);
-        needs.variables.contains(&name) || providers.any(|variable| *variable == name)
-    });
-    if !allowed {
+    let needs = version.plan(record)?.cell(task).map(|cell| needs(&graph, cell));
+    let needs = needs.unwrap_or_default();
+    let mut providers = needs.providers.iter().flat_map(|provider| &provider.variables);
+    let is_named = needs.variables.contains(&name) || providers.any(|variable| *variable == name);
+    if !is_named && !embeds(tenant, record, &needs, &name).await? {
         let message = format!("variable {name} is not one that this component's fields name");
         return Ok(Err(error("refused", message)));
     }
@@ -51,4 +50,27 @@ pub(super) async fn get(
         }
         Err(failed) => Err(failed.into()),
     }
+}
+
+/// Whether a knowledge base that the cell names is embedded with a model that needs the variable.
+async fn embeds(
+    tenant: &Tenant,
+    record: &RunRecord,
+    needs: &Needs,
+    name: &String,
+) -> Result<bool, Error> {
+    let Some(user) = record.user else { return Ok(false) };
+    for base in &needs.knowledge {
+        let base = match tenant.knowledge_base(user, base).await {
+            Ok(base) => base,
+            Err(store::Error::NotFound { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let chosen = base.configuration.pointer("/model_selection/provider");
+        let chosen = chosen.and_then(Value::as_str).unwrap_or_default();
+        if provider(chosen).variables.contains(name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -13,15 +13,15 @@ use proto::connection::ConnectionLog;
 use proto::message::{AttemptRef, EgressRule};
 use serde_json::json;
 use store::{
-    Error, File, FileOwner, FlowFilter, FlowPatch, LiveOutput, MessageFilter, MessagePatch,
-    NewApiKey, NewEgressRule, NewFlow, NewMessage, NewProject, NewUser, NewVariable, NewVersion,
-    Page, ProjectPatch, RunFilter, STARTER_PROJECT, Secret, Tenant, VariableKind, VariablePatch,
+    Error, File, FileOwner, FlowFilter, FlowPatch, KnowledgeBase, LiveOutput, MessageFilter,
+    MessagePatch, NewApiKey, NewEgressRule, NewFlow, NewMessage, NewProject, NewUser, NewVariable,
+    NewVersion, Page, ProjectPatch, RunFilter, STARTER_PROJECT, Secret, Tenant, VariableKind,
+    VariablePatch,
 };
 use uuid::Uuid;
 
-use crate::files;
 use crate::fixture::{Fixture, Owner, T0, claim, finish, graph, result, transition, worker};
-use crate::human;
+use crate::{files, human, knowledge};
 
 on_both! { a_foreign_tenant_sees_nothing }
 
@@ -39,6 +39,7 @@ struct Rows {
     run: RunId,
     asking: RunId,
     file: File,
+    base: KnowledgeBase,
 }
 
 /// A graph with code of which the owner knows something.
@@ -105,6 +106,7 @@ async fn rows(f: &Fixture) -> Rows {
     assert_eq!(tenant.observed(&coded()).await.unwrap().len(), 1);
     let file = files::new(FileOwner::User(user), "secret", vec![1; 10]);
     let file = tenant.create_file(file, files::LIMITS).await.unwrap();
+    let base = tenant.create_knowledge_base(knowledge::new(user, "laws")).await.unwrap();
     let limits = TenantLimits { limits: new_limits(), maximum: new_limits() };
     tenant.set_limits(&limits).await.unwrap();
     tenant.set_flow_limits(owner.flow, &new_limits()).await.unwrap();
@@ -119,6 +121,8 @@ async fn rows(f: &Fixture) -> Rows {
     let run = tenant.submit(new).await.unwrap().run;
     f.step(run, Command::Start { skip: vec![] }, T0).await;
     f.step(run, claim(0, worker(1)), T0).await;
+    let told = knowledge::segment(run, 1, 0, "told");
+    tenant.add_knowledge(user, base.id, told, 1_000).await.unwrap();
     let record = f.load(run).await;
     let decision = domain::run::decide(&record.run, &finish(0, worker(1)), T0).unwrap();
     let mut change = transition(&record, &decision, T0);
@@ -133,7 +137,7 @@ async fn rows(f: &Fixture) -> Rows {
     let asking = owner.submit().await;
     f.step(asking, Command::Start { skip: vec![] }, T0).await;
     human::asks(f, asking, human::asked(&owner, 0, 1)).await;
-    Rows { owner, project, user, key, variable, message, rule, run, asking, file }
+    Rows { owner, project, user, key, variable, message, rule, run, asking, file, base }
 }
 
 fn new_key(user: UserId) -> NewApiKey {
@@ -193,6 +197,7 @@ async fn a_foreign_tenant_sees_nothing(f: &Fixture) {
         table.extend(runs_table(tenant, &rows).await);
         table.extend(people_table(tenant, &rows).await);
         table.extend(files_table(tenant, &rows).await);
+        table.extend(knowledge_table(tenant, &rows).await);
         if exists {
             table.extend(making_table(tenant, &rows).await);
         }
@@ -367,6 +372,24 @@ async fn files_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
     ]
 }
 
+async fn knowledge_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
+    let (user, id, all) = (rows.user, rows.base.id, (-1, 1_000));
+    let reader = AttemptRef { run: rows.run, task: 0, attempt: 1 };
+    let told = knowledge::segment(rows.run, 1, 1, "mine");
+    let nothing = serde_json::Map::new();
+    vec![
+        ("create_knowledge_base", {
+            t.create_knowledge_base(knowledge::new(user, "mine")).await.look()
+        }),
+        ("knowledge_bases", list(t.knowledge_bases(user).await)),
+        ("knowledge_base", t.knowledge_base(user, "laws").await.look()),
+        ("read_knowledge", t.read_knowledge(user, id, reader, all).await.look()),
+        ("add_knowledge", t.add_knowledge(user, id, told, 1_000).await.look()),
+        ("note_knowledge", t.note_knowledge(user, id, &nothing).await.look()),
+        ("delete_knowledge_base", t.delete_knowledge_base(user, id).await.look()),
+    ]
+}
+
 /// What takes no id of the owner's: the stranger gets what an only tenant would get.
 async fn making_table(t: &Tenant, rows: &Rows) -> Vec<(&'static str, Saw)> {
     let project =
@@ -416,8 +439,12 @@ async fn snapshot(rows: &Rows) -> String {
     let turns = (t.admission_for(flow).await.unwrap(), t.key_runs_max(rows.key).await.unwrap());
     let files = (t.files(rows.file.owner).await.unwrap(), t.read_file(&rows.file, 0).await);
     let build = t.runtime_build(IMAGE).await.unwrap().unwrap();
+    let reader = AttemptRef { run: rows.run, task: 0, attempt: 1 };
+    let told = t.read_knowledge(rows.user, rows.base.id, reader, (-1, 1_000)).await.unwrap();
+    let knowledge = (t.knowledge_bases(rows.user).await.unwrap(), told);
     format!(
-        "{seen:?} {people:?} {chat:?} {runs:?} {log:?} {limits:?} {files:?} {build:?} {turns:?}"
+        "{seen:?} {people:?} {chat:?} {runs:?} {log:?} {limits:?} {files:?} {build:?} {turns:?} \
+        {knowledge:?}"
     )
 }
 

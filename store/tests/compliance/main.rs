@@ -44,6 +44,7 @@ mod human;
 mod identity;
 mod intake;
 mod isolation;
+mod knowledge;
 mod limits;
 mod messages;
 mod objects;

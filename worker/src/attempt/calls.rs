@@ -1,5 +1,6 @@
 //! Questions of a component, passed on to the schedulers and answered in any order.
 
+mod knowledge;
 mod named;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(super) use self::knowledge::Bases;
 pub(super) use self::named::Nameable;
 use super::mask::Secrets;
 use crate::backoff::Backoff;
@@ -34,7 +36,7 @@ const READ: &str = "messages.get";
 
 /// Questions that may be asked again although somebody may have acted on them: they change nothing,
 /// or the same thing once.
-const REPEATABLE: [&str; 11] = [
+const REPEATABLE: [&str; 15] = [
     STORE,
     "message.update",
     "messages.delete",
@@ -47,6 +49,11 @@ const REPEATABLE: [&str; 11] = [
     // One child for the same request, however often it comes.
     "flow.run",
     "flow.wait",
+    "knowledge.get",
+    "knowledge.read",
+    // Under a number that the runner gives.
+    "knowledge.add",
+    "knowledge.note",
 ];
 
 /// Where questions are put in. Ends with its attempt.
@@ -75,6 +82,7 @@ pub(super) struct Desk {
     pub(super) attempt: AttemptRef,
     pub(super) secrets: Arc<Secrets>,
     pub(super) files: Nameable,
+    pub(super) bases: Bases,
     /// Messages that the attempt has stored.
     pub(super) stored: AtomicU64,
 }
@@ -107,6 +115,7 @@ impl Desk {
 
     async fn ask(&self, call: CallBody) -> Result<Value, ReplyError> {
         self.files.check(&call)?;
+        self.bases.check(&call)?;
         let op = call.op;
         let is_variable = op == "variable.get";
         let request = self.upstream.encoded(WorkerRequestBody::Call {
@@ -140,6 +149,7 @@ impl Desk {
                         self.secrets.learn(secret);
                     }
                     self.files.learn(&op, &ok);
+                    self.bases.learn(&op, &ok);
                     return Ok(ok);
                 }
                 Ok(SchedulerReply::Call { error: Some(refusal), .. }) => return Err(refusal),

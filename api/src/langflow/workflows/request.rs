@@ -141,7 +141,7 @@ fn mode(body: &Fields) -> Result<Mode, Error> {
 }
 
 fn unsupported(message: &str, field: &str) -> Error {
-    Error::Workflow {
+    Error::Worded {
         status: StatusCode::UNPROCESSABLE_ENTITY,
         detail: json!({
             "error": "Unsupported request fields",

@@ -5,6 +5,7 @@ from . import (
     basics,
     constructs,
     files,
+    knowledge,
     mcp,
     models,
     processing,
@@ -27,5 +28,6 @@ CASES = (
     *mcp.CASES,
     *subflows.CASES,
     *web.CASES,
+    *knowledge.CASES,
     *starters.CASES,
 )

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..case import MODEL_CHOICE, Case, ask, with_model
+from ..case import MODEL_CHOICE, Case, Deviation, ask, with_model
+from ..knowledge import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..normalise import Json
 
-NO_MEMORY = "Memory Base needs Langflow's own database"
-NO_VENDOR = "Astra DB's packages are not in Langflow's own installation either"
+NO_VENDOR = (
+    Deviation("*", "Astra DB's packages are missing on both sides; here the error says how to add them"),
+)
 
 SEARCH = "use the search tool"
+QUESTION = "What is a flow cell?"
+KNOWN = "a flow cell is a chamber\nrivers run deep\ndrums beat loudly"
 STRUCTURED: Json = {"model": [{"name": "gpt-4.1", "provider": "OpenAI"}]}
 JSON_ANSWER: Json = {"model": [{"name": "gpt-4o", "provider": "OpenAI"}]}
 CHOSEN: Json = {"model": MODEL_CHOICE}
 
 
-def _starter(flow: str, text: str, *nodes: str, reason: str | None = None) -> Case:
+def _starter(flow: str, text: str, *nodes: str) -> Case:
     """An agent flow whose model nodes are these; events of agents come from threads."""
-    return _tweaked(flow, text, dict.fromkeys(nodes, CHOSEN), reason=reason)
+    return _tweaked(flow, text, dict.fromkeys(nodes, CHOSEN))
+
+
+def _of_knowledge(flow: str, node: str, *agents: str) -> Case:
+    """A flow that looks the question up in a base that knows the answer."""
+    tweaks: dict[str, Json] = {node: {"knowledge_base": BASE}, **dict.fromkeys(agents, CHOSEN)}
+    return replace(_tweaked(flow, QUESTION, tweaks), knowledge=(KNOWN,))
 
 
 def _tweaked(
@@ -31,7 +42,6 @@ def _tweaked(
     tweaks: Mapping[str, Json],
     *,
     files: tuple[str, ...] = (),
-    reason: str | None = None,
 ) -> Case:
     return Case(
         "plain",
@@ -42,7 +52,6 @@ def _tweaked(
         interleaved=True,
         messages=True,
         files=files,
-        open=reason,
     )
 
 
@@ -91,14 +100,14 @@ CASES: tuple[Case, ...] = (
             "Prompt-rQ5Up": {"template": "use the search tool {previous_response}"},
         },
     ),
-    _starter("document_qa", "What is it?", "Agent-docqa"),
+    _of_knowledge("document_qa", "KnowledgeRetrieve-docqa", "Agent-docqa"),
     _tweaked(
         "financial_report",
         "unused",
         {"File-NGW2N": {"path": ["$FILE:report.txt"]}, "Agent-6rJWA": JSON_ANSWER},
         files=("report.txt",),
     ),
-    _starter("hybrid_search", "What is it?", "Agent-hsr", reason=NO_VENDOR),
+    replace(_starter("hybrid_search", "What is it?", "Agent-hsr"), deviations=NO_VENDOR),
     _tweaked(
         "image_sentiment",
         "How does it look?",
@@ -106,13 +115,12 @@ CASES: tuple[Case, ...] = (
         files=("pixel.png",),
     ),
     _starter("instagram", SEARCH, "Agent-caption", "Agent-MnLtf"),
-    Case("plain", "knowledge_retrieval", ask("What is it?"), messages=True),
+    _of_knowledge("knowledge_retrieval", "Knowledge-Y8gm2"),
     _tweaked("market_research", SEARCH, {"Agent-Hz2it": CHOSEN, "StructuredOutput-zfjb9": STRUCTURED}),
     _tweaked(
         "meeting_summary",
         "Summarise",
         {"AAITranscriber-ms": {"api_key": "not-a-key"}, "Agent-summary": CHOSEN},
-        reason=NO_MEMORY,
     ),
     _starter("memory_chatbot", "Say hello", "Agent-AlLub"),
     _tweaked(
@@ -138,5 +146,5 @@ CASES: tuple[Case, ...] = (
         files=("report.txt",),
     ),
     _starter("travel", SEARCH, "Agent-kwDEl", "Agent-v7SnN", "Agent-1ON2c"),
-    _starter("vector_store_rag", "What is it?", "Agent-F0Dv0"),
+    _of_knowledge("vector_store_rag", "Knowledge-vLJOb", "Agent-F0Dv0"),
 )

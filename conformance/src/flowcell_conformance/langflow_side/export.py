@@ -22,6 +22,7 @@ from families import (
     groups,
     human,
     inputs,
+    knowledge,
     mcp,
     models,
     old,
@@ -54,6 +55,7 @@ FAMILIES = (
     mcp,
     subflows,
     web,
+    knowledge,
     old,
 )
 
