@@ -98,6 +98,10 @@ CORE = (
     "api_request/redirect/plain",
     "tls/plain/plain",
     "simple_agent/plain/plain",
+    "knowledge_fill/known/*",
+    "knowledge_search/in-two-runs/plain",
+    "memory_base/plain/plain",
+    "vector_store_rag/plain/plain",
 )
 ALL = questions(None if os.environ.get("FLOWCELL_CONFORMANCE") == "all" else CORE, with_model=True)
 

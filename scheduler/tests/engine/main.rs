@@ -12,6 +12,7 @@ mod admission;
 mod children;
 mod history;
 mod human;
+mod knowledge;
 mod pausing;
 mod requests;
 mod rerun;

@@ -8,8 +8,9 @@ from ..case import Case, ask
 LINES = "cells are small\ndrums beat loudly\nrivers run deep"
 
 
-def _of_base(name: str, flow: str, text: str, *told: str) -> Case:
-    return Case(name, flow, ask(text), messages=True, uses_model=True, knowledge=told)
+def _of_base(name: str, flow: str, text: str, *told: str, base: str | None = None) -> Case:
+    body = ask(text, tweaks={"Knowledge-kkkkk": {"knowledge_base": base}}) if base else ask(text)
+    return Case(name, flow, body, messages=True, uses_model=True, knowledge=told)
 
 
 CASES: tuple[Case, ...] = (
@@ -19,5 +20,6 @@ CASES: tuple[Case, ...] = (
     _of_base("in-two-runs", "knowledge_search", "stones are old", LINES, "stones are old"),
     _of_base("empty", "knowledge_search", "rivers run deep"),
     _of_base("filtered", "knowledge_filtered", "drums beat", LINES),
+    _of_base("unknown", "knowledge_search", "rivers run deep", LINES, base="nobody's"),
     Case("plain", "memory_base", ask("What is it?"), messages=True),
 )
