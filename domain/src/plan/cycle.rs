@@ -13,6 +13,9 @@ use crate::flow::{Edge, Graph};
 /// What the code of a Loop calls that runs its body itself.
 const BODY_RUNNERS: [&str; 2] = ["execute_loop_body", "create_subgraph"];
 
+/// What the code of a component calls that closes one of its outputs, now and then.
+const CLOSERS: [&str; 3] = ["stop(", "mark_branch", "exclude_branch"];
+
 /// A strongly connected component of the graph, by position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cycle {
@@ -103,9 +106,10 @@ fn body(graph: &Graph, position: usize) -> BTreeSet<usize> {
     found
 }
 
-/// Whoever takes an output that also goes on in the circle gets a new value at every turn, and so
-/// does everything behind. An output that only leaves is taken for an exit: a router opens it
-/// once. What a Loop runs itself does not leave its body.
+/// Whoever takes an output that is there at every turn gets a new value each time, and so does
+/// everything behind. That is an output that also goes on in the circle, and any output of a node
+/// that closes none. Another one is taken for an exit: a router opens it once. What a Loop runs
+/// itself does not leave its body.
 fn every_turn(graph: &Graph, nodes: &BTreeSet<usize>, bodies: &BTreeSet<usize>) -> BTreeSet<usize> {
     let goes_on = |edge: &Edge| {
         graph
@@ -115,8 +119,9 @@ fn every_turn(graph: &Graph, nodes: &BTreeSet<usize>, bodies: &BTreeSet<usize>) 
     let is_behind =
         |position: &usize| !graph.is_orphan_tool(*position) && !nodes.contains(position);
     let turning = nodes.iter().filter(|position| !bodies.contains(position));
-    let leaving =
-        turning.flat_map(|position| graph.outgoing(*position)).filter(|edge| goes_on(edge));
+    let leaving = turning
+        .flat_map(|position| graph.outgoing(*position))
+        .filter(|edge| goes_on(edge) || !closes_outputs(graph, edge.source_position));
     let mut stack: Vec<usize> =
         leaving.map(|edge| edge.target_position).filter(|position| is_behind(position)).collect();
     let mut found = BTreeSet::new();
@@ -127,4 +132,12 @@ fn every_turn(graph: &Graph, nodes: &BTreeSet<usize>, bodies: &BTreeSet<usize>) 
         }
     }
     found
+}
+
+/// Whether a node may close an output; one whose code is not known may. A Loop that runs its body
+/// itself is done once.
+fn closes_outputs(graph: &Graph, position: usize) -> bool {
+    let code = graph.nodes().get(position).and_then(|node| node.code());
+    let mut calls = CLOSERS.iter().chain(&BODY_RUNNERS);
+    code.is_none_or(|code| calls.any(|call| code.contains(call)))
 }

@@ -202,7 +202,11 @@ fn feedback(source: &str, output: &str, target: &str) -> serde_json::Value {
 }
 
 fn loop_node(code: &str) -> crate::flow::fixture::NodeDraft {
-    node("Loop-l", "Loop").raw_field("code", json!({"type": "code", "value": code}))
+    coded("Loop-l", code)
+}
+
+fn coded(id: &str, code: &str) -> crate::flow::fixture::NodeDraft {
+    node(id, "Coded").raw_field("code", json!({"type": "code", "value": code}))
 }
 
 #[test]
@@ -257,7 +261,7 @@ fn a_loop_runs_its_body_in_one_cell_and_rebuilds_what_the_body_needs() {
 fn a_loop_of_an_older_export_is_a_cycle_that_rebuilds_nothing() {
     let graph = Draft::new()
         .nodes("Near-n Rows-r")
-        .node(loop_node("self.update_dependency()"))
+        .node(loop_node("self.update_dependency(); self.stop('done')"))
         .nodes("Body-b Show-s Out-o")
         .edge("Near-n.out:Message", "Body-b.near")
         .edge("Rows-r.out:Message", "Loop-l.data")
@@ -280,7 +284,9 @@ fn a_loop_of_an_older_export_is_a_cycle_that_rebuilds_nothing() {
 #[test]
 fn nodes_in_a_circle_are_one_cell_named_after_its_entry() {
     let graph = Draft::new()
-        .nodes("Self-s Router-r In-i Add-a Out-o")
+        .nodes("Self-s")
+        .node(coded("Router-r", "self.stop('enough')"))
+        .nodes("In-i Add-a Out-o")
         .edge("In-i.out:Message", "Add-a.in")
         .edge("Add-a.out:Message", "Router-r.in")
         .edge("Router-r.again:Message", "Add-a.back")
@@ -298,6 +304,28 @@ fn nodes_in_a_circle_are_one_cell_named_after_its_entry() {
     let plan = Plan::of(&graph).unwrap();
     let ids: Vec<&str> = plan.cells.iter().map(|cell| cell.id.as_str()).collect();
     assert_eq!(ids, ["Self-s", "In-i", "Add-a", "Out-o"]);
+}
+
+#[test]
+fn what_hangs_on_a_node_that_closes_no_output_is_built_at_every_turn() {
+    let graph = Draft::new()
+        .nodes("In-i Body-b")
+        .node(coded("Router-r", "self.stop('enough')"))
+        .nodes("Aside-a Behind-x Out-o")
+        .edge("In-i.out:Message", "Body-b.in")
+        .edge("Body-b.out:Message", "Router-r.in")
+        .edge("Body-b.aside:Message", "Aside-a.in")
+        .edge("Aside-a.out:Message", "Behind-x.in")
+        .edge("Router-r.again:Message", "Body-b.back")
+        .edge("Router-r.enough:Message", "Out-o.in")
+        .graph();
+    insta::assert_snapshot!(shape(&graph), @r"
+    0 [In-i]
+    1 [Body-b Router-r Aside-a Behind-x] <- In-i.out@0
+        the circle of Body-b, Router-r only runs as one graph
+        every turn of the circle runs Aside-a, Behind-x again
+    2 [Out-o] <- Router-r.enough@1
+    ");
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub(super) async fn measure(cast: &Cast, runs: u64, stop: &CancellationToken) ->
     scene.stage.stop().await?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let step = Step::of(CALLERS as f64, &report, None).context("nothing was measured")?;
-    Ok(Soak { runs, seconds: began.elapsed().as_secs_f64(), samples })
+    Ok(Soak { runs: step, seconds: began.elapsed().as_secs_f64(), samples })
 }
 
 #[cfg(test)]

@@ -219,6 +219,8 @@ CASES: tuple[Case, ...] = (
     Case("same-branch", "old_loop_router", ask("a at")),
     Case("both-branches", "old_loop_router", ask("a b a"), messages=True),
     Case("plain", "old_loop_side", ask("the fox"), messages=True),
+    Case("plain", "old_loop_exit", ask("the fox"), messages=True),
+    Case("no-rows", "old_loop_exit", ask("   "), messages=True),
     Case("plain", "circle", ask("x"), messages=True),
     Case("true", "merge", ask("a")),
     Case("false", "merge", ask("b")),

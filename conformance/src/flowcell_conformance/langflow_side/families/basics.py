@@ -33,6 +33,7 @@ from row_text import RowText
 from shout import Shout
 from spin import Spin
 from stamp import Stamp
+from two_texts import TwoTexts
 from upper import Upper
 from use_tool import UseTool
 from vanish import Vanish
@@ -173,7 +174,9 @@ def split_words(start: ChatInput) -> MakeTable:
     return rows
 
 
-def looped(each: Component, rows: MakeTable, first: RowText, last: JoinTexts, start: ChatInput) -> Graph:
+def looped(
+    each: Component, rows: MakeTable, first: RowText | TwoTexts, last: JoinTexts, start: ChatInput
+) -> Graph:
     """A flow around a loop whose body begins at `first` and leads back from `last`."""
     first.set(row=each.item_output)
     each.set(data=rows.build_table, item=last.as_row)
@@ -195,7 +198,7 @@ def routed_body(first: RowText) -> JoinTexts:
     return join
 
 
-def straight_body(first: RowText | ListRows) -> JoinTexts:
+def straight_body(first: RowText | TwoTexts | ListRows) -> JoinTexts:
     join = JoinTexts(_id="JoinTexts-jjjjj")
     join.set(texts=[first.write])
     return join
@@ -259,6 +262,17 @@ def old_loop_side() -> Graph:
     each = OldLoop(_id="OldLoop-lllll")
     graph = looped(each, split_words(start), first, straight_body(first), start)
     graph.add_component(chat_output(first.write, "ChatOutput-sssss"))
+    return graph
+
+
+def old_loop_exit() -> Graph:
+    """The body has an exit of its own, with something behind it."""
+    start, first = chat_input(), TwoTexts(_id="TwoTexts-ttttt")
+    each = OldLoop(_id="OldLoop-lllll")
+    graph = looped(each, split_words(start), first, straight_body(first), start)
+    behind = PromptComponent(_id="Prompt-bbbbb")
+    behind.set(template="aside {x}", x=first.say_aside)
+    graph.add_component(chat_output(behind.build_prompt, "ChatOutput-sssss"))
     return graph
 
 
@@ -339,6 +353,7 @@ FLOWS: dict[str, Callable[[], Graph | dict[str, Any]]] = {
     "old_loop": old_loop,
     "old_loop_router": old_loop_router,
     "old_loop_side": old_loop_side,
+    "old_loop_exit": old_loop_exit,
     "circle": circle,
     "merge": merge,
     "live_context": live_context,
