@@ -8,21 +8,21 @@ worker has it, whatever becomes of the cell.
 from __future__ import annotations
 
 import base64
-import struct
+import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from lfx.base.knowledge_bases.backends.base import IngestedDocument
-from lfx.base.knowledge_bases.backends.sqlite import SQLiteBackend, SQLiteStorageContext
+from lfx.base.knowledge_bases.backends.sqlite import SQLiteBackend, SQLiteStorageContext, _source_values
 
 from flowcell_runner.frames import dump_json
 from flowcell_runner.link import CallError
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
+    from lfx.base.knowledge_bases.backends.base import IngestedDocument
 
     from flowcell_runner.link import Link
 
@@ -99,15 +99,14 @@ class Knowledge:
         while more:
             answer = await self._link.call("knowledge.read", {"id": str(record.id), "after": after})
             after, more = answer["last"], answer["more"]
-            for segment in answer["segments"]:
-                await store.take([_document(chunk) for chunk in segment])
+            await store.take([chunk for segment in answer["segments"] for chunk in segment])
         return store
 
-    async def add(self, record_id: UUID, documents: list[IngestedDocument]) -> None:
+    async def add(self, record_id: UUID, chunks: list[dict[str, Any]]) -> None:
         """Tell the worker what was added, in pieces that it takes once each."""
-        for chunks in _pieces([_chunk(document) for document in documents]):
+        for piece in _pieces(chunks):
             nth, self._added = self._added, self._added + 1
-            await self._link.call("knowledge.add", {"id": str(record_id), "nth": nth, "chunks": chunks})
+            await self._link.call("knowledge.add", {"id": str(record_id), "nth": nth, "chunks": piece})
 
 
 class CellStore(SQLiteBackend):
@@ -123,18 +122,51 @@ class CellStore(SQLiteBackend):
         super().__init__(name, embedding_function=embedding_function, storage_context=context, create=True)
         self._knowledge = knowledge
 
-    async def take(self, documents: list[IngestedDocument]) -> None:
+    async def take(self, chunks: list[dict[str, Any]]) -> None:
         """Take over what the base has already."""
-        await super()._write_embedded([document.id for document in documents], documents)
+        if chunks:
+            await self._run(self._insert, chunks)
 
     async def _write_embedded(self, ids: list[str], docs: list[IngestedDocument]) -> None:
         # Here first: what lfx finds wrong with them never becomes part of the base.
         await super()._write_embedded(ids, docs)
-        named = [
-            IngestedDocument(document.content, document.metadata, document.embedding, id=name)
-            for name, document in zip(ids, docs, strict=True)
+        await self._knowledge.add(self.storage_context.kb_id, await self._run(self._stored, ids))
+
+    def _stored(self, ids: list[str]) -> list[dict[str, Any]]:
+        """Return rows as lfx has written them."""
+        question = "SELECT content,metadata,vector,native_distance_safe FROM chunks WHERE id=?"
+        with self._connect() as connection:
+            rows = [(name, *connection.execute(question, (name,)).fetchone()) for name in ids]
+        # As texts, not as a file: the worker hides secrets in what it can read.
+        return [
+            {
+                "id": name,
+                "content": content,
+                "metadata": json.loads(metadata),
+                "vector": base64.b64encode(vector).decode(),
+                "safe": safe,
+            }
+            for name, content, metadata, vector, safe in rows
         ]
-        await self._knowledge.add(self.storage_context.kb_id, named)
+
+    def _insert(self, chunks: list[dict[str, Any]]) -> None:
+        """Write rows back that lfx has written once: it checks every number of a new one, which takes a millisecond."""
+        rows = [_row(chunk) for chunk in chunks]
+        values = [
+            (chunk["id"], key, value) for chunk in chunks for key, value in sorted(_source_values(chunk["metadata"]))
+        ]
+        with self._connect() as connection, connection:
+            connection.execute("UPDATE store_header SET dimension=? WHERE singleton=1", (rows[0][4],))
+            connection.executemany("INSERT OR REPLACE INTO chunks VALUES (?,?,?,?,?,?,?,?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO source_filter_values VALUES (?,?,?)", values)
+
+
+def _row(chunk: dict[str, Any]) -> tuple[Any, ...]:
+    metadata, vector = chunk["metadata"], base64.b64decode(chunk["vector"])
+    known = (metadata.get(name) for name in ("job_id", "session_id"))
+    job, session = (value if isinstance(value, str) else None for value in known)
+    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+    return chunk["id"], chunk["content"], text, vector, len(vector) // 4, job, session, chunk["safe"]
 
 
 def metadata_of(record: Record) -> dict[str, Any]:
@@ -193,24 +225,6 @@ def _record(row: dict[str, Any], user_id: UUID) -> Record:
         characters=figures.get("characters") or 0,
         size_bytes=figures.get("size") or 0,
     )
-
-
-def _chunk(document: IngestedDocument) -> dict[str, Any]:
-    # As texts, not as a file: the worker hides secrets in what it can read.
-    vector = document.embedding or []
-    packed = struct.pack(f"<{len(vector)}f", *vector)
-    return {
-        "id": document.id,
-        "content": document.content,
-        "metadata": document.metadata,
-        "vector": base64.b64encode(packed).decode(),
-    }
-
-
-def _document(chunk: dict[str, Any]) -> IngestedDocument:
-    packed = base64.b64decode(chunk["vector"])
-    vector = list(struct.unpack(f"<{len(packed) // 4}f", packed))
-    return IngestedDocument(chunk["content"], chunk["metadata"], vector, id=chunk["id"])
 
 
 def _pieces(chunks: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
