@@ -8,6 +8,7 @@ from lfx.base.knowledge_bases.backends.base import IngestedDocument
 from lfx.components.files_and_knowledge.memory_retrieval import MemoryBaseComponent
 from lfx.services.deps import session_scope
 
+from components import component
 from flowcell_runner import knowledge, services
 from flowcell_runner.knowledge import Knowledge
 from flowcell_runner.link import CallError
@@ -111,6 +112,13 @@ def test_a_flow_has_no_memory_base():
     memory = node("MemoryBase-a", source, memory_base="mine", search_query="what?")
     outcome = run_cell(task({"nodes": [memory], "edges": []}, "MemoryBase-a"))
     assert "Memory Base 'mine' is not attached to this flow." in outcome.failure["message"]
+
+
+def test_components_of_before_find_what_lfx_has():
+    source = component("Old", "return Message(text=get_settings_service().settings.log_level)")
+    old = node("Old-a", "from langflow.services.deps import get_settings_service\n" + source)
+    outcome = run_cell(task({"nodes": [old], "edges": []}, "Old-a"))
+    assert outcome.result["nodes"]["Old-a"]["outputs"]["output"]["text"] == "CRITICAL", outcome.failure
 
 
 def test_nothing_else_of_langflow_is_there():

@@ -41,12 +41,8 @@ pub(crate) async fn create(
         }
         other => other.into(),
     })?;
-    let mut answer = info(&base);
     // Langflow shows what was asked for, before its defaults.
-    answer["column_config"] = wish.columns;
-    answer["chunk_size"] = Value::Null;
-    answer["chunk_overlap"] = Value::Null;
-    Ok((StatusCode::CREATED, Json(answer)))
+    Ok((StatusCode::CREATED, Json(shown(&base, &wish.columns, [None; 2]))))
 }
 
 /// `GET /api/v1/knowledge_bases/`.
@@ -100,14 +96,12 @@ pub(crate) async fn delete_several(
         let detail = format!("Knowledge bases not found: {missing}");
         return Err(worded(StatusCode::NOT_FOUND, detail));
     }
-    let mut answer = json!({
-        "message": format!("Successfully deleted {deleted} knowledge base(s)"),
-        "deleted_count": deleted,
-    });
-    if !missing.is_empty() {
-        answer["not_found"] = missing.into();
-    }
-    Ok(Json(answer))
+    let message = format!("Successfully deleted {deleted} knowledge base(s)");
+    Ok(Json(if missing.is_empty() {
+        json!({"message": message, "deleted_count": deleted})
+    } else {
+        json!({"message": message, "deleted_count": deleted, "not_found": missing})
+    }))
 }
 
 async fn found(app: &App, principal: &Principal, name: &str) -> Result<KnowledgeBase, Error> {
@@ -222,6 +216,12 @@ fn names(body: &Map<String, Value>) -> Result<Vec<String>, Error> {
 
 /// As Langflow shows one.
 fn info(base: &KnowledgeBase) -> Value {
+    let (columns, none) = (base.configuration.get("column_config"), json!([]));
+    let columns = columns.filter(|columns| columns.is_array());
+    shown(base, columns.unwrap_or(&none), [CHUNK_SIZE, CHUNK_OVERLAP].map(Some))
+}
+
+fn shown(base: &KnowledgeBase, columns: &Value, [size, overlap]: [Option<u64>; 2]) -> Value {
     let model = |field: &str, otherwise: &str| {
         let chosen = base.configuration.pointer(&format!("/model_selection/{field}"));
         chosen.and_then(Value::as_str).unwrap_or(otherwise).to_owned()
@@ -234,8 +234,6 @@ fn info(base: &KnowledgeBase) -> Value {
         (false, 0) => "empty",
         (false, _) => "ready",
     };
-    let (columns, none) = (base.configuration.get("column_config"), json!([]));
-    let columns = columns.filter(|columns| columns.is_array());
     let failure = if has_failed { base.figures.get("failure_reason") } else { None };
     json!({
         "id": base.id,
@@ -248,14 +246,14 @@ fn info(base: &KnowledgeBase) -> Value {
         "characters": characters,
         "chunks": chunks,
         "avg_chunk_size": average(characters, chunks),
-        "chunk_size": CHUNK_SIZE,
-        "chunk_overlap": CHUNK_OVERLAP,
+        "chunk_size": size,
+        "chunk_overlap": overlap,
         "separator": null,
         "status": status,
         "failure_reason": failure,
         "last_job_id": null,
         "source_types": base.figures.get("source_types").cloned().unwrap_or_else(|| json!([])),
-        "column_config": columns.unwrap_or(&none),
+        "column_config": columns,
         "backend_type": BACKEND,
         "backend_config": {},
         "storage_state": "ready",

@@ -15,6 +15,8 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from lfx.services import deps
+
 from flowcell_runner import knowledge
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def install() -> None:
     _module("langflow.services.database.models.user.crud", get_user_by_id=_get_user)
     _module("langflow.services.database.models.jobs.model", JobStatus=JobStatus, JobType=JobType)
     _module("langflow.services.database.models.knowledge_base.model", KnowledgeBaseStatus=KnowledgeBaseStatus)
-    _module("langflow.services.deps", get_job_service=_Jobs)
+    # lfx has this one too, and takes its own for it only where there is none.
+    _module("langflow.services.deps", **{**_public(deps), "get_job_service": _Jobs})
     _module("langflow.services.database.models.memory_base.model", __getattr__=_memory_base)
     _module("langflow.services.memory_base.kb_path_helpers", hash_session_id=_hash)
 
@@ -68,6 +71,10 @@ def bind(link: Link, user_id: str) -> None:
     global _bases, _user  # noqa: PLW0603 - one cell in this process
     _bases = knowledge.Knowledge(link, user_id)
     _user = SimpleNamespace(id=UUID(user_id), username="", is_superuser=False, is_active=True)
+
+
+def _public(module: ModuleType) -> dict[str, Any]:
+    return {name: member for name, member in vars(module).items() if not name.startswith("_")}
 
 
 def _module(name: str, **members: Any) -> ModuleType:

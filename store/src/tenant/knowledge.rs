@@ -369,7 +369,7 @@ fn fitting(sizes: &[(i64, i64)], bytes_max: u64) -> &[(i64, i64)] {
         sum <= bytes_max
     });
     let count = fit.count().max(1).min(usize::try_from(SEGMENTS_MAX).unwrap_or(usize::MAX));
-    &sizes[..count.min(sizes.len())]
+    sizes.get(..count).unwrap_or(sizes)
 }
 
 fn view(row: knowledge_base::Model) -> Result<KnowledgeBase, Error> {

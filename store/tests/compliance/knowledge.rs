@@ -76,7 +76,7 @@ async fn a_base_is_its_users(f: &Fixture) {
     assert_duplicate(t.create_knowledge_base(new(scene.user, "laws")).await, "knowledge base name");
     let theirs = t.create_knowledge_base(new(other, "laws")).await.unwrap();
     assert_ne!(theirs.id, scene.base.id);
-    assert_eq!(t.knowledge_bases(scene.user).await.unwrap(), [scene.base.clone()]);
+    assert_eq!(t.knowledge_bases(scene.user).await.unwrap(), std::slice::from_ref(&scene.base));
     assert_not_found(t.knowledge_base(scene.user, "law").await);
     assert_not_found(t.knowledge_base(scene.user, "laws\0").await);
     assert_not_found(t.delete_knowledge_base(other, scene.base.id).await);

@@ -251,6 +251,7 @@ CASES: tuple[Case, ...] = (
         with_model("again", "Agent-bbbbb"),
         before=(with_model("Say hello", "Agent-bbbbb"),),
         uses_model=True,
+        interleaved=True,
     ),
     Case(
         "provider-fails",
