@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from flowcell_conformance import docker
+from flowcell_conformance.case import with_model
+from flowcell_conformance.flowcell_server import Options
 from flowcell_conformance.flows import VARIABLES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from flowcell_conformance.bench import Flowcell
+    from flowcell_conformance.model_server import ModelServer
+    from flowcell_conformance.normalise import Json
 
 CANARY = next(value for name, value, _ in VARIABLES if name == "CONFORMANCE_TOKEN")
+MODEL_KEY = "sk-conformance-not-a-key"
 RUNNING = frozenset({"running"})
 
 
@@ -43,6 +52,39 @@ def test_the_secret_is_in_no_file_of_the_server(flowcell: Flowcell) -> None:
     contents = {str(file): content for file in files if (content := _content(file)) is not None}
     assert contents
     assert [file for file, content in contents.items() if needle in content] == []
+
+
+@pytest.mark.parametrize("text", ["use the secret tool", "break the secret tool", "fail please"])
+def test_what_a_model_and_a_tool_use_is_nowhere(
+    text: str, make_flowcell: Callable[[Options], Flowcell], model: ModelServer | None
+) -> None:
+    """The tool gives its secret to the model and to whoever reads; the model's key goes with each request."""
+    if model is None:
+        pytest.skip("FLOWCELL_MODEL_SERVER is not set")
+    flowcell = make_flowcell(Options())
+    body = with_model(text, "Agent-bbbbb")
+    ref = flowcell.session.flow("agent_secret_tool")
+    model.forget()
+    shown = [
+        flowcell.target.run(ref.id, json.dumps(body).encode(), stream=stream).text for stream in (False, True)
+    ]
+    started = flowcell.runs.start(ref.endpoint_name, text, tweaks=cast("Json", body["tweaks"]))
+    run = flowcell.runs.wait(started.id)
+    shown += [
+        str(run.raw),
+        str(flowcell.runs.sse(run.id)),
+        str(flowcell.target.call("GET", f"/api/flowcell/v1/runs/{run.id}/logs")),
+    ]
+    shown += [str(flowcell.target.call("GET", "/api/v1/monitor/messages", params={"limit": "200"}))]
+    told = str(model.recorded())
+    assert (CANARY in told) == ("secret tool" in text), "the model gets what the tool says"
+    flowcell.server.stop()
+    files = [file for file in flowcell.server.data.parent.rglob("*") if file.is_file()]
+    assert len(files) > 3
+    for secret in (CANARY, MODEL_KEY):
+        assert [text for text in shown if secret in text] == []
+        found = [str(file) for file in files if secret.encode() in (_content(file) or b"")]
+        assert found == []
 
 
 def _content(file: Path) -> bytes | None:

@@ -16,6 +16,8 @@ TOOLS: tuple[tuple[str, str, dict[str, Json]], ...] = (
     ("use the calculator", "evaluate_expression", {"expression": "6*7"}),
     ("use the sql tool", "run_sql_query", {"query": "select 1 as one, 'zwei' as two"}),
     ("use the failing tool", "try_it", {"text": "quiet words"}),
+    ("use the secret tool", "tell_secret", {"text": "it is"}),
+    ("break the secret tool", "tell_secret", {"text": "fail"}),
     ("ask the flow below", "conformance-below_tool", {"flow_tweak_data": {FLOW_INPUT: "from the tool"}}),
     ("ask the flow that fails", "conformance-below_fails_tool", {"flow_tweak_data": {FLOW_INPUT: "x"}}),
     ("ask the old flow tool", "ask_below", {"chat_input": "from the tool"}),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # The order of one process is not that of the next, on either side.
 AT_ONCE = (Deviation("*", "two tools that a model asks for at once end in any order"),)
 
-# Two threads of Langflow's race: of 50 answers 40 had the tool's log first, as ours always has.
+# Two threads of Langflow's race: of 50 answers 40 had the tool's log first, which ours always has.
 LOG_ORDER = (
     Deviation(
         "events[[]*", "whether a tool's own log comes before the end of its call is chance in Langflow"

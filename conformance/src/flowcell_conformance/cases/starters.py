@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
     from ..normalise import Json
 
-NO_VENDOR = (
-    Deviation("*", "Astra DB's packages are missing on both sides; here the error says how to add them"),
+# Astra DB's packages are in neither installation, and both say so in the same words.
+FOUND_LATER = tuple(
+    Deviation(path, "Flowcell makes a component when its cell starts: earlier cells have spoken by then")
+    for path in ("event*", "messages*", "model_requests*")
 )
+
+# On either side, from one run to the next.
+ANY_ORDER = (Deviation("events[[]*", "agents beside each other speak in any order"),)
 
 SEARCH = "use the search tool"
 QUESTION = "What is a flow cell?"
@@ -107,7 +112,7 @@ CASES: tuple[Case, ...] = (
         {"File-NGW2N": {"path": ["$FILE:report.txt"]}, "Agent-6rJWA": JSON_ANSWER},
         files=("report.txt",),
     ),
-    replace(_starter("hybrid_search", "What is it?", "Agent-hsr"), deviations=NO_VENDOR),
+    replace(_starter("hybrid_search", "What is it?", "Agent-hsr"), deviations=FOUND_LATER),
     _tweaked(
         "image_sentiment",
         "How does it look?",
@@ -134,16 +139,19 @@ CASES: tuple[Case, ...] = (
     _starter("saas_pricing", "use the sql tool", "Agent-Zm0pK"),
     _starter("sequential_agents", SEARCH, "Agent-EQcU8", "Agent-X1iAT", "Agent-b7nmW"),
     _starter("social_media", SEARCH, "Agent-Ngl5n"),
-    _tweaked(
-        "text_sentiment",
-        "unused",
-        {
-            "File-a3YoT": {"path": ["$FILE:report.txt"]},
-            "Agent-tsa-a": CHOSEN,
-            "Agent-tsa-b": CHOSEN,
-            "Agent-tsa-c": CHOSEN,
-        },
-        files=("report.txt",),
+    replace(
+        _tweaked(
+            "text_sentiment",
+            "unused",
+            {
+                "File-a3YoT": {"path": ["$FILE:report.txt"]},
+                "Agent-tsa-a": CHOSEN,
+                "Agent-tsa-b": CHOSEN,
+                "Agent-tsa-c": CHOSEN,
+            },
+            files=("report.txt",),
+        ),
+        deviations=ANY_ORDER,
     ),
     _starter("travel", SEARCH, "Agent-kwDEl", "Agent-v7SnN", "Agent-1ON2c"),
     _of_knowledge("vector_store_rag", "Knowledge-vLJOb", "Agent-F0Dv0"),

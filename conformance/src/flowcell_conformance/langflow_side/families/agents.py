@@ -8,9 +8,10 @@ from lfx.components.models_and_agents import AgentComponent
 from lfx.components.utilities.calculator_core import CalculatorComponent
 from lfx.custom.custom_component.component import Component
 from lfx.graph import Graph
+from secret_tool import SecretTool
 from upper import Upper
 
-from .kit import as_tool, chat_input, chat_output, dumped, mark_tool_mode
+from .kit import as_tool, chat_input, chat_output, dumped, mark_tool_mode, name_a_variable
 
 
 def _agent(*tools: Component, **fields: Any) -> dict[str, Any]:
@@ -29,6 +30,15 @@ def agent_two_tools() -> dict[str, Any]:
 
 def agent_failing_tool() -> dict[str, Any]:
     return _agent(FailingTool(_id="FailingTool-fffff"))
+
+
+def agent_secret_tool() -> dict[str, Any]:
+    """The secret is a variable, as in any flow that was made in the editor."""
+    tool = SecretTool(_id="SecretTool-sssss")
+    tool.set(token="CONFORMANCE_TOKEN")
+    made = _agent(tool)
+    name_a_variable(made, "SecretTool-sssss", "token")
+    return made
 
 
 def agent_calculator() -> dict[str, Any]:
@@ -71,6 +81,7 @@ def agents_share_a_tool() -> dict[str, Any]:
 FLOWS = {
     "agent_two_tools": agent_two_tools,
     "agent_failing_tool": agent_failing_tool,
+    "agent_secret_tool": agent_secret_tool,
     "agent_calculator": agent_calculator,
     "agent_bare": agent_bare,
     "agent_of_agents": agent_of_agents,
