@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from flowcell_conformance.bench import Flowcell
     from flowcell_conformance.model_server import ModelServer
-    from flowcell_conformance.normalise import Json
 
 CANARY = next(value for name, value, _ in VARIABLES if name == "CONFORMANCE_TOKEN")
 MODEL_KEY = "sk-conformance-not-a-key"
@@ -68,14 +67,11 @@ def test_what_a_model_and_a_tool_use_is_nowhere(
     shown = [
         flowcell.target.run(ref.id, json.dumps(body).encode(), stream=stream).text for stream in (False, True)
     ]
-    started = flowcell.runs.start(ref.endpoint_name, text, tweaks=cast("Json", body["tweaks"]))
+    started = flowcell.runs.start(ref.endpoint_name, text, tweaks=body["tweaks"])
     run = flowcell.runs.wait(started.id)
-    shown += [
-        str(run.raw),
-        str(flowcell.runs.sse(run.id)),
-        str(flowcell.target.call("GET", f"/api/flowcell/v1/runs/{run.id}/logs")),
-    ]
-    shown += [str(flowcell.target.call("GET", "/api/v1/monitor/messages", params={"limit": "200"}))]
+    shown += [str(run.raw), str(flowcell.runs.sse(run.id))]
+    for route in (f"/api/flowcell/v1/runs/{run.id}/logs", "/api/v1/monitor/messages"):
+        shown.append(str(flowcell.target.call("GET", route)))
     told = str(model.recorded())
     assert (CANARY in told) == ("secret tool" in text), "the model gets what the tool says"
     flowcell.server.stop()
