@@ -12,6 +12,11 @@ use crate::error::Error;
 
 /// Most bytes of chunks in one answer. A message on the bus holds them, as JSON within JSON.
 const ANSWER_BYTES_MAX: u64 = 700 * 1024;
+/// What is known of a base's content; anything else that a cell says of it is not kept.
+const FIGURES: [&str; 7] =
+    ["chunks", "words", "characters", "size", "source_types", "status", "failure_reason"];
+/// Most bytes of one of them.
+const FIGURE_BYTES_MAX: usize = 4 * 1024;
 
 /// `{"name"}` → the base, without what is in it.
 pub(super) async fn get(
@@ -83,10 +88,14 @@ pub(super) async fn note(
         Ok(found) => found,
         Err(refused) => return Ok(Err(refused)),
     };
-    let Some(Value::Object(figures)) = args.get("figures") else {
+    let Some(Value::Object(said)) = args.get("figures") else {
         return Ok(Err(error("invalid", "the call has no figures")));
     };
-    Ok(told(tenant.note_knowledge(user, id, figures).await)?.map(|base| shown(&base)))
+    let figures = said.iter().filter(|(name, figure)| {
+        FIGURES.contains(&name.as_str()) && figure.to_string().len() <= FIGURE_BYTES_MAX
+    });
+    let figures = figures.map(|(name, figure)| (name.clone(), figure.clone())).collect();
+    Ok(told(tenant.note_knowledge(user, id, &figures).await)?.map(|base| shown(&base)))
 }
 
 fn user_of(record: &RunRecord) -> Result<UserId, ReplyError> {

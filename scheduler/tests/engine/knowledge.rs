@@ -68,8 +68,10 @@ async fn a_run_uses_its_users_bases() {
     call("knowledge.add", add.clone()).await.unwrap();
     call("knowledge.add", add).await.unwrap();
     assert_eq!(found(&cluster, &held, &base["id"]).await, json!([[{"content": "one"}]]));
-    let note = json!({"id": base["id"], "figures": {"chunks": 1}});
-    assert_eq!(call("knowledge.note", note).await.unwrap()["figures"]["chunks"], 1);
+    let figures = json!({"chunks": 1, "mine": 2, "status": "x".repeat(5_000)});
+    let note = json!({"id": base["id"], "figures": figures});
+    let noted = call("knowledge.note", note).await.unwrap();
+    assert_eq!(noted["figures"], json!({"chunks": 1}), "nothing else finds room there");
     for wrong in [json!({}), json!({"id": Uuid::nil()}), json!({"id": base["id"]})] {
         assert!(call("knowledge.add", wrong).await.is_err());
     }

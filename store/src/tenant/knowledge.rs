@@ -23,6 +23,8 @@ use crate::error::{Doing, Error};
 use crate::json::{from_text, storable, to_text};
 
 const NOT_FOUND: Error = Error::NotFound { what: "knowledge base" };
+/// What a segment counts beside its chunks: rows and their indexes take room too.
+const SEGMENT_BYTES: u64 = 256;
 /// Segments looked at for one answer.
 const SEGMENTS_MAX: u64 = 512;
 
@@ -197,7 +199,8 @@ impl Tenant {
             .filter(knowledge_segment::Column::Base.eq(id.uuid()))
             .filter(of_lost_attempts(new.attempt));
         lost.exec(&tx).await.doing(DOING)?;
-        let row = segment(id, &new, self.next_place(&tx, id).await?);
+        let length = SEGMENT_BYTES.saturating_add(new.chunks.len() as u64);
+        let row = segment(id, &new, (self.next_place(&tx, id).await?, length));
         let found = knowledge_segment::Entity::find()
             .filter(knowledge_segment::Column::Base.eq(id.uuid()))
             .filter(knowledge_segment::Column::Run.eq(row.run))
@@ -208,7 +211,7 @@ impl Tenant {
             .column(knowledge_segment::Column::Position)
             .into_tuple::<i64>();
         if found.one(&tx).await.doing(DOING)?.is_none() {
-            let bytes = self.knowledge_bytes(&tx).await?.saturating_add(new.chunks.len() as u64);
+            let bytes = self.knowledge_bytes(&tx).await?.saturating_add(length);
             if bytes > bytes_max {
                 let what = "sum of the tenant's knowledge";
                 return Err(Error::TooLarge { what, bytes, bytes_max });
@@ -348,7 +351,11 @@ fn of_lost_attempts(present: AttemptRef) -> Condition {
         .add(knowledge_segment::Column::Attempt.lt(i64::from(attempt)))
 }
 
-fn segment(id: KnowledgeId, new: &NewSegment, position: i64) -> knowledge_segment::Model {
+fn segment(
+    id: KnowledgeId,
+    new: &NewSegment,
+    (position, length): (i64, u64),
+) -> knowledge_segment::Model {
     knowledge_segment::Model {
         base: id.uuid(),
         position,
@@ -356,7 +363,7 @@ fn segment(id: KnowledgeId, new: &NewSegment, position: i64) -> knowledge_segmen
         task: i64::from(new.attempt.task),
         attempt: i64::from(new.attempt.attempt),
         nth: i64::try_from(new.nth).unwrap_or(i64::MAX),
-        length: i64::try_from(new.chunks.len()).unwrap_or(i64::MAX),
+        length: i64::try_from(length).unwrap_or(i64::MAX),
         chunks: new.chunks.clone(),
     }
 }

@@ -100,7 +100,7 @@ async fn what_is_added_is_read_in_order_and_in_parts(f: &Fixture) {
     scene.add(1, 1, "asked again").await.unwrap();
     let all = scene.seen(1, ALL).await;
     assert_eq!((all.chunks, all.more), (chunks(&["a", "b", "c"]), false));
-    let first = scene.seen(1, (-1, 40)).await;
+    let first = scene.seen(1, (-1, 600)).await;
     assert_eq!((&first.chunks, first.more), (&chunks(&["a", "b"]), true));
     let rest = scene.seen(1, (first.last, 1)).await;
     assert_eq!((&rest.chunks, rest.more), (&chunks(&["c"]), false));
