@@ -1,7 +1,7 @@
 """Cases, asked of Langflow and of Flowcell: the answers are the same.
 
 By default one case for each construct and each kind of refusal; every cell costs seconds of
-imports, so all of them take half an hour: FLOWCELL_CONFORMANCE=all.
+imports, so all of them take a quarter of an hour: FLOWCELL_CONFORMANCE=all.
 """
 
 from __future__ import annotations

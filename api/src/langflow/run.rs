@@ -39,6 +39,7 @@ pub(crate) async fn run(
     let is_stream = params.flag("stream", false)?;
     let variables = variables(request.headers());
     let idempotency_key = idempotency_key(request.headers())?;
+    let leaving = Leaving::of(&app, idempotency_key.as_ref(), is_stream);
     let mut ask = run_body::read(request).await?;
     ask.stream = is_stream;
     ask.variables = variables;
@@ -55,10 +56,10 @@ pub(crate) async fn run(
     };
     let started = start_run::start(&app, &principal, &flow, ask, terms).await;
     if !is_stream {
-        return plain(&app, &tenant, started?.run).await;
+        return plain(&app, &tenant, started?.run, leaving).await;
     }
     match started {
-        Ok(Started { run, .. }) => Ok(run_stream::follow(&app, tenant, run).await?),
+        Ok(Started { run, .. }) => Ok(run_stream::follow(&app, tenant, run, leaving).await?),
         // Langflow finds these out when its answer has begun.
         Err(Error::TweakConflict(text)) => Ok(single_error(text)),
         Err(Error::TweaksRefused { message, fields }) => {
@@ -67,6 +68,33 @@ pub(crate) async fn run(
         }
         Err(Error::NeedsPerson) => Ok(single_error(&format!("400: {NEEDS_PERSON}"))),
         Err(error) => Err(error),
+    }
+}
+
+/// What becomes of a run whose caller leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    Cancels,
+    /// Others may wait for it, or its caller comes back.
+    GoesOn,
+}
+
+impl Leaving {
+    /// Langflow ends the run of a stream that nobody reads. Whoever names a run by a key means to
+    /// ask for it again.
+    pub(super) fn of(app: &App, idempotency_key: Option<&String>, is_stream: bool) -> Self {
+        match idempotency_key {
+            None if is_stream || app.config.cancel_abandoned_runs => Self::Cancels,
+            None | Some(_) => Self::GoesOn,
+        }
+    }
+
+    pub(super) fn guard(self, app: &App, run: RunId) -> Guard {
+        let mut guard = Guard::new(app, run);
+        if self == Self::GoesOn {
+            guard.release();
+        }
+        guard
     }
 }
 
@@ -109,11 +137,13 @@ pub(super) async fn find(tenant: &Tenant, name: &str) -> Result<FlowHeader, Erro
     Err(not_found())
 }
 
-async fn plain(app: &App, tenant: &Tenant, run: RunId) -> Result<Response, Error> {
-    let mut guard = Guard::new(app, run);
-    if !app.config.cancel_abandoned_runs {
-        guard.release();
-    }
+async fn plain(
+    app: &App,
+    tenant: &Tenant,
+    run: RunId,
+    leaving: Leaving,
+) -> Result<Response, Error> {
+    let mut guard = leaving.guard(app, run);
     let header = ended(app, tenant, run).await?;
     guard.release();
     match outcome(&header) {

@@ -12,9 +12,8 @@ use proto::event::RunEventKind;
 use serde_json::{Value, json};
 use store::Tenant;
 
-use super::run::{Outcome, outcome, outdated, settled};
+use super::run::{Leaving, Outcome, outcome, outdated, settled};
 use crate::app::App;
-use crate::cancel::Guard;
 use crate::error::{Error, exception_body};
 use crate::events::{Entry, Events};
 use crate::metrics::Protocol;
@@ -34,9 +33,14 @@ const DEADLINE: &str = "Error running graph: the run was ended at its deadline";
 const PASSED: [&str; 7] =
     ["add_message", "token", "end_vertex", "error", "build_start", "build_end", "log"];
 
-/// Streams a run. When the client goes away, the run is cancelled, as Langflow does.
-pub(super) async fn follow(app: &App, tenant: Tenant, run: RunId) -> Result<Response, Error> {
-    let guard = Guard::new(app, run);
+/// Streams a run.
+pub(super) async fn follow(
+    app: &App,
+    tenant: Tenant,
+    run: RunId,
+    leaving: Leaving,
+) -> Result<Response, Error> {
+    let guard = leaving.guard(app, run);
     let events = Events::open(app, tenant.clone(), run, 0).await?;
     let (sink, body) = pump::stream();
     let app = app.clone();

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use domain::human;
 use domain::id::{FlowId, RunId};
 use domain::run::RunState;
@@ -26,13 +26,14 @@ use serde_json::{Value, json};
 use store::{Flow, Page, PendingRequest, RunFilter, RunHeader, RunView, Tenant, Turn};
 
 use self::request::{Mode, Wanted};
-use super::run::{Outcome, ended, outcome};
+use super::run::{Leaving, Outcome, ended, outcome};
 use crate::app::App;
 use crate::auth::Principal;
-use crate::cancel::{self, Guard};
+use crate::cancel;
 use crate::decide;
 use crate::error::{Error, Issue, internal};
 use crate::extract::{Params, Raw};
+use crate::flowcell::runs::idempotency_key;
 use crate::start_run::{self, Pause, Terms};
 
 /// How long an order to a run may take to show in its state. Langflow changes the state before it
@@ -44,9 +45,12 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) async fn start(
     State(app): State<App>,
     principal: Principal,
+    headers: HeaderMap,
     body: Raw,
 ) -> Result<Json<Value>, Error> {
-    let wanted = request::read(&body)?;
+    let mut wanted = request::read(&body)?;
+    // Langflow's field, or the header as on every other route that starts a run.
+    wanted.idempotency_key = wanted.idempotency_key.or(idempotency_key(&headers)?);
     let tenant = app.tenant(&principal);
     let flow = find(&tenant, wanted.flow).await?;
     match wanted.mode {
@@ -117,18 +121,16 @@ async fn sync(
     let variables = wanted.globals;
     let terms = Terms {
         deadline: now + app.config.sync_run_max(),
-        idempotency_key: None,
+        idempotency_key: wanted.idempotency_key,
         pause: Pause::Refused,
         tweaks: app.config.tweaks_policy,
         turn: Turn::default(),
         detached: false,
         now,
     };
+    let leaving = Leaving::of(app, terms.idempotency_key.as_ref(), false);
     let run = start_run::start(app, principal, &flow.header, wanted.ask, terms).await?.run;
-    let mut guard = Guard::new(app, run);
-    if !app.config.cancel_abandoned_runs {
-        guard.release();
-    }
+    let mut guard = leaving.guard(app, run);
     let header = ended(app, &tenant, run).await?;
     guard.release();
     let mut body = match outcome(&header) {

@@ -43,6 +43,30 @@ async fn debug_answers_with_every_node_in_the_flows_order() {
 }
 
 #[tokio::test]
+async fn a_key_names_one_run_on_every_route_that_waits() {
+    let world = World::new().await;
+    let flow = world.echo_flow().await;
+    let _player = Script::default().play(&world);
+    let ask = async |path: &str, key: &str, body: Value| {
+        let mut request = world.request(Method::POST, path, Body::from(body.to_string()));
+        request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        world.send(request).await
+    };
+    let (run, workflow) = ("/api/v1/run/echo-ep", "/api/v2/workflows");
+    let body = json!({"input_value": "Bob"});
+    let first = ask(run, "a", body.clone()).await;
+    assert_eq!(first.status, StatusCode::OK, "{}", first.body);
+    assert_eq!(ask(run, "a", body).await.json(), first.json());
+    let other = ask(run, "a", json!({"input_value": "Ada"})).await;
+    assert_eq!(other.status, StatusCode::CONFLICT, "{}", other.body);
+    let body = json!({"flow_id": flow, "input_value": "Bob"});
+    let first = ask(workflow, "b", body.clone()).await.json();
+    assert_eq!(ask(workflow, "b", body).await.json()["job_id"], first["job_id"]);
+    let runs = world.get("/api/flowcell/v1/runs").await.json();
+    assert_eq!(runs["total"], 2, "{runs}");
+}
+
+#[tokio::test]
 async fn a_component_error_is_a_500_with_json_in_its_detail() {
     let world = World::new().await;
     world.echo_flow().await;

@@ -106,6 +106,25 @@ async fn a_client_that_leaves_cancels_the_run() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_named_by_a_key_goes_on_and_is_streamed_again() {
+    let world = World::new().await;
+    world.echo_flow().await;
+    let langflow = vec![json!({"event": "token", "data": {"chunk": "a", "id": "1"}})];
+    let mut player = Script { langflow, hangs: true, ..Script::default() }.play(&world);
+    for _ in 0..3 {
+        let body = Body::from(r#"{"input_value": "Bob"}"#);
+        let mut request = world.request(Method::POST, "/api/v1/run/echo-ep?stream=true", body);
+        request.headers_mut().insert("idempotency-key", "once".parse().unwrap());
+        let mut body = world.respond(request).await.into_body().into_data_stream();
+        let first = body.next().await.unwrap().unwrap();
+        assert!(first.starts_with(b"{\"event\": \"token\""));
+    }
+    assert!(player.cancelled.try_recv().is_err(), "nobody's leaving ends it");
+    let runs = world.get("/api/flowcell/v1/runs").await.json();
+    assert_eq!(runs["total"], 1, "{runs}");
+}
+
+#[tokio::test]
 async fn a_plain_caller_that_leaves_cancels_only_when_configured() {
     for cancels in [false, true] {
         let config = crate::Config { cancel_abandoned_runs: cancels, ..crate::Config::default() };
