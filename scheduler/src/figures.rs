@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::time::Timestamp;
 use store::now;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::metrics::Look;
 
 /// The part that collects the figures that need a query.
 pub(crate) struct Figures {
@@ -29,10 +31,19 @@ impl Figures {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(looks.tick()).await.is_some() {
             let now = now();
-            match self.engine.store.engine().waiting(now, now - self.archive_after).await {
-                Ok(waiting) => self.engine.metrics.saw(&waiting, &self.engine.pool, now),
+            match self.look(now).await {
+                Ok(look) => self.engine.metrics.saw(&look, &self.engine.pool, now),
                 Err(error) => tracing::warn!(error = %error, "figures cannot be collected"),
             }
         }
+    }
+
+    async fn look(&self, now: Timestamp) -> Result<Look, store::Error> {
+        let store = self.engine.store.engine();
+        Ok(Look {
+            waiting: store.waiting(now, now - self.archive_after).await?,
+            settings: store.admission_settings().await?,
+            shares: store.shares().await?,
+        })
     }
 }

@@ -3,12 +3,15 @@
 //! A further figure is a field here, a line in [`Metrics::expose`], and a row in
 //! `docs/OPERATIONS.md`.
 
+mod classes;
 mod names;
 mod pools;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use domain::admission::Shares;
 use domain::failure::FailureKind;
 use domain::run::{Event, RunState};
 use domain::time::Timestamp;
@@ -19,8 +22,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use proto::message::SchedulerReply;
 use service::metrics::{Durations, durations};
-use store::{Queued, Waiting};
+use store::{AdmissionSettings, Queued, Waiting};
 
+use self::classes::Classes;
 use self::pools::Pools;
 use crate::error::Error;
 pub(crate) use names::{command, request};
@@ -42,11 +46,21 @@ pub(crate) struct Metrics {
     seen: Seen,
 }
 
+/// A look at the database.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Look {
+    pub(crate) waiting: Waiting,
+    pub(crate) settings: AdmissionSettings,
+    /// What tenants have had of each queue.
+    pub(crate) shares: BTreeMap<String, Shares>,
+}
+
 /// What the last look at the database found. Every scheduler finds the same.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     runs: Family<State, Gauge>,
     pools: Pools,
+    classes: Classes,
     outbox: Gauge,
     outbox_oldest: Seconds,
     archive: Gauge,
@@ -218,8 +232,10 @@ impl Metrics {
     }
 
     /// What a look at the database found.
-    pub(crate) fn saw(&self, waiting: &Waiting, own_pool: &str, now: Timestamp) {
-        self.seen.saw(waiting, own_pool, now);
+    pub(crate) fn saw(&self, look: &Look, own_pool: &str, now: Timestamp) {
+        self.seen.saw(&look.waiting, own_pool, now);
+        let Look { waiting, settings, shares } = look;
+        self.seen.classes.saw(&waiting.queued, settings, shares, now);
     }
 }
 
@@ -228,6 +244,7 @@ impl Seen {
         let help = "Runs that have not ended";
         registry.register("flowcell_runs", help, self.runs.clone());
         self.pools.expose(registry);
+        self.classes.expose(registry);
         let help = "Messages that are committed and not known to be published";
         registry.register("flowcell_outbox_unpublished", help, self.outbox.clone());
         let help = "How long the first of them has been waiting";

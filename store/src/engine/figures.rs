@@ -3,6 +3,7 @@
 //! Every query is answered by a partial index that holds only what waits, so that ended runs cost
 //! nothing. What such an index is about is written out in the SQL: only then does it apply.
 
+use domain::id::TenantId;
 use domain::run::RunState;
 use domain::time::Timestamp;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
@@ -18,6 +19,8 @@ const DOING: &str = "collecting figures";
 pub struct Waiting {
     /// Runs that have not ended, by state.
     pub runs: Vec<(RunState, u64)>,
+    /// Runs that wait for their turn, by tenant. Children have none, and delayed runs none yet.
+    pub queued: Vec<(TenantId, Queued)>,
     /// Tasks that a worker could take now, admitted or not, by queue.
     pub ready: Vec<(String, Queued)>,
     /// Tasks that a worker holds, by queue.
@@ -53,6 +56,10 @@ pub struct Workers {
 
 const OPEN_RUNS: &str = "SELECT state, COUNT(*) FROM runs WHERE ended IS NULL GROUP BY state";
 
+const QUEUED_RUNS: &str = "SELECT COUNT(*), MIN(created), tenant FROM runs \
+                           WHERE state = 'queued' AND not_before IS NULL AND parent_run IS NULL \
+                           GROUP BY tenant";
+
 // A task that waits for its next try is not ready before.
 const READY: &str = "SELECT COUNT(*), MIN(ready_since), COALESCE(queue, '') FROM tasks \
                      WHERE state = 'ready' AND ready_since <= $1 GROUP BY 3";
@@ -74,8 +81,9 @@ const WORKERS: &str = "SELECT COUNT(*), CAST(SUM(slots) AS bigint), COALESCE(poo
                        FROM workers WHERE NOT gone AND lease_until > $1 GROUP BY 3";
 
 /// The statements with the name of each, for who wants to see their plans.
-pub const STATEMENTS: [(&str, &str); 7] = [
+pub const STATEMENTS: [(&str, &str); 8] = [
     ("open runs", OPEN_RUNS),
+    ("queued runs", QUEUED_RUNS),
     ("ready tasks", READY),
     ("leased tasks", LEASED),
     ("outbox", OUTBOX),
@@ -94,11 +102,13 @@ impl Engine {
         now: Timestamp,
         archive_before: Timestamp,
     ) -> Result<Waiting, Error> {
+        let waiting = self.all(QUEUED_RUNS, None).await?;
         let ready = self.all(READY, Some(now)).await?;
         let leased = self.all(LEASED, None).await?;
         let workers = self.all(WORKERS, Some(now)).await?;
         Ok(Waiting {
             runs: self.open_run_states().await?,
+            queued: each(&waiting, |row| Ok((tenant(row, 2)?, queued(row)?)))?,
             ready: each(&ready, |row| Ok((name(row, 2)?, queued(row)?)))?,
             leased: each(&leased, |row| Ok((name(row, 1)?, count(row, 0)?)))?,
             outbox: queued(&self.one(OUTBOX, None).await?)?,
@@ -140,6 +150,10 @@ fn each<T>(
 fn queued(row: &QueryResult) -> Result<Queued, Error> {
     let oldest: Option<i64> = row.try_get_by_index(1).doing(DOING)?;
     Ok(Queued { count: count(row, 0)?, oldest: oldest.map(Timestamp) })
+}
+
+fn tenant(row: &QueryResult, column: usize) -> Result<TenantId, Error> {
+    row.try_get_by_index(column).map(TenantId).doing(DOING)
 }
 
 fn name(row: &QueryResult, column: usize) -> Result<String, Error> {

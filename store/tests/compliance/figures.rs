@@ -30,6 +30,8 @@ async fn what_waits_is_counted(f: &Fixture) {
     let (first, second) = (owner.submit().await, owner.submit().await);
     let found = waiting(T0).await;
     assert_eq!(found.runs, [(RunState::Queued, 2)]);
+    let [(tenant, queued)] = &found.queued[..] else { panic!("{:?}", found.queued) };
+    assert_eq!((*tenant, queued.count), (owner.tenant.id(), 2));
     assert_eq!((found.ready, found.leased), (vec![], vec![]));
     assert_eq!(found.outbox, Queued::default(), "a run that waits for its turn needs no message");
 
