@@ -9,6 +9,8 @@ import os
 import random
 from typing import TYPE_CHECKING
 
+import pytest
+
 from flowcell_conformance.random_dags import random_dags
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ SEEDS = 1_000_000
 ISOLATIONS = ("component", "chain", "run")
 
 
+@pytest.mark.timeout(600 + 10 * COUNT)
 def test_a_graph_gives_what_it_gives_in_one_process(flowcell: Flowcell, tmp_path: Path) -> None:
     seed = int(os.environ.get("FLOWCELL_RANDOM_SEED") or random.SystemRandom().randrange(SEEDS))
     print(f"seeds {seed} to {seed + COUNT - 1}")
