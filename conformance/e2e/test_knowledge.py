@@ -38,11 +38,14 @@ def _chunks(flowcell: Flowcell) -> Json:
     return cast("dict[str, Json]", flowcell.target.call("GET", f"{ROUTE}/{BASE}"))["chunks"]
 
 
-@pytest.mark.parametrize("isolation", ["component", "chain", "run"])
+@pytest.mark.parametrize(
+    ("isolation", "backend"),
+    [("component", "auto"), ("chain", "auto"), ("run", "auto"), ("run", "native"), ("run", "warm")],
+)
 def test_what_one_run_takes_up_another_finds(
-    isolation: str, make_flowcell: Callable[[Options], Flowcell]
+    isolation: str, backend: str, make_flowcell: Callable[[Options], Flowcell]
 ) -> None:
-    flowcell = make_flowcell(Options(isolation=isolation))
+    flowcell = make_flowcell(Options(isolation=isolation, backend=backend))
     _fill(flowcell, LINES, "stones are old")
     assert _found(flowcell, "rivers run deep").splitlines()[0] == FOUND
     assert _found(flowcell, "stones are old").splitlines()[0] == "stones are old -0.0"
