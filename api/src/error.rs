@@ -260,6 +260,11 @@ impl Error {
         }
     }
 
+    /// An answer that Langflow words itself.
+    pub(crate) fn worded(status: StatusCode, detail: impl Into<Value>) -> Self {
+        Self::Worded { status, detail: detail.into() }
+    }
+
     fn status(&self, family: Family) -> StatusCode {
         let langflow = family == Family::Langflow;
         match self {

@@ -15,6 +15,7 @@ use bus::nats::{Credentials, Settings};
 use bus::{Error, Queue, Service};
 use bytes::Bytes;
 use domain::id::RunId;
+use futures::StreamExt;
 use testkit::nats::Server;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -82,6 +83,24 @@ async fn a_wiped_server_is_furnished_again() {
     let mut consumer = bus.consumer(&Queue::Runs).await.unwrap();
     assert_eq!(consumer.fetch(9, SURELY).await.unwrap().len(), 1);
     assert_eq!(bus.snapshot(run).await.unwrap(), ["b"]);
+}
+
+/// A server whose disk is full refuses any change of a stream, also one to what it is already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_are_as_needed_are_left_alone() {
+    let server = Server::start().await.unwrap();
+    let _first = bus::nats(Settings::new(server.url())).await.unwrap();
+    let raw = async_nats::connect(server.url()).await.unwrap();
+    let mut changes = raw.subscribe("$JS.EVENT.ADVISORY.STREAM.>").await.unwrap();
+    raw.flush().await.unwrap();
+    let _second = bus::nats(Settings::new(server.url())).await.unwrap();
+    // Something that is told for certain, behind whatever the second one has changed.
+    let jetstream = async_nats::jetstream::new(raw);
+    let config =
+        async_nats::jetstream::stream::Config { name: "mark".into(), ..Default::default() };
+    jetstream.create_stream(config).await.unwrap();
+    let told = tokio::time::timeout(SURELY, changes.next()).await.unwrap().unwrap();
+    assert_eq!(told.subject.as_str(), "$JS.EVENT.ADVISORY.STREAM.CREATED.mark");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

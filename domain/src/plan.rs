@@ -39,7 +39,7 @@ use thiserror::Error;
 pub use explain::{ExplainedCell, ExplainedEdge, ExplainedMember, Explanation, Role};
 pub use isolation::{Isolation, UnknownIsolation};
 pub use known::{code_digests, observed};
-pub use needs::{FieldRef, Needs, Package, ProviderNeed, needs, provider};
+pub use needs::{FieldRef, KNOWLEDGE_FIELD, Needs, Package, ProviderNeed, needs, provider};
 pub use payload::cell_graph;
 pub use revise::Revision;
 

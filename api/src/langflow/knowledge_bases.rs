@@ -37,7 +37,7 @@ pub(crate) async fn create(
     let made = app.tenant(&principal).create_knowledge_base(new).await;
     let base = made.map_err(|error| match error {
         store::Error::Duplicate { .. } => {
-            worded(StatusCode::CONFLICT, format!("Knowledge base '{name}' already exists"))
+            Error::worded(StatusCode::CONFLICT, format!("Knowledge base '{name}' already exists"))
         }
         other => other.into(),
     })?;
@@ -94,7 +94,7 @@ pub(crate) async fn delete_several(
     let missing = missing.join(", ");
     if deleted == 0 && !missing.is_empty() {
         let detail = format!("Knowledge bases not found: {missing}");
-        return Err(worded(StatusCode::NOT_FOUND, detail));
+        return Err(Error::worded(StatusCode::NOT_FOUND, detail));
     }
     let message = format!("Successfully deleted {deleted} knowledge base(s)");
     Ok(Json(if missing.is_empty() {
@@ -108,7 +108,7 @@ async fn found(app: &App, principal: &Principal, name: &str) -> Result<Knowledge
     let base = app.tenant(principal).knowledge_base(principal.user, name).await;
     base.map_err(|error| match error {
         store::Error::NotFound { .. } => {
-            worded(StatusCode::NOT_FOUND, format!("Knowledge base '{name}' not found"))
+            Error::worded(StatusCode::NOT_FOUND, format!("Knowledge base '{name}' not found"))
         }
         other => other.into(),
     })
@@ -148,7 +148,7 @@ impl Wish {
 
 /// `{"name", "provider", …}`: what chunks and questions are embedded with.
 fn selection(body: &Map<String, Value>, provider: &str, model: &str) -> Result<Value, Error> {
-    let unknown = || worded(StatusCode::NOT_FOUND, "Model provider not found".to_owned());
+    let unknown = || Error::worded(StatusCode::NOT_FOUND, "Model provider not found".to_owned());
     if provider.is_empty() {
         return Err(unknown());
     }
@@ -201,7 +201,7 @@ fn checked(name: String) -> Result<String, Error> {
     }
     if name.contains(['/', '\\', '\0']) {
         let told = format!("Access denied for knowledge base '{name}'.");
-        return Err(worded(StatusCode::FORBIDDEN, told));
+        return Err(Error::worded(StatusCode::FORBIDDEN, told));
     }
     Ok(name)
 }
@@ -266,8 +266,4 @@ fn shown(base: &KnowledgeBase, columns: &Value, [size, overlap]: [Option<u64>; 2
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 fn average(sum: u64, count: u64) -> f64 {
     if count == 0 { 0.0 } else { (sum as f64 / count as f64 * 10.0).round() / 10.0 }
-}
-
-fn worded(status: StatusCode, detail: String) -> Error {
-    Error::Worded { status, detail: detail.into() }
 }

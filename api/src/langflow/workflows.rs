@@ -158,7 +158,7 @@ pub(crate) async fn status(
     params: Params,
 ) -> Result<Json<Value>, Error> {
     let Some(text) = params.text("job_id") else {
-        return Err(refusal(
+        return Err(Error::worded(
             StatusCode::BAD_REQUEST,
             json!({
                 "error": "Missing required parameter",
@@ -202,7 +202,7 @@ pub(crate) async fn stop(
     let tenant = app.tenant(&principal);
     let view = found(tenant.run(run).await, "Job not found", run)?;
     if !may_pause(&view)? {
-        return Err(refusal(
+        return Err(Error::worded(
             StatusCode::CONFLICT,
             json!({
                 "error": "Job cannot be stopped",
@@ -269,7 +269,7 @@ pub(crate) async fn resume(
     let missing = || {
         let error = "Workflow job not found";
         let detail = json!({"error": error, "code": "JOB_NOT_FOUND", "job_id": job});
-        refusal(StatusCode::NOT_FOUND, detail)
+        Error::worded(StatusCode::NOT_FOUND, detail)
     };
     let run: RunId = job.parse().map_err(|_| missing())?;
     let tenant = app.tenant(&principal);
@@ -283,7 +283,7 @@ pub(crate) async fn resume(
     let named = requests.iter().find(|asked| asked.request_id == answer.request_id);
     let latest = named.or(waiting).or(requests.last());
     if latest.is_some_and(|asked| !human::is_allowed(&asked.request, &answer.decision)) {
-        return Err(refusal(
+        return Err(Error::worded(
             StatusCode::UNPROCESSABLE_ENTITY,
             json!({
                 "error": "Invalid decision",
@@ -305,7 +305,7 @@ pub(crate) async fn resume(
 }
 
 fn not_resumable(run: RunId) -> Error {
-    refusal(
+    Error::worded(
         StatusCode::CONFLICT,
         json!({
             "error": "Job is not resumable",
@@ -331,7 +331,7 @@ async fn shown(
 
 async fn find(tenant: &Tenant, id: FlowId) -> Result<Flow, Error> {
     match tenant.flow(id).await {
-        Err(store::Error::NotFound { .. }) => Err(refusal(
+        Err(store::Error::NotFound { .. }) => Err(Error::worded(
             StatusCode::NOT_FOUND,
             json!({
                 "error": "Flow not found",
@@ -352,7 +352,7 @@ fn found(
     run: RunId,
 ) -> Result<RunView, Error> {
     match view {
-        Err(store::Error::NotFound { .. }) => Err(refusal(
+        Err(store::Error::NotFound { .. }) => Err(Error::worded(
             StatusCode::NOT_FOUND,
             json!({
                 "error": error,
@@ -378,7 +378,7 @@ fn no_job_id(place: &'static str) -> Error {
 fn job_failed(header: &RunHeader) -> Error {
     let run = header.id;
     let failure = header.failure.as_ref();
-    refusal(
+    Error::worded(
         StatusCode::INTERNAL_SERVER_ERROR,
         json!({
             "error": "Job failed",
@@ -396,7 +396,7 @@ fn job_failed(header: &RunHeader) -> Error {
 }
 
 fn timed_out(header: &RunHeader) -> Error {
-    refusal(
+    Error::worded(
         StatusCode::REQUEST_TIMEOUT,
         json!({
             "error": "Execution timeout",
@@ -413,10 +413,6 @@ fn may_pause(view: &RunView) -> Result<bool, Error> {
     let request: RunRequest = serde_json::from_value(view.request.clone())
         .map_err(|error| internal("reading a stored run request", &error))?;
     Ok(request.may_pause)
-}
-
-fn refusal(status: StatusCode, detail: Value) -> Error {
-    Error::Worded { status, detail }
 }
 
 /// A run's state in Langflow's words.

@@ -26,7 +26,7 @@ const PROVIDERS: [(&str, &[&str]); 9] = [
 ];
 
 /// The field by which a node names a knowledge base.
-const KNOWLEDGE_FIELD: &str = "knowledge_base";
+pub const KNOWLEDGE_FIELD: &str = "knowledge_base";
 
 /// What a cell needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -38,8 +38,6 @@ def install() -> None:
         get_by_user_and_name=_find,
         get_by_id=_known,
         record_to_metadata_dict=knowledge.metadata_of,
-        get_embedding_provider=_chosen("provider"),
-        get_embedding_model=_chosen("name"),
         update_stats=_update_stats,
         update_status=_update_status,
     )
@@ -113,15 +111,6 @@ async def _find(_user_id: UUID, name: str) -> Record | None:
 
 async def _known(record_id: UUID) -> Record | None:
     return _ours().known(record_id)
-
-
-def _chosen(name: str) -> Any:
-    def read(model_selection: Any) -> str:
-        chosen = model_selection[0] if isinstance(model_selection, list) and model_selection else model_selection
-        value = chosen.get(name) if isinstance(chosen, dict) else None
-        return str(value).strip() if value else {"provider": "Unknown"}.get(name, "")
-
-    return read
 
 
 async def _update_stats(record_id: UUID, *, size_bytes: int = 0, **figures: Any) -> None:

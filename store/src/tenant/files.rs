@@ -323,7 +323,7 @@ async fn write(
     Ok(row)
 }
 
-fn within(what: &'static str, bytes: u64, bytes_max: u64) -> Result<(), Error> {
+pub(super) fn within(what: &'static str, bytes: u64, bytes_max: u64) -> Result<(), Error> {
     if bytes > bytes_max {
         return Err(Error::TooLarge { what, bytes, bytes_max });
     }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Tenant;
+use super::files::within;
 use crate::clock;
 use crate::entity::{knowledge_base, knowledge_segment, task};
 use crate::error::{Doing, Error};
@@ -212,10 +213,7 @@ impl Tenant {
             .into_tuple::<i64>();
         if found.one(&tx).await.doing(DOING)?.is_none() {
             let bytes = self.knowledge_bytes(&tx).await?.saturating_add(length);
-            if bytes > bytes_max {
-                let what = "sum of the tenant's knowledge";
-                return Err(Error::TooLarge { what, bytes, bytes_max });
-            }
+            within("sum of the tenant's knowledge", bytes, bytes_max)?;
             knowledge_segment::Entity::insert(row.into_active_model())
                 .exec_without_returning(&tx)
                 .await

@@ -141,15 +141,13 @@ fn mode(body: &Fields) -> Result<Mode, Error> {
 }
 
 fn unsupported(message: &str, field: &str) -> Error {
-    Error::Worded {
-        status: StatusCode::UNPROCESSABLE_ENTITY,
-        detail: json!({
-            "error": "Unsupported request fields",
-            "code": "UNSUPPORTED_FIELDS",
-            "message": message,
-            "fields": [field],
-        }),
-    }
+    let detail = json!({
+        "error": "Unsupported request fields",
+        "code": "UNSUPPORTED_FIELDS",
+        "message": message,
+        "fields": [field],
+    });
+    Error::worded(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
 fn not_a_dict(name: &str) -> Error {

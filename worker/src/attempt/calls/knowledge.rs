@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use domain::plan::KNOWLEDGE_FIELD;
 use proto::frame::{CallBody, ReplyError, Task};
 use serde_json::Value;
 
 use super::error;
-
-/// The field of a node that names a knowledge base.
-const FIELD: &str = "knowledge_base";
 
 /// The knowledge bases that a cell may use: by name, and by the ids that it was told.
 #[derive(Debug)]
@@ -24,7 +22,7 @@ impl Bases {
         let mut names = BTreeSet::new();
         collect(&task.graph, &mut names);
         let given = task.parameters.values().chain(task.overrides.values());
-        let given = given.filter_map(|fields| fields.get(FIELD));
+        let given = given.filter_map(|fields| fields.get(KNOWLEDGE_FIELD));
         given.for_each(|value| keep(value, &mut names));
         Self { names, ids: Mutex::default() }
     }
@@ -60,7 +58,7 @@ fn collect(value: &Value, names: &mut BTreeSet<String>) {
         Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
         Value::Object(members) => {
             for (key, member) in members {
-                if key == FIELD {
+                if key == KNOWLEDGE_FIELD {
                     keep(member, names);
                 }
                 collect(member, names);
