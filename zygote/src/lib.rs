@@ -6,13 +6,14 @@
 //!        ── engine ──▶ launcher's container: `flowcell-cell launch`, makes cells itself  (native)
 //!        ── fork(first process, socket) ──▶ zygote ──▶ child inside the cell, locked down
 //! ```
-//! The worker uses [`message`] and [`channel`]; the rest is for the image. Privileged code is here
+//! The worker uses [`message`], [`channel`] and [`group_files`]; the rest is for the image. Privileged code is here
 //! and nowhere else: it never reads a byte that a tenant has written.
 
 pub mod cgroups;
 pub mod channel;
 mod fence;
 pub mod ffi;
+pub mod group_files;
 mod heap;
 pub mod init;
 pub mod launch;

@@ -9,6 +9,7 @@
 //! | 129 | failed | – | slot `u64`, step `u8`, errno `i32` |
 //! | 130 | ended | – | slot `u64`, status `i32` (exit code, or 128 + signal) |
 //! | 131 | done | – | slot `u64` |
+//! | 132 | forked | [files of the cell's control group](crate::group_files) | slot `u64`, cgroup v2 `u8`, which files `u8` |
 
 /// Bytes of every message.
 pub const MESSAGE_BYTES: usize = 64;
@@ -93,6 +94,16 @@ pub enum Answer {
     Done {
         /// The cell.
         slot: u64,
+    },
+    /// There is a child. Comes before its end.
+    Forked {
+        /// The cell.
+        slot: u64,
+        /// Whether the files are those of cgroup v2.
+        is_unified: bool,
+        /// Which files of its control group come along, as
+        /// [`GroupFiles::present`](crate::group_files::GroupFiles::present) says it.
+        files: u8,
     },
 }
 
@@ -186,6 +197,7 @@ const LIMIT: u8 = 3;
 const FAILED: u8 = 129;
 const ENDED: u8 = 130;
 const DONE: u8 = 131;
+const FORKED: u8 = 132;
 
 impl Request {
     /// How many descriptors travel with it.
@@ -247,7 +259,10 @@ impl Answer {
     #[must_use]
     pub fn slot(&self) -> u64 {
         match self {
-            Self::Failed { slot, .. } | Self::Ended { slot, .. } | Self::Done { slot } => *slot,
+            Self::Failed { slot, .. }
+            | Self::Ended { slot, .. }
+            | Self::Done { slot }
+            | Self::Forked { slot, .. } => *slot,
         }
     }
 
@@ -264,6 +279,10 @@ impl Answer {
                 Writer::new(ENDED).put(&slot.to_le_bytes()).put(&status.to_le_bytes()).done()
             }
             Self::Done { slot } => Writer::new(DONE).put(&slot.to_le_bytes()).done(),
+            Self::Forked { slot, is_unified, files } => Writer::new(FORKED)
+                .put(&slot.to_le_bytes())
+                .put(&[u8::from(*is_unified), *files])
+                .done(),
         }
     }
 
@@ -282,6 +301,15 @@ impl Answer {
             }
             ENDED => Self::Ended { slot, status: i32::from_le_bytes(reader.take()?) },
             DONE => Self::Done { slot },
+            FORKED => {
+                let [version, files] = reader.take()?;
+                let is_unified = match version {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(Malformed),
+                };
+                Self::Forked { slot, is_unified, files }
+            }
             _ => return Err(Malformed),
         };
         reader.end().map(|()| answer)
@@ -387,7 +415,8 @@ mod tests {
             assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
             assert_eq!(Step::of_exit_code(step.exit_code()), Some(step));
         }
-        for answer in [Answer::Ended { slot: 3, status: 137 }, Answer::Done { slot: 9 }] {
+        let forked = Answer::Forked { slot: 4, is_unified: true, files: 31 };
+        for answer in [Answer::Ended { slot: 3, status: 137 }, Answer::Done { slot: 9 }, forked] {
             assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
             assert_eq!(Request::decode(&answer.encode()), Err(Malformed));
         }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! worker ── fork(pidfd, socket) ──▶ zygote ── setns(pid) ── fork ──▶ child: cgroups ─ namespaces ─
-//!        ◀── ended(status) ─────────                                 descriptors ─ privileges ─ seccomp ─▶ Python
+//!        ◀─ forked(files of cgroup) ─                                descriptors ─ privileges ─ seccomp ─▶ Python
+//!        ◀── ended(status) ─────────
 //! ```
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use nix::unistd::Pid;
 use crate::cgroups::Cgroups;
 use crate::channel;
 use crate::fence;
+use crate::group_files::GroupFiles;
 use crate::heap;
 use crate::lockdown;
 use crate::message::{Answer, Fork, Request, Step};
@@ -93,8 +95,9 @@ pub fn serve(control: BorrowedFd<'_>, interpreter: &dyn Interpreter) -> io::Resu
         let Ok(Request::Fork(request)) = Request::decode(&bytes) else { return Err(protocol()) };
         let [process, socket] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| protocol())?;
         match fork(&request, process, &socket, &cgroups, interpreter) {
-            Ok(Forked::Parent(pid)) => {
+            Ok(Forked::Parent(pid, files)) => {
                 slots.insert(pid, request.slot);
+                tell(control, request.slot, &files)?;
             }
             Ok(Forked::Child(socket)) => return Ok(Served::Child(socket)),
             Err(Failed { step, error }) => {
@@ -125,8 +128,15 @@ pub(crate) fn answer(control: BorrowedFd<'_>, answer: Answer) -> io::Result<()> 
     channel::send(control, &answer.encode(), &[])
 }
 
+/// Says that there is a child, and passes on what its control group tells.
+fn tell(control: BorrowedFd<'_>, slot: u64, files: &GroupFiles) -> io::Result<()> {
+    let is_unified = files.is_unified;
+    let answer = Answer::Forked { slot, is_unified, files: files.present() };
+    channel::send(control, &answer.encode(), &files.descriptors())
+}
+
 enum Forked {
-    Parent(Pid),
+    Parent(Pid, GroupFiles),
     Child(RawFd),
 }
 
@@ -145,7 +155,7 @@ fn fork(
     match forked {
         Ok(Some(pid)) => {
             interpreter.after_fork_parent();
-            Ok(Forked::Parent(pid))
+            Ok(Forked::Parent(pid, target.group_files(cgroups)))
         }
         Ok(None) => {
             interpreter.after_fork_child();

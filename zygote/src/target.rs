@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 
 use crate::cgroups::Cgroups;
+use crate::group_files::GroupFiles;
 
 /// A cell's first process and where it lives.
 #[derive(Debug)]
@@ -45,6 +46,11 @@ impl Target {
     /// When one of them cannot be joined.
     pub(crate) fn join_cgroups(&self, cgroups: &Cgroups) -> io::Result<()> {
         cgroups.join(&self.membership)
+    }
+
+    /// What tells how the cell's control groups are doing.
+    pub(crate) fn group_files(&self, cgroups: &Cgroups) -> GroupFiles {
+        GroupFiles::open(cgroups, &self.membership)
     }
 
     /// Joins every other namespace of the cell; the root becomes the cell's, and the working

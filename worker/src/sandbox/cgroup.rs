@@ -1,133 +1,77 @@
-//! The container's control group, read and nudged directly where the host shows it.
+//! What a cell's control group counts, read and nudged directly.
 //!
 //! Docker's own `OOMKilled` flag misses kills of any process but the first, so the kernel's
 //! counter is read instead. Everything here is best effort: `None` means "cannot be seen".
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use zygote::cgroups::Cgroups;
+use zygote::group_files::{GroupFile, GroupFiles};
 
 /// Where Linux mounts the hierarchies.
 const MOUNT: &str = "/sys/fs/cgroup";
+/// More than any of the files holds.
+const FILE_BYTES_MAX: usize = 4_096;
 
-/// A container's control group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Cgroup {
-    /// One directory per controller.
-    V1 {
-        /// Of the memory controller.
-        memory: PathBuf,
-        /// Of the processor controller.
-        cpu: PathBuf,
-        /// Of the controller that counts processor time, where there is one.
-        cpuacct: Option<PathBuf>,
-        /// Of the controller that counts processes, where there is one.
-        pids: Option<PathBuf>,
-    },
-    /// One directory.
-    V2 {
-        /// That directory.
-        path: PathBuf,
-    },
-}
+/// A cell's control group. Files of a group that is gone cannot be read any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Cgroup(Arc<GroupFiles>);
 
 impl Cgroup {
+    /// Of files that a zygote has opened.
+    pub(crate) fn new(files: GroupFiles) -> Self {
+        Self(Arc::new(files))
+    }
+
     /// The group of a process of this host; `None` when it or the hierarchy cannot be seen.
     pub(crate) fn of(pid: i64) -> Option<Self> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let found = Self::parse(&text, Path::new(MOUNT))?;
-        found.memory_dir().join(found.oom_file()).is_file().then_some(found)
+        let membership = Cgroups::of(&pid.to_string()).ok()?;
+        let files = GroupFiles::open(&Cgroups::find(Path::new(MOUNT)).ok()?, &membership);
+        (files.present() != 0).then(|| Self::new(files))
     }
 
-    /// Reads `/proc/<pid>/cgroup`. A root group or one outside of our view is no container's.
-    fn parse(text: &str, mount: &Path) -> Option<Self> {
-        let (mut memory, mut cpu, mut unified) = (None, None, None);
-        let (mut cpuacct, mut pids) = (None, None);
-        for line in text.lines() {
-            let mut fields = line.splitn(3, ':');
-            let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-            let relative = path.strip_prefix('/')?;
-            if relative.is_empty() || relative.split('/').any(|part| part == "..") {
-                continue;
-            }
-            if controllers.is_empty() {
-                unified = Some(mount.join(relative));
-            }
-            for controller in controllers.split(',') {
-                match controller {
-                    "memory" => memory = Some(mount.join("memory").join(relative)),
-                    "cpu" => cpu = Some(mount.join("cpu").join(relative)),
-                    "cpuacct" => cpuacct = Some(mount.join("cpuacct").join(relative)),
-                    "pids" => pids = Some(mount.join("pids").join(relative)),
-                    _ => {}
-                }
-            }
-        }
-        match (memory, cpu, unified) {
-            (Some(memory), Some(cpu), _) => Some(Self::V1 { memory, cpu, cpuacct, pids }),
-            (None, None, Some(path)) => Some(Self::V2 { path }),
-            _ => None,
-        }
-    }
-
-    fn memory_dir(&self) -> &Path {
-        match self {
-            Self::V1 { memory, .. } => memory,
-            Self::V2 { path } => path,
-        }
-    }
-
-    fn oom_file(&self) -> &'static str {
-        match self {
-            Self::V1 { .. } => "memory.oom_control",
-            Self::V2 { .. } => "memory.events",
-        }
+    /// What a file says now.
+    fn read(&self, kind: GroupFile) -> Option<String> {
+        let mut bytes = [0; FILE_BYTES_MAX];
+        let length = self.0.file(kind)?.read_at(&mut bytes, 0).ok()?;
+        String::from_utf8(bytes.get(..length)?.to_vec()).ok()
     }
 
     /// How many processes the kernel killed here for memory.
     pub(crate) fn oom_kills(&self) -> Option<u64> {
-        let text = std::fs::read_to_string(self.memory_dir().join(self.oom_file())).ok()?;
-        counter("oom_kill", &text)
+        counter("oom_kill", &self.read(GroupFile::OutOfMemory)?)
     }
 
     /// Highest memory use, in bytes.
     pub(crate) fn memory_peak_bytes(&self) -> Option<u64> {
-        let file = match self {
-            Self::V1 { .. } => "memory.max_usage_in_bytes",
-            Self::V2 { .. } => "memory.peak",
-        };
-        std::fs::read_to_string(self.memory_dir().join(file)).ok()?.trim().parse().ok()
+        self.read(GroupFile::MemoryPeak)?.trim().parse().ok()
     }
 
     /// Processor time of all its processes since it was made, ended ones included.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        match self {
-            Self::V1 { cpuacct, .. } => {
-                let text = std::fs::read_to_string(cpuacct.as_ref()?.join("cpuacct.usage")).ok()?;
-                text.trim().parse().ok().map(Duration::from_nanos)
-            }
-            Self::V2 { path } => {
-                let text = std::fs::read_to_string(path.join("cpu.stat")).ok()?;
-                counter("usage_usec", &text).map(Duration::from_micros)
-            }
+        let text = self.read(GroupFile::CpuTime)?;
+        if self.0.is_unified {
+            counter("usage_usec", &text).map(Duration::from_micros)
+        } else {
+            text.trim().parse().ok().map(Duration::from_nanos)
         }
     }
 
     /// How often the kernel refused a new process or thread because of the group's limit.
     pub(crate) fn forks_refused(&self) -> Option<u64> {
-        let directory = match self {
-            Self::V1 { pids, .. } => pids.as_ref()?,
-            Self::V2 { path } => path,
-        };
-        counter("max", &std::fs::read_to_string(directory.join("pids.events")).ok()?)
+        counter("max", &self.read(GroupFile::ForksRefused)?)
     }
 
     /// Sets the share of the processor against other groups, given in the engine's `CpuShares`.
     pub(crate) fn set_cpu_shares(&self, shares: u64) -> bool {
-        let (file, value) = match self {
-            Self::V1 { cpu, .. } => (cpu.join("cpu.shares"), shares),
-            Self::V2 { path } => (path.join("cpu.weight"), weight_of(shares)),
-        };
-        std::fs::write(file, value.to_string()).is_ok()
+        let value = if self.0.is_unified { weight_of(shares) } else { shares };
+        let write =
+            |mut file: &File| std::io::Write::write_all(&mut file, value.to_string().as_bytes());
+        self.0.file(GroupFile::CpuWeight).is_some_and(|file| write(file).is_ok())
     }
 }
 
@@ -145,35 +89,6 @@ fn weight_of(shares: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parse(text: &str) -> Option<Cgroup> {
-        Cgroup::parse(text, Path::new("/c"))
-    }
-
-    #[test]
-    fn both_versions_are_found() {
-        let v1 = "6:pids:/docker/abc\n5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n\
-                  1:name=systemd:/x\n0::/init\n";
-        assert_eq!(
-            parse(v1),
-            Some(Cgroup::V1 {
-                memory: "/c/memory/docker/abc".into(),
-                cpu: "/c/cpu/docker/abc".into(),
-                cpuacct: Some("/c/cpuacct/docker/abc".into()),
-                pids: Some("/c/pids/docker/abc".into()),
-            })
-        );
-        let v2 = "0::/system.slice/docker-abc.scope\n";
-        assert_eq!(parse(v2), Some(Cgroup::V2 { path: "/c/system.slice/docker-abc.scope".into() }));
-    }
-
-    #[test]
-    fn what_is_out_of_sight_is_not_guessed() {
-        assert_eq!(parse("0::/\n"), None);
-        assert_eq!(parse("0::/../docker/abc\n"), None);
-        assert_eq!(parse("garbage"), None);
-        assert_eq!(parse("5:memory:/\n4:cpu:/docker/abc\n"), None);
-    }
 
     #[test]
     fn the_kernels_counter_is_read_in_both_forms() {

@@ -17,8 +17,8 @@ const TOP: &str = "flowcell";
 const PERIOD_US: u64 = 100_000;
 /// The least that the kernel gives per period.
 const QUOTA_US_MIN: u64 = 1_000;
-/// What limits a cell.
-const LIMITING: [&str; 4] = ["memory", "pids", "cpu", "devices"];
+/// What limits a cell, or counts what it uses up (often together with `cpu`, not everywhere).
+const LIMITING: [&str; 5] = ["memory", "pids", "cpu", "cpuacct", "devices"];
 /// The devices that a cell may use: those of its `/dev`, and its own terminals.
 const DEVICES: [&str; 8] = [
     "c 1:3 rwm",

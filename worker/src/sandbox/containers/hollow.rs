@@ -8,9 +8,8 @@ use tokio::net::UnixStream;
 use zygote::message::Step;
 
 use super::made::{Booted, Made, first_frame};
-use super::zygotes::{Fate, Zygote, first_process, pid_of};
+use super::zygotes::{Fate, Zygote, first_process};
 use super::{CELL_SOCKET, Inner};
-use crate::sandbox::cgroup::Cgroup;
 use crate::sandbox::connection::Connection;
 use crate::sandbox::slot::Lifeline;
 use crate::sandbox::{Error, SlotId};
@@ -36,7 +35,6 @@ pub(super) async fn settle(
     zygote: &Arc<Zygote>,
     open_files: u32,
 ) -> Result<Booted, Error> {
-    let cgroup = pid_of(process).and_then(Cgroup::of);
     let (mut child, socket) = zygote.fork(id, process, open_files).await?;
     let mut connection = Connection::new(socket);
     let ready = tokio::select! {
@@ -44,6 +42,8 @@ pub(super) async fn settle(
         ready = first_frame(&mut connection) => ready?,
         fate = child.fate() => return Err(stillborn(fate)),
     };
+    // Comes before `ready`, by another way.
+    let cgroup = child.group().await;
     let lifeline = Lifeline::socket(stream);
     Ok(Booted { ready, connection, cgroup, lifeline, child: Some(child) })
 }

@@ -219,7 +219,7 @@ impl Asked {
                 tracing::warn!(doing = step.doing(), %error, "a cell could not be made");
                 step.exit_code()
             }
-            Answer::Done { .. } => return,
+            Answer::Done { .. } | Answer::Forked { .. } => return,
         };
         if let Some(sender) = self.cells.get(&slot) {
             sender.send_replace(Some(End { exit_code: Some(ended.into()) }));

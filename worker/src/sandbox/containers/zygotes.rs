@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zygote::channel;
+use zygote::group_files::GroupFiles;
 use zygote::message::{Answer, Fork, Request};
 
 use super::body::{self, OOM_SCORE_ADJ};
@@ -27,6 +28,7 @@ use super::launchers::Launcher;
 use super::{Inner, Known};
 use crate::config::{Backend, PoolConfig, SandboxConfig};
 use crate::runtimes::is_packaged;
+use crate::sandbox::cgroup::Cgroup;
 use crate::sandbox::slot::{End, SlotDir};
 use crate::sandbox::{Error, SlotId};
 
@@ -184,10 +186,18 @@ pub(super) struct Zygote {
     born: Instant,
     forks: AtomicU32,
     closed: AtomicBool,
-    children: Mutex<HashMap<u64, watch::Sender<Option<Fate>>>>,
+    children: Mutex<HashMap<u64, Awaited>>,
     gone: watch::Receiver<Option<End>>,
     _dir: SlotDir,
     _known: Known,
+}
+
+/// What is yet to be heard of a child.
+#[derive(Debug)]
+struct Awaited {
+    /// Until it is forked.
+    group: Option<oneshot::Sender<Cgroup>>,
+    fate: watch::Sender<Option<Fate>>,
 }
 
 /// What became of a child.
@@ -208,6 +218,7 @@ pub(crate) enum Fate {
 #[derive(Debug)]
 pub(crate) struct Child {
     slot: u64,
+    group: Option<oneshot::Receiver<Cgroup>>,
     fate: watch::Receiver<Option<Fate>>,
     end: watch::Receiver<Option<End>>,
     zygote: Arc<Zygote>,
@@ -260,7 +271,9 @@ impl Zygote {
 
     fn expect(self: &Arc<Self>, id: SlotId) -> Child {
         let (sender, fate) = watch::channel(None);
-        self.children().insert(id.number(), sender);
+        let (group_sender, group) = oneshot::channel();
+        let awaited = Awaited { group: Some(group_sender), fate: sender };
+        self.children().insert(id.number(), awaited);
         let (end_sender, end) = watch::channel(None);
         let mut follow = fate.clone();
         tokio::spawn(async move {
@@ -271,10 +284,10 @@ impl Zygote {
             // Nobody may be left who wants to know.
             let _ = end_sender.send(Some(End { exit_code: status }));
         });
-        Child { slot: id.number(), fate, end, zygote: self.clone() }
+        Child { slot: id.number(), group: Some(group), fate, end, zygote: self.clone() }
     }
 
-    fn children(&self) -> MutexGuard<'_, HashMap<u64, watch::Sender<Option<Fate>>>> {
+    fn children(&self) -> MutexGuard<'_, HashMap<u64, Awaited>> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -306,6 +319,11 @@ impl Drop for Zygote {
 }
 
 impl Child {
+    /// Its control group, once; `None` when it was never forked.
+    pub(super) async fn group(&mut self) -> Option<Cgroup> {
+        self.group.take()?.await.ok()
+    }
+
     /// What became of it; `None` when its zygote died first.
     pub(super) async fn fate(&mut self) -> Option<Fate> {
         self.fate.wait_for(Option::is_some).await.ok().and_then(|fate| fate.clone())
@@ -328,7 +346,7 @@ impl Drop for Child {
 async fn listen(reading: UnixStream, zygote: Weak<Zygote>) {
     loop {
         let answer = match receive(&reading).await {
-            Ok(Some((answer, _))) => answer,
+            Ok(Some(answer)) => answer,
             Ok(None) => break,
             Err(error) => {
                 tracing::warn!(%error, "a zygote's answer cannot be read");
@@ -336,22 +354,38 @@ async fn listen(reading: UnixStream, zygote: Weak<Zygote>) {
             }
         };
         let Some(zygote) = zygote.upgrade() else { return };
-        let fate = match answer {
-            Answer::Ended { status, .. } => Fate::Ended(status),
-            Answer::Failed { step, errno, .. } => {
-                let error = Arc::new(io::Error::from_raw_os_error(errno));
-                Fate::Failed { doing: step.doing(), error }
-            }
-            Answer::Done { .. } => continue,
-        };
-        if let Some(sender) = zygote.children().get(&answer.slot()) {
-            sender.send_replace(Some(fate));
+        let (answer, descriptors) = answer;
+        if let Some(awaited) = zygote.children().get_mut(&answer.slot()) {
+            awaited.hear(answer, descriptors);
         }
     }
     if let Some(zygote) = zygote.upgrade() {
         tracing::warn!("a zygote ended");
         zygote.closed.store(true, Ordering::Relaxed);
         zygote.children().clear();
+    }
+}
+
+impl Awaited {
+    fn hear(&mut self, answer: Answer, descriptors: Vec<OwnedFd>) {
+        let fate = match answer {
+            Answer::Forked { is_unified, files, .. } => {
+                let group = GroupFiles::of_descriptors(is_unified, files, descriptors);
+                if let (Some(sender), Some(group)) = (self.group.take(), group) {
+                    // Whoever asked may have given up.
+                    let _ = sender.send(Cgroup::new(group));
+                }
+                return;
+            }
+            Answer::Ended { status, .. } => Fate::Ended(status),
+            Answer::Failed { step, errno, .. } => {
+                let error = Arc::new(io::Error::from_raw_os_error(errno));
+                Fate::Failed { doing: step.doing(), error }
+            }
+            Answer::Done { .. } => return,
+        };
+        self.group = None;
+        self.fate.send_replace(Some(fate));
     }
 }
 
@@ -380,14 +414,6 @@ pub(super) async fn first_process(stream: &UnixStream) -> io::Result<OwnedFd> {
         }
         _ => Err(wrong()),
     }
-}
-
-/// The number of a process on this host; `None` when we do not see it.
-pub(super) fn pid_of(process: &OwnedFd) -> Option<i64> {
-    let path = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
-    let info = std::fs::read_to_string(path).ok()?;
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
-    Some(pid).filter(|pid| *pid > 0)
 }
 
 #[cfg(test)]
