@@ -195,13 +195,14 @@ impl Cell<'_> {
             let frames = self.listen(running.frames, &mut meter, &mut events, &calls);
             self.watch(frames, &spent, container, stop).await
         };
+        // What the kernel has counted can be read as long as the cell's processes wait for us.
         let strain = spent.strain();
-        drop(calls);
         figures.run_ms = millis(begun.elapsed());
         figures.frames = meter.frames();
         figures.output_bytes = meter.output_bytes();
         figures.memory_peak_bytes = self.shop.sandbox.memory_peak_bytes(&lent);
         figures.cpu_ms = spent.cpu().map(millis);
+        drop(calls);
         let outcome = stop.run_until_cancelled(self.outcome(close, strain, &lent)).await.flatten();
         claim.trace.ran(since, outcome.as_ref());
         // The container goes before the events are stored: its work is over either way.

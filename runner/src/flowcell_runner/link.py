@@ -24,6 +24,9 @@ SEND_BUFFER_BYTES = 1 << 20
 #: Questions waiting for an answer; a component that asks without waiting is stopped here.
 CALLS_OUTSTANDING_MAX = 256
 
+#: A worker that has read the final frame lets go at once.
+LINGER_S_MAX = 5.0
+
 _TASK_ONLY = frozenset({Kind.TASK})
 _REPLY_ONLY = frozenset({Kind.REPLY})
 
@@ -51,6 +54,7 @@ class Link:
         self._waiting: dict[int, Future[Any]] = {}
         self._slots = threading.BoundedSemaphore(CALLS_OUTSTANDING_MAX)
         self._closed = False
+        self._reader: threading.Thread | None = None
 
     @classmethod
     def connect(cls, path: str) -> Link:
@@ -65,7 +69,8 @@ class Link:
         frame = frames.read(self._socket, _TASK_ONLY)
         if frame is None:
             return None
-        threading.Thread(target=self._read_replies, name="flowcell-replies", daemon=True).start()
+        self._reader = threading.Thread(target=self._read_replies, name="flowcell-replies", daemon=True)
+        self._reader.start()
         return frame[1]
 
     def send(self, kind: Kind, payload: dict[str, Any]) -> int:
@@ -87,12 +92,18 @@ class Link:
         return self._ask(op, args).result()
 
     def finish(self) -> None:
-        """Close after the final frame, so that the worker sees it and then the end."""
+        """Close after the final frame, so that the worker sees it and then the end.
+
+        Then wait until the worker has closed too: what the kernel has counted for this
+        cell can be read as long as a process is in it.
+        """
         with self._write_lock:
             try:
                 self._socket.shutdown(socket.SHUT_WR)
             except OSError:
                 return
+        if self._reader is not None:
+            self._reader.join(LINGER_S_MAX)
 
     def _ask(self, op: str, args: dict[str, Any]) -> Future[Any]:
         if not self._slots.acquire(blocking=False):
