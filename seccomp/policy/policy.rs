@@ -5,7 +5,7 @@
 //! [`JUDGED`] calls are allowed for some arguments only. Every call that the tables of
 //! `seccompiler` know must be in one of these: a test fails on one that nobody decided about.
 
-use libc::{EAFNOSUPPORT, ENOSYS, ENOTTY, EPERM};
+use libc::{EAFNOSUPPORT, EINVAL, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM};
 
 /// Calls that belong together, and why.
 #[derive(Debug)]
@@ -62,8 +62,8 @@ pub(crate) const ADDED: &[Group] = &[
     },
     Group {
         calls: &[
-            "close_range", "epoll_pwait2", "faccessat2", "fchmodat2", "futex_waitv", "preadv2",
-            "pwritev2", "rseq", "statx",
+            "close_range", "epoll_pwait2", "faccessat2", "fchmodat2", "futex_waitv", "pwritev2",
+            "rseq", "statx",
         ],
         reason: "what the census saw, in the form that newer libcs prefer",
     },
@@ -370,7 +370,24 @@ pub(crate) const JUDGED: &[Judged] = &[
         otherwise: EPERM,
         reason: "pipes and plain files, no devices",
     },
+    Judged {
+        call: "fadvise64",
+        rules: &[&[is(3, READING_AHEAD)]],
+        otherwise: EINVAL,
+        reason: "advice about reading. Not POSIX_FADV_DONTNEED, which throws a file of the image out of the memory that all cells share: whoever then times a read knows whether another cell has read it since",
+    },
+    Judged {
+        call: "preadv2",
+        rules: &[&[is(5, HOW_TO_READ)]],
+        otherwise: EOPNOTSUPP,
+        reason: "as preadv. Not RWF_NOWAIT, which tells without a clock whether somebody has read that part of a file",
+    },
 ];
+
+/// `POSIX_FADV_NORMAL`, `RANDOM`, `SEQUENTIAL`, `WILLNEED` and `NOREUSE`.
+const READING_AHEAD: &[u32] = &[0, 1, 2, 3, 5];
+/// Nothing, and `RWF_HIPRI`.
+const HOW_TO_READ: &[u32] = &[0, 1];
 
 /// Terminals: a shell under `pty` is a common way to run a program that asks.
 const TERMINALS: &[u32] = &[

@@ -13,8 +13,9 @@ use landlock::{
 const KNOWN: ABI = ABI::V6;
 /// Where a program may make and change files. What is mounted there allows less than this.
 const WRITABLE: [&str; 3] = ["/tmp", "/dev/shm", "/dev/mqueue"];
-/// Where it may write to files that are there: devices, terminals, what `/proc` lets it set.
-const CHANGEABLE: [&str; 2] = ["/dev", "/proc"];
+/// Where it may write to files that are there: devices and terminals. Not in `/proc`, where it could
+/// have others killed for want of memory before itself (`oom_score_adj`).
+const CHANGEABLE: &str = "/dev";
 
 /// From now on files are read everywhere and written in a few places, and neither signals nor
 /// abstract sockets reach anybody but this process and its children. Does nothing on a kernel
@@ -37,7 +38,7 @@ fn restrict() -> Result<RestrictionStatus, RulesetError> {
     let all = [("/", AccessFs::from_read(KNOWN))]
         .into_iter()
         .chain(WRITABLE.map(|path| (path, AccessFs::from_all(KNOWN))))
-        .chain(CHANGEABLE.map(|path| (path, change)));
+        .chain([(CHANGEABLE, change)]);
     for (path, access) in all {
         rules = allow(rules, path, access)?;
     }
@@ -77,7 +78,8 @@ mod tests {
                 return;
             }
             assert_eq!(fs::read_to_string(&path).unwrap(), "before");
-            for denied in [fs::write(&path, "after"), fs::remove_file(&path)] {
+            let score = fs::write("/proc/self/oom_score_adj", "999");
+            for denied in [fs::write(&path, "after"), fs::remove_file(&path), score] {
                 assert_eq!(denied.unwrap_err().kind(), ErrorKind::PermissionDenied);
             }
             fs::write("/dev/null", "anything").unwrap();

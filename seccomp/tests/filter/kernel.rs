@@ -84,6 +84,7 @@ fn refused_calls_fail_with_their_error() {
         ("no randomisation", libc::SYS_personality, [0x004_0000, 0, 0, 0, 0], EPERM),
         ("a device", libc::SYS_mknodat, [-100, 0, 0o020_666, 0, 0], EPERM),
         ("sync", libc::SYS_sync, [0; 5], EPERM),
+        ("out of the cache", libc::SYS_fadvise64, [0, 0, 0, 4, 0], EINVAL),
     ];
     for (name, number, arguments, errno) in refused {
         let end = under_filter(|| errno_of(*number, *arguments));

@@ -79,16 +79,14 @@ pub(crate) const KNOWN: &[(&str, &str, &str)] = &[
     ("native", "cross_cell.address_layout", SIBLINGS),
     ("native", "cross_cell.hash_seed", SIBLINGS),
     ("warm", "identity.hides_from_the_oom_killer", OOM_SCORE),
-    ("zygote", "identity.hides_from_the_oom_killer", OOM_SCORE),
-    ("native", "identity.hides_from_the_oom_killer", OOM_SCORE),
-    ("warm", "identity.supplementary_groups", "the engine lists the cell's own group here too"),
     ("zygote", "proc.executable_of_elsewhere", EXECUTABLE),
     ("native", "proc.executable_of_elsewhere", EXECUTABLE),
     ("native", "tricks.proc_is_proc", "the mask: an empty read-only directory of the image"),
 ];
 
 /// The kernel keeps a floor only for whoever has that right, which virtual machines may withhold.
-/// A cell reaches its own memory limit long before the host is short of memory.
+/// A cell reaches its own memory limit long before the host is short of memory. Forked cells are
+/// kept from writing there by Landlock.
 const OOM_SCORE: &str = "the floor is set where the engine has CAP_SYS_RESOURCE";
 /// A fork runs the zygote's file: of the same image, owned by root, read-only.
 const EXECUTABLE: &str = "the interpreter of the zygote's container, of the same image";

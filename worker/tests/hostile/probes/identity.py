@@ -51,8 +51,8 @@ def joins_groups() -> str | None:
 
 @probe("CVE-2022-36109: supplementary groups of the engine")
 def supplementary_groups() -> str | None:
-    """The process has a group beside its own."""
-    extra = set(os.getgroups()) - {os.getuid()}
+    """The process has a group beside its own, which engines list a second time."""
+    extra = set(os.getgroups()) - {os.getgid()}
     return f"groups {sorted(extra)}" if extra else None
 
 

@@ -7,6 +7,7 @@ profile does not; see `Backend::narrow`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -88,6 +89,23 @@ def userfaultfd() -> str | None:
 def io_uring() -> str | None:
     """io_uring can be set up."""
     return f"descriptor {call('io_uring_setup', 1, ctypes.create_string_buffer(256))}"
+
+
+@probe("RWF_NOWAIT: which parts of shared files others have read", narrow=True)
+def asks_what_is_cached() -> str | None:
+    """A read can be asked to fail unless somebody has read the same before."""
+    # Not every file system knows the flag; the engine's own files lie on the host's.
+    for path in ("/etc/hosts", "/etc/hostname", "/etc/passwd"):
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            try:
+                read = os.preadv(file.fileno(), [bytearray(8)], 0, os.RWF_NOWAIT)
+            except BlockingIOError:
+                return f"{path} is not in memory"
+            except OSError as error:
+                refused = error
+            else:
+                return f"{read} bytes of {path} are in memory"
+    raise refused
 
 
 @probe("CDK cap-dac-read-search (shocker): open_by_handle_at")
