@@ -352,10 +352,14 @@ impl Cluster {
         containers_on(&self.docker_host, &self.name)
     }
 
-    /// Waits until none of these containers exists.
+    /// Returns once nothing is left of a cell: its container, or the control groups of one without.
     pub(crate) async fn gone(&self, container: &str) {
+        let is_there = || match container.strip_prefix("native-") {
+            Some(slot) => !groups_of(slot).is_empty(),
+            None => self.containers().iter().any(|id| container.starts_with(id.as_str())),
+        };
         let gone = async {
-            while self.containers().iter().any(|id| container.starts_with(id.as_str())) {
+            while is_there() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -376,6 +380,17 @@ impl Cluster {
             .collect();
         assert!(left.is_empty(), "slot directories are left: {left:?}");
     }
+}
+
+/// The control groups of a cell without an engine, whatever version and owner.
+pub(crate) fn groups_of(slot: &str) -> Vec<PathBuf> {
+    let inside = |path: PathBuf| {
+        std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path())
+    };
+    let root = PathBuf::from("/sys/fs/cgroup");
+    let hierarchies = inside(root.clone()).chain([root]);
+    let owners = hierarchies.flat_map(|hierarchy| inside(hierarchy.join("flowcell")));
+    owners.map(|owner| owner.join(slot)).filter(|group| group.is_dir()).collect()
 }
 
 pub(crate) fn text_of(result: &CellResult) -> String {

@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::skip;
 
 /// How long a container may take to be gone on a machine with other work.
-const GONE_MAX: Duration = Duration::from_secs(3);
+pub(crate) const GONE_MAX: Duration = Duration::from_secs(3);
 
 fn with(cluster: &Cluster, behaviour: &str, change: impl FnOnce(&mut CellLimits)) -> Assignment {
     let mut assignment = cluster.assignment(behaviour, "s");

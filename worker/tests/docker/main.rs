@@ -9,6 +9,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod blind;
 mod cluster;
 mod egress;
 mod engine;

@@ -17,7 +17,7 @@ use proto::message::{Assignment, ReportOutcome};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::cluster::{Cluster, config, containers_of};
+use crate::cluster::{Cluster, config, containers_of, groups_of};
 use crate::real::{image, is_there, limits};
 
 const NAME: &str = "FLOWCELL_TEST_NATIVE_VICTIM";
@@ -209,15 +209,4 @@ async fn a_killed_worker_leaves_no_cell_of_our_own_making() {
     }
     assert!(groups.iter().all(|group| !group.parent().unwrap().exists()), "empty groups are left");
     eprintln!("gone {} ms after kill -9", killed.elapsed().as_millis());
-}
-
-/// The control groups of a slot, whatever version and owner.
-fn groups_of(slot: &str) -> Vec<PathBuf> {
-    let inside = |path: PathBuf| {
-        std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path())
-    };
-    let root = PathBuf::from("/sys/fs/cgroup");
-    let hierarchies = inside(root.clone()).chain([root]);
-    let owners = hierarchies.flat_map(|hierarchy| inside(hierarchy.join("flowcell")));
-    owners.map(|owner| owner.join(slot)).filter(|group| group.is_dir()).collect()
 }

@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::cluster::Cluster;
+use crate::limits::GONE_MAX;
 use crate::skip;
 use crate::world::rule;
 
@@ -246,13 +247,15 @@ async fn limited(backend: Backend) {
         let reported = Instant::now();
         cluster.gone(&figures.container.unwrap()).await;
         let ReportOutcome::Failed { failure } = outcome else { panic!("{body}: {outcome:?}") };
+        let gone = reported.elapsed();
         eprintln!(
             "{}: after {} ms, {:?} ms of processor time, gone {} ms later",
             failure.kind.code(),
             took.as_millis(),
             figures.cpu_ms,
-            reported.elapsed().as_millis()
+            gone.as_millis()
         );
+        assert!(gone < GONE_MAX, "{body}: {gone:?}");
         assert_eq!(failure.kind, kind, "{body}: {failure:?}");
         assert!(failure.message.contains(words), "{failure:?}");
         let setting = format!("`{}`", kind.setting().unwrap());
@@ -266,6 +269,8 @@ async fn limited(backend: Backend) {
     let asked = Instant::now();
     cluster.order_stop(attempt).await;
     cluster.gone(&container).await;
-    eprintln!("real runner: cancelled and gone in {} ms", asked.elapsed().as_millis());
+    let gone = asked.elapsed();
+    eprintln!("real runner: cancelled and gone in {} ms", gone.as_millis());
+    assert!(gone < GONE_MAX, "{gone:?}");
     cluster.stop().await;
 }
