@@ -185,8 +185,11 @@ impl SandboxConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PoolConfig {
-    /// Images to keep containers ready for. Other images are started on demand.
+    /// Images to keep containers ready for.
     pub images: Vec<PoolImage>,
+    /// How many containers of anything else (other images, other sizes of `/tmp`) wait at most,
+    /// all together, for as long as tasks ask for such; 0: each is started for its task.
+    pub passing_max: u32,
     /// How many containers may be starting at once; 0 means one and a half per processor.
     pub refill_concurrency: u32,
     /// Memory that all containers together may be promised, in bytes; 0 means no limit beyond
@@ -264,6 +267,7 @@ impl Default for PoolConfig {
                 size_max: size_max(),
                 ..PoolImage::fixed("flowcell/runner:lfx-1.13", 4)
             }],
+            passing_max: 4,
             refill_concurrency: 0,
             memory_bytes_max: 0,
             ready_ms_max: 120_000,
@@ -443,6 +447,7 @@ impl Config {
     pub fn containers_max(&self) -> u32 {
         let pools: u32 =
             self.pool.images.iter().fold(0, |sum, image| sum.saturating_add(image.most()));
+        let pools = pools.saturating_add(self.pool.passing_max);
         let wanted = self.slots_by_depth().into_iter().fold(pools, u32::saturating_add);
         wanted.min(self.affordable())
     }
@@ -539,7 +544,7 @@ mod tests {
     #[test]
     fn memory_bounds_the_number_of_containers() {
         let mut config = Config { slots: 10, ..Config::default() };
-        assert_eq!(config.containers_max(), 32 + 10 + 10 + 7);
+        assert_eq!(config.containers_max(), 32 + 4 + 10 + 10 + 7);
         config.pool.memory_bytes_max = 3 * config.limits.memory_bytes + 1;
         assert_eq!(config.containers_max(), 3);
         config.pool.memory_bytes_max = 1;

@@ -30,8 +30,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// How large the pool is.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Containers that wait, per spec: at least, and at most.
+    /// Containers that wait whatever comes, per spec: at least, and at most.
     pub targets: BTreeMap<SlotSpec, (u32, u32)>,
+    /// Containers that wait for tasks of other specs, as long as such tasks come.
+    pub passing_max: u32,
     /// Containers that may exist at once.
     pub containers_max: u32,
     /// Containers that may be starting at once.
@@ -53,6 +55,7 @@ impl From<&Config> for Settings {
                 .iter()
                 .map(|i| (spec(&i.image), (i.size, i.most())))
                 .collect(),
+            passing_max: config.pool.passing_max,
             containers_max: config.containers_max(),
             refill_concurrency: config.pool.refill(),
             idle_max: Duration::from_secs(config.pool.idle_s_max),
@@ -93,7 +96,7 @@ impl Pool {
     /// Starts filling. Must be called within a Tokio runtime.
     #[must_use]
     pub fn open(sandbox: Arc<dyn Sandbox>, settings: Settings) -> Self {
-        let stock = Stock::new(&settings.targets);
+        let stock = Stock::new(&settings.targets, settings.passing_max);
         let inner = Arc::new(Inner {
             sandbox,
             settings,
@@ -253,6 +256,7 @@ impl Inner {
             containers: stock.containers,
             containers_max: self.settings.containers_max,
             warming_max: self.settings.refill_concurrency,
+            passing_max: self.settings.passing_max,
         };
         let (starts, evicted) = stock.decide(now, house);
         drop(stock);

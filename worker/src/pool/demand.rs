@@ -12,6 +12,9 @@ const MEMORY: Duration = Duration::from_secs(20);
 const MARGIN: f64 = 2.0;
 /// Weight of the newest container's making time.
 const NEWEST: f64 = 0.2;
+/// Where none has to wait, one does from this expectation on: a single task whose container takes
+/// seconds to make keeps another one ready for the half minute in which its run's next may come.
+const WORTH_ONE: f64 = 0.1;
 
 /// What is known of one image's arrivals and refills.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,10 +46,19 @@ impl Demand {
         self.rate * (-since.as_secs_f64() / MEMORY.as_secs_f64()).exp()
     }
 
-    /// How many containers should wait, between the two.
+    /// Whether nothing has arrived for so long that nothing of it matters any more.
+    #[must_use]
+    pub fn is_forgotten(&self, now: Instant) -> bool {
+        self.at.is_none_or(|at| now.saturating_duration_since(at) > MEMORY * 5)
+    }
+
+    /// How many containers should wait, between the two; with none as the least, also none.
     #[must_use]
     pub fn target(&self, now: Instant, least: u32, most: u32) -> u32 {
         let expected = self.rate(now) * self.making.unwrap_or(0.0) * MARGIN;
+        if least == 0 && expected < WORTH_ONE {
+            return 0;
+        }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -83,6 +95,21 @@ mod tests {
         assert!((9.0..11.0).contains(&rate), "{rate}");
         assert!((9..=11).contains(&demand.target(now, 1, 100)));
         assert_eq!(demand.target(now, 1, 4), 4);
+    }
+
+    #[test]
+    fn one_waits_for_the_next_task_of_a_run_and_not_much_longer() {
+        let (mut demand, now) = (Demand::default(), Instant::now());
+        demand.arrived(now);
+        assert_eq!(demand.target(now, 0, 4), 0, "nothing is known yet");
+        demand.made(Duration::from_secs(4));
+        let after = |s| demand.target(now + Duration::from_secs(s), 0, 4);
+        assert_eq!([0, 10, 25, 40].map(after), [1, 1, 1, 0]);
+        // One that takes no time is made when it is asked for.
+        let (mut demand, now) = (Demand::default(), Instant::now());
+        demand.made(Duration::from_millis(100));
+        demand.arrived(now);
+        assert_eq!(demand.target(now, 0, 4), 0);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct Shelf {
     pub warming: u32,
     /// How many tasks wait for one.
     pub waiting: u32,
+    /// Whether containers wait here only as long as tasks ask for them.
+    pub is_passing: bool,
     /// Whether the last start failed so recently that another must not be tried yet.
     pub paused: bool,
 }
@@ -24,6 +26,9 @@ pub struct House {
     pub containers_max: u32,
     /// The most that may be starting at once.
     pub warming_max: u32,
+    /// The most that may wait on all passing shelves together: what one tenant asks for must not
+    /// take the room of the others.
+    pub passing_max: u32,
 }
 
 /// What to do for one shelf.
@@ -43,7 +48,8 @@ pub fn plan(shelves: &[Shelf], house: House) -> Vec<Decision> {
     let warming: u32 = shelves.iter().map(|shelf| shelf.warming).sum();
     let mut starts_left = house.warming_max.saturating_sub(warming);
     let mut room = house.containers_max.saturating_sub(house.containers);
-    for want in [demand, shortage] {
+    let mut passing_left = house.passing_max.saturating_sub(shelves.iter().map(surplus).sum());
+    for (want, is_ahead) in [(demand as fn(&Shelf) -> u32, false), (shortage, true)] {
         let mut progress = true;
         while progress && starts_left > 0 && room > 0 {
             progress = false;
@@ -51,7 +57,11 @@ pub fn plan(shelves: &[Shelf], house: House) -> Vec<Decision> {
                 if starts_left == 0 || room == 0 {
                     break;
                 }
-                if !shelf.paused && want(shelf) > decision.start {
+                let is_full = is_ahead && shelf.is_passing && passing_left == 0;
+                if !shelf.paused && !is_full && want(shelf) > decision.start {
+                    if is_ahead && shelf.is_passing {
+                        passing_left -= 1;
+                    }
                     decision.start += 1;
                     starts_left -= 1;
                     room -= 1;
@@ -69,6 +79,12 @@ pub fn plan(shelves: &[Shelf], house: House) -> Vec<Decision> {
 /// Starts that tasks wait for.
 fn demand(shelf: &Shelf) -> u32 {
     shelf.waiting.saturating_sub(shelf.warming)
+}
+
+/// What a passing shelf has beyond what tasks wait for.
+fn surplus(shelf: &Shelf) -> u32 {
+    let spare = (shelf.ready + shelf.warming).saturating_sub(shelf.waiting);
+    if shelf.is_passing { spare } else { 0 }
 }
 
 /// Starts that the target misses, on top of what tasks wait for.
@@ -97,7 +113,8 @@ fn evict(shelves: &[Shelf], decisions: &mut [Decision], starts_left: u32) {
 mod tests {
     use super::*;
 
-    const HOUSE: House = House { containers: 0, containers_max: 100, warming_max: 3 };
+    const HOUSE: House =
+        House { containers: 0, containers_max: 100, warming_max: 3, passing_max: 2 };
 
     fn starts(shelves: &[Shelf], house: House) -> Vec<u32> {
         plan(shelves, house).iter().map(|decision| decision.start).collect()
@@ -129,10 +146,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_in_passing_has_its_own_bound() {
+        let passing = Shelf { target: 4, is_passing: true, ..Shelf::default() };
+        let house = House { warming_max: 9, ..HOUSE };
+        assert_eq!(starts(&[passing, passing], house), [1, 1]);
+        assert_eq!(starts(&[Shelf { ready: 1, ..passing }, passing], house), [1, 0]);
+        assert_eq!(starts(&[Shelf { ready: 2, ..passing }, passing], house), [0, 0]);
+        // Tasks that wait have no such bound, and the kept ones are as they were.
+        let asked = Shelf { waiting: 5, ..passing };
+        let kept = Shelf { target: 2, ..Shelf::default() };
+        assert_eq!(starts(&[asked, kept], house), [7, 2]);
+    }
+
+    #[test]
     fn a_full_house_trades_idle_containers_for_waiting_tasks() {
         let idle = Shelf { target: 2, ready: 2, ..Shelf::default() };
         let asked = Shelf { waiting: 1, ..Shelf::default() };
-        let full = House { containers: 4, containers_max: 4, warming_max: 3 };
+        let full = House { containers: 4, containers_max: 4, ..HOUSE };
         let decisions = plan(&[idle, asked], full);
         assert_eq!(decisions[0], Decision { start: 0, evict: 1 });
         assert_eq!(decisions[1], Decision::default());

@@ -25,6 +25,8 @@ pub(super) struct Stock {
     pub(super) shelves: BTreeMap<SlotSpec, Shelf>,
     /// Containers of any kind: starting, waiting, lent, being removed.
     pub(super) containers: u32,
+    /// How many wait at most where none has to.
+    passing_max: u32,
 }
 
 /// One spec.
@@ -43,14 +45,16 @@ pub(super) struct Shelf {
 }
 
 impl Stock {
-    pub(super) fn new(targets: &BTreeMap<SlotSpec, (u32, u32)>) -> Self {
+    pub(super) fn new(targets: &BTreeMap<SlotSpec, (u32, u32)>, passing_max: u32) -> Self {
         let shelf = |(least, most)| Shelf { least, most, ..Shelf::default() };
         let shelves = targets.iter().map(|(spec, size)| (spec.clone(), shelf(*size))).collect();
-        Self { shelves, containers: 0 }
+        Self { shelves, containers: 0, passing_max }
     }
 
     pub(super) fn shelf(&mut self, spec: &SlotSpec) -> &mut Shelf {
-        self.shelves.entry(spec.clone()).or_default()
+        let most = self.passing_max;
+        let passing = || Shelf { most, ..Shelf::default() };
+        self.shelves.entry(spec.clone()).or_insert_with(passing)
     }
 
     /// A container is gone.
@@ -62,10 +66,11 @@ impl Stock {
     pub(super) fn sweep(&mut self, now: Instant, idle_max: Duration) -> (Vec<Slot>, Vec<Slot>) {
         let (mut expired, mut died) = (Vec::new(), Vec::new());
         for shelf in self.shelves.values_mut() {
+            let is_over = !shelf.is_kept() && shelf.target(now) == 0;
             for slot in std::mem::take(&mut shelf.ready) {
                 if !slot.is_alive() {
                     died.push(slot);
-                } else if now.saturating_duration_since(slot.since) > idle_max {
+                } else if is_over || now.saturating_duration_since(slot.since) > idle_max {
                     expired.push(slot);
                 } else {
                     shelf.ready.push_back(slot);
@@ -74,7 +79,7 @@ impl Stock {
             shelf.waiting.retain(|waiting| !waiting.is_closed());
         }
         // Specs that only one task asked for do not pile up.
-        self.shelves.retain(|_, shelf| !shelf.is_idle());
+        self.shelves.retain(|_, shelf| !shelf.is_idle(now));
         (expired, died)
     }
 
@@ -167,15 +172,20 @@ impl Shelf {
 
     pub(super) fn counts(&self, now: Instant) -> sizing::Shelf {
         sizing::Shelf {
-            target: if self.is_kept() { self.demand.target(now, self.least, self.most) } else { 0 },
+            target: self.target(now),
             ready: count(self.ready.len()),
             warming: self.warming,
             waiting: count(self.waiting.iter().filter(|waiting| !waiting.is_closed()).count()),
+            is_passing: !self.is_kept(),
             paused: self.paused_until.is_some_and(|until| now < until),
         }
     }
 
-    /// Whether containers are kept ready here.
+    fn target(&self, now: Instant) -> u32 {
+        self.demand.target(now, self.least, self.most)
+    }
+
+    /// Whether containers are kept ready here, whatever arrives.
     pub(super) fn is_kept(&self) -> bool {
         self.least > 0
     }
@@ -185,8 +195,9 @@ impl Shelf {
         self.failure.is_some() && self.ready.is_empty()
     }
 
-    fn is_idle(&self) -> bool {
-        !self.is_kept() && self.ready.is_empty() && self.warming == 0 && self.waiting.is_empty()
+    fn is_idle(&self, now: Instant) -> bool {
+        let is_empty = self.ready.is_empty() && self.warming == 0 && self.waiting.is_empty();
+        !self.is_kept() && is_empty && self.demand.is_forgotten(now)
     }
 }
 

@@ -197,6 +197,31 @@ async fn a_container_that_waited_too_long_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_in_passing_is_kept_ready_for_a_while() {
+    if skip() {
+        return;
+    }
+    let cluster = Cluster::with(|config| config.pool.passing_max = 2).await;
+    cluster.warm(2).await;
+    let other = || {
+        let mut assignment = cluster.assignment("echo", "s");
+        assignment.limits.tmpfs_bytes = 8 << 20;
+        assignment
+    };
+    let shelves = || cluster.worker.health().pool;
+    assert_eq!(shelves().len(), 1);
+    let tasks = (0..6).map(|_| cluster.run(other()));
+    futures::future::join_all(tasks).await;
+    assert_eq!(cluster.worker.figures().taken_ready, 0, "none of them was kept");
+    // Two as always, and at least one more.
+    cluster.warm(3).await;
+    assert!(cluster.worker.figures().ready <= 2 + 2, "{:?}", shelves());
+    cluster.run(other()).await;
+    assert_eq!(cluster.worker.figures().taken_ready, 1, "the next one was");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn memory_bounds_how_many_containers_exist() {
     if skip() {
         return;

@@ -98,10 +98,13 @@ class World:
         self._terminal = pty.openpty()
 
     def _plant_mounts(self) -> None:
-        for folder, kind in (("/var/lib/lxcfs", "tmpfs"), ("/mnt/insides", "bpf"), ("/proc/acpi", "tmpfs"), ("/mnt/shared", "tmpfs")):
+        for folder, kind in (("/var/lib/lxcfs", "tmpfs"), ("/mnt/insides", "bpf"), ("/mnt/shared", "tmpfs")):
             os.makedirs(folder, exist_ok=True)
             mount("lxcfs" if "lxcfs" in folder else "none", folder, kind)
-        Path("/proc/acpi/canary").write_text("canary")
+        # One that this kernel has.
+        masked = next(folder for folder in ("/proc/acpi", "/proc/scsi", "/proc/irq") if os.path.isdir(folder))
+        mount("none", masked, "tmpfs")
+        Path(f"{masked}/canary").write_text("canary")
         mount("none", "/mnt/shared", "none", 1 << 20)
         with contextlib.suppress(OSError):
             os.makedirs("/sys/fs/cgroup/whole", exist_ok=True)
