@@ -217,3 +217,32 @@ pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// An interpreter that must not be asked.
+    struct Nobody;
+
+    impl Interpreter for Nobody {
+        fn before_fork(&self) {
+            panic!("it was about to fork");
+        }
+        fn after_fork_parent(&self) {}
+        fn after_fork_child(&self) {}
+    }
+
+    #[test]
+    fn a_process_with_threads_is_not_forked() {
+        // The program of the tests has a thread beside this one.
+        let (process, socket) = UnixStream::pair().unwrap();
+        let request = Fork { slot: 1, open_files: 64, oom_score_adj: 500 };
+        let cgroups = Cgroups::find(Path::new("/sys/fs/cgroup")).unwrap();
+        let forked = fork(&request, process.into(), &socket.into(), &cgroups, &Nobody);
+        let failed = forked.err().expect("it has no business in the kernel");
+        assert_eq!((failed.step, failed.error.raw_os_error()), (Step::Threads, Some(libc::EBUSY)));
+    }
+}

@@ -16,6 +16,7 @@ import random
 import socket
 import sys
 import time
+from typing import Any
 
 _STARTED = time.monotonic()
 
@@ -80,17 +81,23 @@ def _serve(control: int) -> int:
     return int(serve(control, hooks))
 
 
-def _generators() -> list[random.Random]:
+def _generators() -> list[Any]:
     """Find every generator that exists before the fork; children must not repeat each other."""
+    numpy = sys.modules.get("numpy.random")
+    kinds = (random.Random, *((numpy.Generator, numpy.RandomState) if numpy else ()))
     gc.unfreeze()
-    found = [thing for thing in gc.get_objects() if isinstance(thing, random.Random)]
+    found = [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
     gc.freeze()
     return found
 
 
-def _reseed(generators: list[random.Random]) -> None:
+def _reseed(generators: list[Any]) -> None:
     for generator in generators:
-        generator.seed()
+        if hasattr(generator, "seed"):
+            generator.seed()
+        else:
+            # One of numpy's newer kind cannot be seeded again, but takes another's state.
+            generator.bit_generator.state = type(generator.bit_generator)().state
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
         numpy.seed()

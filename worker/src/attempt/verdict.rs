@@ -18,7 +18,7 @@ const SIGXCPU: i64 = 24;
 /// Langflow's server, which runtimes do without: they have what components are made of.
 const LANGFLOW: &str = "langflow";
 const NO_APPLICATION: &str = "a flow cannot reach the database and services of Langflow's own \
-                              application here (knowledge bases, memory bases); use a vector \
+                              application here (memory bases, its own tables); use a vector \
                               store component instead";
 /// What helps when a package is missing.
 const ADD_A_PACKAGE: &str = "list the distribution that has it with `flowcell flow requirements \

@@ -24,6 +24,7 @@ mod native;
 mod real;
 mod runtimes;
 mod spans;
+mod tls;
 mod work;
 #[path = "../../../egress/tests/proxy/world.rs"]
 mod world;

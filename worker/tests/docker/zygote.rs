@@ -1,6 +1,6 @@
 //! Forked runners: what two children of one zygote share, and what happens when zygotes go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
 
@@ -121,7 +121,15 @@ async fn a_killed_zygote_costs_no_cell() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worn_zygote_is_replaced_and_goes_with_its_last_child() {
-    let worn = |sandbox: &mut SandboxConfig| sandbox.zygote_forks_max = 2;
+    is_replaced(|sandbox| sandbox.zygote_forks_max = 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_zygote_is_replaced_and_goes_with_its_last_child() {
+    is_replaced(|sandbox| sandbox.zygote_age_s_max = 3).await;
+}
+
+async fn is_replaced(worn: fn(&mut SandboxConfig)) {
     let Some(cluster) = forking(1, worn).await else { return };
     cluster.warm(1).await;
     let first = zygotes_of(&cluster.name);
@@ -141,6 +149,23 @@ async fn a_worn_zygote_is_replaced_and_goes_with_its_last_child() {
     let name = cluster.name.clone();
     cluster.stop().await;
     assert!(containers_of(&name).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_zygotes_share_the_forks() {
+    let Some(cluster) = forking(1, |sandbox| sandbox.zygotes = 2).await else { return };
+    let mut seeds = BTreeSet::new();
+    let both = async {
+        while seeds.len() < 2 {
+            seeds.insert(said(&cluster, HASHED).await);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(100), both).await.expect("one did all of them");
+    for _ in 0..6 {
+        seeds.insert(said(&cluster, HASHED).await);
+    }
+    assert_eq!((seeds.len(), zygotes_of(&cluster.name).len()), (2, 2));
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
