@@ -198,11 +198,20 @@ async fn a_crash_and_a_restart_of_the_engine_leave_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forked_cell_outlives_a_crash_of_the_engine() {
+    crashed_and_restarted(Backend::Zygote).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_of_our_own_making_outlives_a_crash_of_the_engine() {
+    crashed_and_restarted(Backend::Native).await;
+}
+
+async fn crashed_and_restarted(backend: Backend) {
     if skip() || !real::is_there() {
         return;
     }
     let mut engine = Engine::start();
-    let cluster = worker(&engine, &real::image(), Backend::Zygote).await;
+    let cluster = worker(&engine, &real::image(), backend).await;
     let nap = "import time\ntime.sleep(2)\nreturn Message(text='slept')";
     let attempt = begun(&cluster, component(&cluster, nap)).await;
     let before = cluster.containers();
@@ -211,7 +220,36 @@ async fn a_forked_cell_outlives_a_crash_of_the_engine() {
     assert!(matches!(cluster.report(attempt).await.0, ReportOutcome::Done { .. }));
     engine.start_again();
     only_fresh_ones(&cluster, &engine, &before).await;
-    let quick = component(&cluster, "return Message(text='again')");
-    assert!(matches!(cluster.run(quick).await.0, ReportOutcome::Done { .. }));
+    works(&cluster).await;
+
+    let mut sleep = component(&cluster, "import time\ntime.sleep(290)");
+    sleep.limits.wall_ms = 300_000;
+    let attempt = begun(&cluster, sleep).await;
+    let cell = cluster.scheduler.with(|state| state.began[&attempt].clone());
+    let before = cluster.containers();
+    engine.stop();
+    engine.start_again();
+    only_fresh_ones(&cluster, &engine, &before).await;
+    if backend == Backend::Native {
+        // The engine does not know of it; its worker ends it.
+        assert!(cluster.scheduler.with(|state| !state.reports.contains_key(&attempt)));
+        cluster.order_stop(attempt).await;
+    } else {
+        // Not the component's doing, as above.
+        let outcome = cluster.report(attempt).await.0;
+        let ReportOutcome::Failed { failure } = outcome else { panic!("{outcome:?}") };
+        let killed = FailureKind::ExitedEarly { exit_code: Some(137) };
+        assert!([FailureKind::WorkerLost, killed].contains(&failure.kind), "{failure:?}");
+    }
+    let ended = Instant::now();
+    cluster.gone(&cell).await;
+    assert!(ended.elapsed() < GONE_WITHIN, "{:?}", ended.elapsed());
+    works(&cluster).await;
     cluster.stop().await;
+}
+
+async fn works(cluster: &Cluster) {
+    let quick = component(cluster, "return Message(text='again')");
+    let outcome = cluster.run(quick).await.0;
+    assert!(matches!(outcome, ReportOutcome::Done { .. }), "{outcome:?}");
 }

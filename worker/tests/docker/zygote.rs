@@ -47,7 +47,13 @@ fn find_text(value: &Value) -> Option<String> {
 }
 
 fn zygotes_of(worker: &str) -> Vec<String> {
-    let filters = [format!("label=flowcell.worker={worker}"), "label=flowcell.kind=zygote".into()];
+    helpers_of(worker, "zygote")
+}
+
+/// Zygotes or launchers.
+fn helpers_of(worker: &str, kind: &str) -> Vec<String> {
+    let filters =
+        [format!("label=flowcell.worker={worker}"), format!("label=flowcell.kind={kind}")];
     let output = Command::new("docker")
         .args(["ps", "-q", "--no-trunc", "--filter", &filters[0], "--filter", &filters[1]])
         .output()
@@ -102,20 +108,41 @@ async fn two_children_of_one_zygote_share_no_secret_of_chance() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_zygote_costs_no_cell() {
     let Some(cluster) = forking(1, |_| {}).await else { return };
+    survives_the_end_of(cluster, "zygote").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_zygote_costs_no_cell_of_our_own_making() {
+    let Some(cluster) = launching().await else { return };
+    survives_the_end_of(cluster, "zygote").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_launcher_costs_no_cell() {
+    let Some(cluster) = launching().await else { return };
+    survives_the_end_of(cluster, "launcher").await;
+}
+
+async fn launching() -> Option<Cluster> {
+    real_with(1, Backend::Native, |sandbox| sandbox.zygotes = 1).await
+}
+
+async fn survives_the_end_of(cluster: Cluster, helper: &str) {
+    let helpers = || helpers_of(&cluster.name, helper);
     cluster.warm(1).await;
     let slow = cluster
         .submit(component(&cluster, &returning("import time\ntime.sleep(3)\nsaid = 'lived'")))
         .await;
-    cluster.scheduler.until(|state| state.began.get(&slow).cloned()).await;
-    let before = zygotes_of(&cluster.name);
-    for zygote in &before {
-        Command::new("docker").args(["kill", zygote]).output().unwrap();
-    }
+    let cell = cluster.scheduler.until(|state| state.began.get(&slow).cloned()).await;
+    let before = helpers();
+    assert_eq!(before.len(), 1, "{before:?}");
+    docker(&["kill", &before[0]]);
     let (outcome, _) = cluster.report(slow).await;
     assert!(matches!(outcome, ReportOutcome::Done { .. }), "{outcome:?}");
     assert_eq!(said(&cluster, "said = 'again'").await, "again");
-    let after = zygotes_of(&cluster.name);
-    assert!(after.iter().all(|zygote| !before.contains(zygote)), "{before:?} {after:?}");
+    cluster.gone(&cell).await;
+    let after = helpers();
+    assert!(after.iter().all(|id| !before.contains(id)), "{before:?} {after:?}");
     cluster.stop().await;
 }
 
