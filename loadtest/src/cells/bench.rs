@@ -40,6 +40,8 @@ pub(super) struct Took {
     pub(super) pick_up: Duration,
     /// From asking for a slot to the result.
     pub(super) whole: Duration,
+    /// The most memory of its control group before it had the task, and after; in bytes.
+    pub(super) memory: (Option<u64>, Option<u64>),
 }
 
 impl Bench {
@@ -99,6 +101,10 @@ impl Bench {
     pub(super) async fn cell(&self, seconds: f64) -> Result<Took> {
         let asked = Instant::now();
         let mut lent = self.pool.take(&self.spec(), TAKE_MAX).await?;
+        let taken = asked.elapsed();
+        let waiting = self.sandbox.memory_peak_bytes(&lent);
+        // Without what looking took.
+        let asked = Instant::now().checked_sub(taken).unwrap_or(asked);
         let job = Job { task: echo(seconds)?, limits: self.config.limits.clone(), egress: None };
         let mut running = self.sandbox.run(&mut lent, job).await?;
         let pick_up = asked.elapsed();
@@ -110,7 +116,8 @@ impl Bench {
                 _ => {}
             }
         }
-        Ok(Took { pick_up, whole: asked.elapsed() })
+        let whole = asked.elapsed();
+        Ok(Took { pick_up, whole, memory: (waiting, self.sandbox.memory_peak_bytes(&lent)) })
     }
 
     /// One caller; between two cells the pool fills up again, so that nothing else is going on.
@@ -120,6 +127,8 @@ impl Bench {
             let took = self.cell(0.0).await?;
             row.pick_up.saturating_record(micros(took.pick_up));
             row.single.saturating_record(micros(took.whole));
+            row.waiting.extend(took.memory.0.map(mebibytes));
+            row.running.extend(took.memory.1.map(mebibytes));
         }
         Ok(())
     }
@@ -153,6 +162,11 @@ pub(super) struct Loaded {
     pub(super) cells: Vec<Took>,
     pub(super) per_second: f64,
     pub(super) cpu: Cpu,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
 }
 
 pub(super) fn micros(span: Duration) -> u64 {

@@ -31,6 +31,7 @@ impl Report {
 pub(super) struct Bare {
     pub(super) median_ms: f64,
     pub(super) p95_ms: f64,
+    pub(super) p99_ms: f64,
 }
 
 /// One backend.
@@ -45,6 +46,9 @@ pub(super) struct Row {
     pub(super) rates: Vec<f64>,
     /// Processor time per cell, one per round.
     pub(super) cpu: Vec<Cpu>,
+    /// Memory of a cell's control group while it waits, and at most while it runs, in MiB.
+    pub(super) waiting: Vec<f64>,
+    pub(super) running: Vec<f64>,
 }
 
 impl Row {
@@ -58,6 +62,8 @@ impl Row {
             loaded: empty(),
             rates: Vec::new(),
             cpu: Vec::new(),
+            waiting: Vec::new(),
+            running: Vec::new(),
         }
     }
 
@@ -88,6 +94,13 @@ fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     micros / 1_000.0
 }
 
+/// What isolation adds at each of the three quantiles.
+fn added(histogram: &Histogram<u64>, bare: &Bare) -> String {
+    let all = [(0.5, bare.median_ms), (0.95, bare.p95_ms), (0.99, bare.p99_ms)];
+    let [a, b, c] = all.map(|(quantile, without)| ms(histogram, quantile) - without);
+    format!("{a:.1}/{b:.1}/{c:.1}")
+}
+
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -101,6 +114,8 @@ impl Serialize for Row {
         }
         map.serialize_entry("cells_per_second", &self.rates)?;
         map.serialize_entry("cpu_ms_per_cell", &self.cpu)?;
+        map.serialize_entry("waiting_mib", &median(self.waiting.clone()))?;
+        map.serialize_entry("running_mib", &median(self.running.clone()))?;
         map.end()
     }
 }
@@ -108,16 +123,18 @@ impl Serialize for Row {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bare = &self.bare;
-        writeln!(f, "bare component: {:.1} ms (p95 {:.1})", bare.median_ms, bare.p95_ms)?;
+        let [a, b, c] = [bare.median_ms, bare.p95_ms, bare.p99_ms];
+        writeln!(f, "bare component: {a:.1}/{b:.1}/{c:.1} ms")?;
         writeln!(
             f,
-            "{:8} {:>18} {:>20} {:>8} {:>20} {:>8}   CPU-ms a cell: all (fork, cell, worker, launcher, rest)",
+            "{:8} {:>18} {:>20} {:>18} {:>20} {:>8} {:>14}   CPU-ms a cell: all (fork, cell, worker, launcher, rest)",
             "backend",
             "pick-up p50/95/99",
             "one caller p50/95/99",
-            "added",
+            "added p50/95/99",
             "loaded p50/95/99",
-            "cells/s"
+            "cells/s",
+            "MiB wait/run"
         )?;
         for row in &self.rows {
             let three = |histogram: &Histogram<u64>| {
@@ -126,13 +143,14 @@ impl fmt::Display for Report {
             };
             writeln!(
                 f,
-                "{:8} {:>18} {:>20} {:>8.1} {:>20} {:>8.2}   {:.0} ({:.0}, {:.0}, {:.0}, {:.0}, {:.0})",
+                "{:8} {:>18} {:>20} {:>18} {:>20} {:>8.2} {:>14}   {:.0} ({:.0}, {:.0}, {:.0}, {:.0}, {:.0})",
                 row.name,
                 three(&row.pick_up),
                 three(&row.single),
-                ms(&row.single, 0.5) - bare.median_ms,
+                added(&row.single, bare),
                 three(&row.loaded),
                 row.rate(),
+                format!("{:.0}/{:.0}", median(row.waiting.clone()), median(row.running.clone())),
                 row.cpu(|cpu| cpu.machine),
                 row.cpu(|cpu| cpu.fork),
                 row.cpu(|cpu| cpu.cells),
