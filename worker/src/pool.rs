@@ -22,7 +22,7 @@ use crate::sandbox::{Sandbox, Slot, SlotSpec};
 use report::{Counters, add};
 pub use report::{Error, Figures, ShelfHealth};
 use sizing::House;
-use stock::{Shelf, Stock};
+use stock::{STIRRED, Shelf, Stock};
 
 /// The keeper looks after the pool at least this often; usually it is woken.
 const TICK: Duration = Duration::from_secs(1);
@@ -245,8 +245,9 @@ impl Inner {
         }
     }
 
-    /// One round of the keeper: throws out what is dead or stale, starts what is missing.
-    fn tend(self: &Arc<Self>) {
+    /// One round of the keeper: throws out what is dead or stale, starts what is missing. Returns
+    /// when to look again at the latest.
+    fn tend(self: &Arc<Self>) -> Duration {
         let now = Instant::now();
         let mut stock = self.stock();
         let (expired, died) = stock.sweep(now, self.settings.idle_max);
@@ -259,6 +260,7 @@ impl Inner {
             passing_max: self.settings.passing_max,
         };
         let (starts, evicted) = stock.decide(now, house);
+        let next = if stock.is_patient(now) { STIRRED } else { TICK };
         drop(stock);
         self.bury(expired);
         self.bury(died);
@@ -266,6 +268,7 @@ impl Inner {
         for spec in starts {
             self.tasks.spawn(self.clone().prepare(spec));
         }
+        next
     }
 
     async fn prepare(self: Arc<Self>, spec: SlotSpec) {
@@ -286,7 +289,9 @@ impl Inner {
             }
             Err(error) => {
                 add(&self.counters.prepare_failed, 1);
-                tracing::warn!(image = %spec.image, %error, "a container could not be made");
+                if !self.closed.is_cancelled() {
+                    tracing::warn!(image = %spec.image, %error, "a container could not be made");
+                }
                 let mut stock = self.stock();
                 stock.shelf(&spec).fail(error, Instant::now());
                 stock.leave();
@@ -298,11 +303,11 @@ impl Inner {
 
 async fn keep(inner: Arc<Inner>) {
     loop {
-        inner.tend();
+        let next = inner.tend();
         tokio::select! {
             () = inner.closed.cancelled() => return,
             () = inner.wake.notified() => {}
-            () = tokio::time::sleep(TICK) => {}
+            () = tokio::time::sleep(next) => {}
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct Shelf {
     pub warming: u32,
     /// How many tasks wait for one.
     pub waiting: u32,
+    /// Whether one was taken so recently that making another would slow down its task.
+    pub is_stirred: bool,
     /// Whether containers wait here only as long as tasks ask for them.
     pub is_passing: bool,
     /// Whether the last start failed so recently that another must not be tried yet.
@@ -89,7 +91,19 @@ fn surplus(shelf: &Shelf) -> u32 {
 
 /// Starts that the target misses, on top of what tasks wait for.
 fn shortage(shelf: &Shelf) -> u32 {
+    if shelf.is_patient() {
+        return 0;
+    }
     (shelf.target + shelf.waiting).saturating_sub(shelf.ready + shelf.warming)
+}
+
+impl Shelf {
+    /// Whether what is missing can wait until the task that took the last one has had the
+    /// processors for a moment: half of what should wait is still there.
+    #[must_use]
+    pub fn is_patient(&self) -> bool {
+        self.is_stirred && self.ready * 2 >= self.target
+    }
 }
 
 /// The house is full: idle containers of one shelf make room for the tasks of another.
@@ -143,6 +157,15 @@ mod tests {
         let failing = Shelf { target: 5, waiting: 3, paused: true, ..Shelf::default() };
         let fine = Shelf { target: 1, ..Shelf::default() };
         assert_eq!(starts(&[failing, fine], HOUSE), [0, 1]);
+    }
+
+    #[test]
+    fn a_task_that_has_just_begun_is_not_slowed_down_while_enough_wait() {
+        let taken = Shelf { target: 4, ready: 3, is_stirred: true, ..Shelf::default() };
+        assert_eq!(starts(&[taken], HOUSE), [0]);
+        assert_eq!(starts(&[Shelf { is_stirred: false, ..taken }], HOUSE), [1]);
+        assert_eq!(starts(&[Shelf { ready: 1, ..taken }], HOUSE), [3]);
+        assert_eq!(starts(&[Shelf { waiting: 2, ready: 0, ..taken }], HOUSE), [3]);
     }
 
     #[test]

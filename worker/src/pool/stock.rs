@@ -16,6 +16,10 @@ const BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest delay between failed starts: an image that appears is noticed within this time.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// For so long after one was taken, its task has the processors to itself: most components that do
+/// not wait for anything have ended by then.
+pub(super) const STIRRED: Duration = Duration::from_millis(50);
+
 /// What a waiting task gets. Lent, so that a task that gave up in the last moment leaks nothing.
 pub(super) type Arrival = Result<Lent, Arc<Error>>;
 
@@ -39,6 +43,7 @@ pub(super) struct Shelf {
     ready: VecDeque<Slot>,
     pub(super) warming: u32,
     waiting: VecDeque<oneshot::Sender<Arrival>>,
+    taken: Option<Instant>,
     failures: u32,
     failure: Option<Arc<Error>>,
     paused_until: Option<Instant>,
@@ -103,6 +108,11 @@ impl Stock {
         (starts, evicted)
     }
 
+    /// Whether something is missing that is put off for a moment.
+    pub(super) fn is_patient(&self, now: Instant) -> bool {
+        self.shelves.values().any(|shelf| shelf.counts(now).is_patient())
+    }
+
     /// Takes out everything that waits, and turns waiting tasks away.
     pub(super) fn clear(&mut self) -> Vec<Slot> {
         let mut slots = Vec::new();
@@ -120,6 +130,7 @@ impl Shelf {
         let mut dead = Vec::new();
         while let Some(slot) = self.ready.pop_front() {
             if slot.is_alive() {
+                self.taken = Some(Instant::now());
                 return (Some(slot), dead);
             }
             dead.push(slot);
@@ -176,6 +187,7 @@ impl Shelf {
             ready: count(self.ready.len()),
             warming: self.warming,
             waiting: count(self.waiting.iter().filter(|waiting| !waiting.is_closed()).count()),
+            is_stirred: self.taken.is_some_and(|at| now.saturating_duration_since(at) < STIRRED),
             is_passing: !self.is_kept(),
             paused: self.paused_until.is_some_and(|until| now < until),
         }

@@ -108,6 +108,7 @@ for _name, _about, _technique, _host, _port in (
     ("unique_local", "A private IPv6 network answers.", "RFC 4193", "[fd12:3456:789a::1]", 80),
     ("postgres", "Postgres beside the proxy answers.", "the control plane's database", "127.0.0.1", 5432),
     ("nats", "NATS beside the proxy answers.", "the control plane's bus", "localhost", 4222),
+    ("flowcell_api", "Flowcell's API beside the proxy answers.", "the control plane's API", "127.0.0.1", 7860),
     ("docker_tcp", "Docker's API beside the proxy answers.", "port 2375", "[::1]", 2375),
     ("any_address", "The unspecified address leads to the proxy's own host.", "0.0.0.0", "0.0.0.0", 5432),
     ("another_port", "Another port of the allowed host answers.", "rules name ports", "allowed.test", 80),
