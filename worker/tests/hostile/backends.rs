@@ -37,7 +37,8 @@ pub(crate) struct Backend {
 /// Every backend that can be used here, or those of `FLOWCELL_HOSTILE_BACKENDS`.
 pub(crate) async fn available(socket_dir: &Path) -> Vec<Backend> {
     let mut all = Vec::new();
-    let only = std::env::var("FLOWCELL_HOSTILE_BACKENDS").unwrap_or_default();
+    let only = std::env::var_os("FLOWCELL_HOSTILE_BACKENDS").unwrap_or_default();
+    let only = only.to_string_lossy();
     let wanted = |name: &str| only.is_empty() || only.split(',').any(|one| one.trim() == name);
     for (name, configure, batch) in WAYS.into_iter().filter(|(name, ..)| wanted(name)) {
         let mut config = config(socket_dir, name);
