@@ -7,7 +7,7 @@
 //!
 //! | a call | gets |
 //! |---|---|
-//! | on the list | through; `clone`, `socket`, `socketpair`, `ioctl`, `prctl`, `personality`, `mknod`, `mknodat` for some arguments only |
+//! | on the list | through; `clone`, `socket`, `socketpair`, `ioctl`, `prctl`, `personality`, `mknod`, `mknodat`, `fadvise64`, `preadv2` for some arguments only |
 //! | refused | `EPERM`, or the error with which a kernel without it answers, so that libraries fall back |
 //! | unknown, or younger than the lists | `ENOSYS` |
 //! | of another architecture or of x32 | its process is killed |

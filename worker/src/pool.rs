@@ -161,11 +161,12 @@ impl Pool {
         }
     }
 
-    /// How many containers wait or are about to.
+    /// How many containers wait for listed images, or are about to.
     #[must_use]
     pub fn supply(&self) -> u32 {
         let stock = self.inner.stock();
-        stock.shelves.values().map(|shelf| shelf.counts(Instant::now())).fold(0, |sum, shelf| {
+        let kept = stock.shelves.values().filter(|shelf| shelf.is_kept());
+        kept.map(|shelf| shelf.counts(Instant::now())).fold(0, |sum: u32, shelf| {
             sum.saturating_add((shelf.ready + shelf.warming).saturating_sub(shelf.waiting))
         })
     }

@@ -9,8 +9,8 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, 
 
 use crate::message::{Bytes, MESSAGE_BYTES};
 
-/// The most descriptors that the kernel passes at once (`SCM_MAX_FD`). Messages carry two; with room
-/// for fewer than may come, those that do not fit would stay open and belong to nobody.
+/// The most descriptors that the kernel passes at once (`SCM_MAX_FD`). Messages carry five at
+/// most; with room for fewer than may come, those that do not fit would stay open and belong to nobody.
 const DESCRIPTORS_MAX: usize = 253;
 
 /// Sends one message with its descriptors. On a socket that does not block, `WouldBlock` means

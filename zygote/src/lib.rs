@@ -6,8 +6,9 @@
 //!        ── engine ──▶ launcher's container: `flowcell-cell launch`, makes cells itself  (native)
 //!        ── fork(first process, socket) ──▶ zygote ──▶ child inside the cell, locked down
 //! ```
-//! The worker uses [`message`], [`channel`] and [`group_files`]; the rest is for the image. Privileged code is here
-//! and nowhere else: it never reads a byte that a tenant has written.
+//! The worker uses [`message`], [`channel`], [`group_files`] and the reading of [`cgroups`]; the rest
+//! is for the image. Privileged code is here and nowhere else: it never reads a byte that a tenant
+//! has written.
 
 pub mod cgroups;
 pub mod channel;

@@ -92,13 +92,17 @@ def _generators() -> list[Any]:
 
 
 def _reseed(generators: list[Any]) -> None:
-    for generator in generators:
-        if hasattr(generator, "seed"):
-            generator.seed()
-        else:
-            # One of numpy's newer kind cannot be seeded again, but takes another's state.
-            generator.bit_generator.state = type(generator.bit_generator)().state
     numpy = sys.modules.get("numpy.random")
+    for generator in generators:
+        if isinstance(generator, random.Random):
+            generator.seed()
+        elif isinstance(generator, numpy.Generator):
+            # With another state alone, what is spawned from it would still repeat.
+            generator.__init__(type(generator.bit_generator)())
+        else:
+            # Not every kind of bits can be seeded again; every one takes a state.
+            bits = generator._bit_generator  # noqa: SLF001 - numpy has no other way to it
+            bits.state = type(bits)().state
     if numpy is not None:
         numpy.seed()
 

@@ -42,8 +42,8 @@ pub struct Decision {
     pub evict: u32,
 }
 
-/// One decision per shelf, in the order of `shelves`. Tasks that wait come before targets, and
-/// within each, shelves take turns.
+/// One decision per shelf, in the order of `shelves`. Tasks that wait come before targets, targets
+/// that always hold before passing ones, and within each, shelves take turns.
 #[must_use]
 pub fn plan(shelves: &[Shelf], house: House) -> Vec<Decision> {
     let mut decisions = vec![Decision::default(); shelves.len()];
@@ -51,7 +51,9 @@ pub fn plan(shelves: &[Shelf], house: House) -> Vec<Decision> {
     let mut starts_left = house.warming_max.saturating_sub(warming);
     let mut room = house.containers_max.saturating_sub(house.containers);
     let mut passing_left = house.passing_max.saturating_sub(shelves.iter().map(surplus).sum());
-    for (want, is_ahead) in [(demand as fn(&Shelf) -> u32, false), (shortage, true)] {
+    for (want, is_passing) in
+        [(demand as fn(&Shelf) -> u32, None), (shortage, Some(false)), (shortage, Some(true))]
+    {
         let mut progress = true;
         while progress && starts_left > 0 && room > 0 {
             progress = false;
@@ -59,11 +61,13 @@ pub fn plan(shelves: &[Shelf], house: House) -> Vec<Decision> {
                 if starts_left == 0 || room == 0 {
                     break;
                 }
-                let is_full = is_ahead && shelf.is_passing && passing_left == 0;
+                if is_passing.is_some_and(|of| of != shelf.is_passing) {
+                    continue;
+                }
+                let is_bounded = is_passing == Some(true);
+                let is_full = is_bounded && passing_left == 0;
                 if !shelf.paused && !is_full && want(shelf) > decision.start {
-                    if is_ahead && shelf.is_passing {
-                        passing_left -= 1;
-                    }
+                    passing_left -= u32::from(is_bounded);
                     decision.start += 1;
                     starts_left -= 1;
                     room -= 1;
@@ -102,11 +106,13 @@ impl Shelf {
     /// processors for a moment: half of what should wait is still there.
     #[must_use]
     pub fn is_patient(&self) -> bool {
-        self.is_stirred && self.ready * 2 >= self.target
+        let is_short = self.ready + self.warming < self.target;
+        self.is_stirred && is_short && self.ready * 2 >= self.target
     }
 }
 
-/// The house is full: idle containers of one shelf make room for the tasks of another.
+/// The house is full: idle containers of one shelf make room for the tasks of another, those of
+/// passing shelves first.
 fn evict(shelves: &[Shelf], decisions: &mut [Decision], starts_left: u32) {
     let unmet = shelves
         .iter()
@@ -115,10 +121,12 @@ fn evict(shelves: &[Shelf], decisions: &mut [Decision], starts_left: u32) {
         .map(|(shelf, decision)| demand(shelf).saturating_sub(decision.start))
         .sum::<u32>();
     let mut needed = unmet.min(starts_left);
-    for (shelf, decision) in shelves.iter().zip(decisions.iter_mut()) {
-        if shelf.waiting == 0 {
-            decision.evict = shelf.ready.min(needed);
-            needed -= decision.evict;
+    for of in [true, false] {
+        for (shelf, decision) in shelves.iter().zip(decisions.iter_mut()) {
+            if shelf.waiting == 0 && shelf.is_passing == of {
+                decision.evict = shelf.ready.min(needed);
+                needed -= decision.evict;
+            }
         }
     }
 }
@@ -179,6 +187,16 @@ mod tests {
         let asked = Shelf { waiting: 5, ..passing };
         let kept = Shelf { target: 2, ..Shelf::default() };
         assert_eq!(starts(&[asked, kept], house), [7, 2]);
+        // Where there is little room, it is the others'.
+        let tight = House { containers_max: 2, ..house };
+        assert_eq!(starts(&[passing, kept], tight), [0, 2]);
+        let idle = [
+            Shelf { ready: 2, ..kept },
+            Shelf { ready: 1, ..passing },
+            Shelf { waiting: 1, ..kept },
+        ];
+        let full = House { containers: 3, containers_max: 3, ..house };
+        assert_eq!(plan(&idle, full).iter().map(|d| d.evict).collect::<Vec<_>>(), [0, 1, 0]);
     }
 
     #[test]

@@ -166,9 +166,9 @@ impl Shelf {
         let delay = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX);
         self.failures = self.failures.saturating_add(1);
         self.paused_until = now.checked_add(delay);
-        let passing = matches!(error, Error::EngineUnreachable { .. });
+        let is_away = matches!(error, Error::EngineUnreachable { .. });
         let error = Arc::new(error);
-        if self.warming == 0 && !passing {
+        if self.warming == 0 && !is_away {
             for waiting in self.waiting.drain(..) {
                 // The task may have given up already.
                 let _ = waiting.send(Err(error.clone()));
@@ -209,7 +209,9 @@ impl Shelf {
 
     fn is_idle(&self, now: Instant) -> bool {
         let is_empty = self.ready.is_empty() && self.warming == 0 && self.waiting.is_empty();
-        !self.is_kept() && is_empty && self.demand.is_forgotten(now)
+        // After a failure nothing is worth remembering: the next task shall not wait for a backoff.
+        let is_over = self.failure.is_some() || self.demand.is_forgotten(now);
+        !self.is_kept() && is_empty && is_over
     }
 }
 

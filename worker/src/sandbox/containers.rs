@@ -14,7 +14,7 @@
 //! The container is made with the pool's limits. A task that asks for other limits gets them by
 //! `docker update` before its frame is sent; the common case costs nothing. Only the processor
 //! weight always changes (low while starting), by a write to the control group where the host
-//! shows it.
+//! shows it, or the zygote has passed on its file.
 
 mod body;
 mod builder;

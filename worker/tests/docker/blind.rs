@@ -10,6 +10,7 @@ use flowcell_worker::config::Backend;
 use crate::real::{component, is_there, real};
 
 const INSIDE: &str = "FLOWCELL_TEST_BLIND";
+const BACKENDS: [Backend; 2] = [Backend::Zygote, Backend::Native];
 
 /// What a component does, its limits, and how it ends.
 type Case = (&'static str, fn(&mut CellLimits), FailureKind);
@@ -44,7 +45,7 @@ async fn what_the_kernel_counts_reaches_a_worker_that_cannot_see_it() {
     if !is_there() {
         return;
     }
-    let status = Command::new("unshare")
+    let output = Command::new("unshare")
         .args(["--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c"])
         .arg("mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"")
         .arg("sh")
@@ -52,9 +53,12 @@ async fn what_the_kernel_counts_reaches_a_worker_that_cannot_see_it() {
         .args(["--ignored", "--exact", "--nocapture", "blind::inside"])
         .env(INSIDE, "1")
         .stdin(Stdio::null())
-        .status()
+        .stderr(Stdio::inherit())
+        .output()
         .expect("unshare(1) of util-linux is needed");
-    assert!(status.success(), "see above");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(BACKENDS.iter().all(|name| said.contains(&seen(*name))), "{said}");
 }
 
 /// Not a test by itself: what the one above runs where nothing can be seen.
@@ -65,7 +69,7 @@ async fn inside() {
         return;
     }
     assert_eq!(std::fs::read_dir("/sys/fs/cgroup").unwrap().count(), 0);
-    for backend in [Backend::Zygote, Backend::Native] {
+    for backend in BACKENDS {
         let Some(cluster) = real(1, backend).await else { return };
         for (body, change, kind) in CASES {
             let mut assignment = component(&cluster, body);
@@ -78,5 +82,10 @@ async fn inside() {
             assert!(figures.cpu_ms.is_some() && figures.memory_peak_bytes.is_some(), "{figures:?}");
         }
         cluster.stop().await;
+        println!("{}", seen(backend));
     }
+}
+
+fn seen(backend: Backend) -> String {
+    format!("{backend:?}: all of it was counted")
 }

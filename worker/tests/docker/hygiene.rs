@@ -201,7 +201,11 @@ async fn what_is_asked_for_in_passing_is_kept_ready_for_a_while() {
     if skip() {
         return;
     }
-    let cluster = Cluster::with(|config| config.pool.passing_max = 2).await;
+    let cluster = Cluster::with(|config| {
+        config.pool.passing_max = 2;
+        config.slots = 6;
+    })
+    .await;
     cluster.warm(2).await;
     let other = || {
         let mut assignment = cluster.assignment("echo", "s");

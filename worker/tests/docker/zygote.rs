@@ -141,8 +141,13 @@ async fn survives_the_end_of(cluster: Cluster, helper: &str) {
     assert!(matches!(outcome, ReportOutcome::Done { .. }), "{outcome:?}");
     assert_eq!(said(&cluster, "said = 'again'").await, "again");
     cluster.gone(&cell).await;
-    let after = helpers();
-    assert!(after.iter().all(|id| !before.contains(id)), "{before:?} {after:?}");
+    // What was made before it ended may serve one more; then another has taken its place.
+    let mut left = 50;
+    while helpers().iter().all(|id| before.contains(id)) {
+        left -= 1;
+        assert!(left > 0, "none has taken its place");
+        assert_eq!(said(&cluster, "said = 'and again'").await, "and again");
+    }
     cluster.stop().await;
 }
 

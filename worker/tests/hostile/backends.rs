@@ -40,6 +40,7 @@ pub(crate) async fn available(socket_dir: &Path) -> Vec<Backend> {
     let only = std::env::var_os("FLOWCELL_HOSTILE_BACKENDS").unwrap_or_default();
     let only = only.to_string_lossy();
     let wanted = |name: &str| only.is_empty() || only.split(',').any(|one| one.trim() == name);
+    assert!(WAYS.iter().any(|(name, ..)| wanted(name)), "no backend is called {only:?}");
     for (name, configure, batch) in WAYS.into_iter().filter(|(name, ..)| wanted(name)) {
         let mut config = config(socket_dir, name);
         configure(&mut config);

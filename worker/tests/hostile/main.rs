@@ -31,7 +31,8 @@
 //! reports that instead. The weak container has a namespace of its own as well.
 //!
 //! `FLOWCELL_SKIP_DOCKER=1` skips it; `FLOWCELL_HOSTILE_ONLY=frames.,proc.kcore` runs what begins
-//! with one of these, `FLOWCELL_HOSTILE_BACKENDS=native` on these backends. Needs root, Docker, iproute2 and `flowcell/runner:lfx-1.13`.
+//! with one of these, `FLOWCELL_HOSTILE_BACKENDS=native` on these backends.
+//! Needs root, Docker, iproute2 and `flowcell/runner:lfx-1.13`.
 
 #![allow(
     clippy::unwrap_used,

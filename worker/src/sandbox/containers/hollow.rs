@@ -42,7 +42,6 @@ pub(super) async fn settle(
         ready = first_frame(&mut connection) => ready?,
         fate = child.fate() => return Err(stillborn(fate)),
     };
-    // Comes before `ready`, by another way.
     let cgroup = child.group().await;
     let lifeline = Lifeline::socket(stream);
     Ok(Booted { ready, connection, cgroup, lifeline, child: Some(child) })

@@ -35,6 +35,9 @@ use crate::sandbox::{Error, SlotId};
 /// Name of a zygote's socket in its directory.
 const SOCKET: &str = "zygote.sock";
 
+/// What a zygote says of a fork comes before the child is ready; this is for one that says nothing.
+const GROUP_MAX: Duration = Duration::from_secs(1);
+
 /// A zygote whose socket is closed is gone within this time.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
@@ -186,6 +189,8 @@ pub(super) struct Zygote {
     born: Instant,
     forks: AtomicU32,
     closed: AtomicBool,
+    /// Of an image from before zygotes told of their forks.
+    taciturn: AtomicBool,
     children: Mutex<HashMap<u64, Awaited>>,
     gone: watch::Receiver<Option<End>>,
     _dir: SlotDir,
@@ -235,6 +240,7 @@ impl Zygote {
             born: Instant::now(),
             forks: AtomicU32::new(0),
             closed: AtomicBool::new(false),
+            taciturn: AtomicBool::new(false),
             children: Mutex::default(),
             gone,
             _dir: dir,
@@ -319,9 +325,16 @@ impl Drop for Zygote {
 }
 
 impl Child {
-    /// Its control group, once; `None` when it was never forked.
+    /// Its control group, once it is ready; `None` when the zygote is gone or says nothing of it.
     pub(super) async fn group(&mut self) -> Option<Cgroup> {
-        self.group.take()?.await.ok()
+        let taciturn = &self.zygote.taciturn;
+        let said = self.group.take().filter(|_| !taciturn.load(Ordering::Relaxed))?;
+        let Ok(group) = timeout(GROUP_MAX, said).await else {
+            taciturn.store(true, Ordering::Relaxed);
+            tracing::warn!(image = %self.zygote.image, "an older zygote: control groups of its cells cannot be seen");
+            return None;
+        };
+        group.ok()
     }
 
     /// What became of it; `None` when its zygote died first.
