@@ -96,7 +96,7 @@ def _reseed(generators: list[Any]) -> None:
     for generator in generators:
         if isinstance(generator, random.Random):
             generator.seed()
-        elif isinstance(generator, numpy.Generator):
+        elif numpy is not None and isinstance(generator, numpy.Generator):
             # With another state alone, what is spawned from it would still repeat.
             generator.__init__(type(generator.bit_generator)())
         else:
