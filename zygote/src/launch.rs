@@ -46,6 +46,8 @@ pub const SLOTS: &str = "/run/slots";
 const RETRY_MS: u16 = 5;
 /// …and given up after this long: the next launcher of this worker removes it.
 const REMOVE_MAX: Duration = Duration::from_secs(5);
+/// Cells that have outlived an earlier launcher are looked at this often.
+const ORPHANS_MS: u16 = 500;
 
 /// Makes cells until the worker closes the socket, and ends those that are left then. `owner`
 /// names the worker and image, so that a launcher finds what an earlier one has left behind.
@@ -53,22 +55,22 @@ const REMOVE_MAX: Duration = Duration::from_secs(5);
 /// # Errors
 /// When this process cannot serve at all, or its worker does not speak the protocol.
 pub fn run(owner: &str) -> io::Result<()> {
-    let mut groups = Groups::open(Path::new(CGROUP_MOUNTS), owner)?;
+    let groups = Groups::open(Path::new(CGROUP_MOUNTS), owner)?;
     mounts::stage()?;
     let children = reap::watch_children()?;
     let control = UnixStream::connect(SOCKET)?;
     let mut launcher =
-        Launcher { control, children, groups: &groups, cells: HashMap::new(), leaving: Vec::new() };
+        Launcher { control, children, groups, cells: HashMap::new(), leaving: Vec::new() };
     let served = launcher.serve();
     launcher.end();
-    groups.close();
+    launcher.groups.close();
     served
 }
 
-struct Launcher<'a> {
+struct Launcher {
     control: UnixStream,
     children: SignalFd,
-    groups: &'a Groups,
+    groups: Groups,
     cells: HashMap<Pid, u64>,
     /// Cells whose first process has ended, and whose control groups still exist.
     leaving: Vec<Leaving>,
@@ -80,13 +82,14 @@ struct Leaving {
     since: Instant,
 }
 
-impl Launcher<'_> {
+impl Launcher {
     fn serve(&mut self) -> io::Result<()> {
         loop {
-            let patience = if self.leaving.is_empty() {
-                PollTimeout::NONE
-            } else {
-                PollTimeout::from(RETRY_MS)
+            let has_orphans = self.groups.adopt();
+            let patience = match (self.leaving.is_empty(), has_orphans) {
+                (false, _) => PollTimeout::from(RETRY_MS),
+                (true, true) => PollTimeout::from(ORPHANS_MS),
+                (true, false) => PollTimeout::NONE,
             };
             let (asked, died) = wait(self.control.as_fd(), &self.children, patience)?;
             if died {
@@ -123,7 +126,7 @@ impl Launcher<'_> {
                 self.cells.insert(pid, slot);
                 Ok(())
             }
-            Ok(None) => cell::live(launch, socket, self.groups),
+            Ok(None) => cell::live(launch, socket, &self.groups),
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(0);
                 answer(self.control.as_fd(), Answer::Failed { slot, step: Step::Fork, errno })
@@ -156,7 +159,7 @@ impl Launcher<'_> {
 
     /// The cells of which nothing is left, with the status of their first process.
     fn clear(&mut self) -> Vec<(u64, i32)> {
-        let groups = self.groups;
+        let groups = &self.groups;
         let mut gone = Vec::new();
         self.leaving.retain(|leaving| {
             let stays = groups.remove(leaving.slot).is_err();

@@ -58,6 +58,8 @@ pub(super) struct Groups {
     shared: Vec<Hierarchy>,
     /// Where this process was before.
     before: Vec<PathBuf>,
+    /// Groups of an earlier launcher's cells that had not ended when this one began.
+    orphans: Vec<PathBuf>,
 }
 
 impl Groups {
@@ -87,8 +89,8 @@ impl Groups {
         for hierarchy in &shared {
             fs::write(hierarchy.directory.join("cgroup.procs"), "0")?;
         }
-        let groups = Self { own, shared, before };
-        groups.sweep();
+        let mut groups = Self { own, shared, before, orphans: Vec::new() };
+        groups.orphans = groups.sweep();
         Ok(groups)
     }
 
@@ -157,21 +159,25 @@ impl Groups {
         result
     }
 
-    /// Removes the groups of cells that have ended without a launcher. Those of living cells stay:
-    /// the kernel does not remove a group with a process in it.
-    fn sweep(&self) {
-        for hierarchy in &self.own {
-            let Ok(groups) = fs::read_dir(&hierarchy.directory) else { continue };
-            for group in groups.flatten().filter(|group| group.path().is_dir()) {
-                let _ = fs::remove_dir(group.path());
-            }
-        }
+    /// Removes the groups of cells that have ended without a launcher. Those of living cells stay
+    /// and are returned: the kernel does not remove a group with a process in it.
+    fn sweep(&self) -> Vec<PathBuf> {
+        let all = self.own.iter().filter_map(|hierarchy| fs::read_dir(&hierarchy.directory).ok());
+        let groups = all.flat_map(|all| all.flatten().map(|group| group.path()));
+        groups.filter(|group| group.is_dir() && stays(group)).collect()
+    }
+
+    /// Removes those orphans that have ended since; whether any is left. Groups that this launcher
+    /// has made are none: one without a process may be about to be joined.
+    pub(super) fn adopt(&mut self) -> bool {
+        self.orphans.retain(|group| stays(group));
+        !self.orphans.is_empty()
     }
 
     /// Leaves the shared groups and removes what is empty. What is not belongs to cells that will
     /// end with their worker, or to another launcher.
     pub(super) fn close(&mut self) {
-        self.sweep();
+        drop(self.sweep());
         for group in &self.before {
             let _ = fs::write(group.join("cgroup.procs"), "0");
         }
@@ -182,6 +188,11 @@ impl Groups {
             }
         }
     }
+}
+
+/// Tries to remove a group; whether it is still there.
+fn stays(group: &Path) -> bool {
+    absent_is_fine(fs::remove_dir(group)).is_err()
 }
 
 /// Makes the group of the owner and everything above it ready to have groups in it.
@@ -263,7 +274,7 @@ mod tests {
         };
         let own: Vec<_> = controllers.iter().map(hierarchy).collect();
         own.iter().for_each(|hierarchy| fs::create_dir(&hierarchy.directory).unwrap());
-        Groups { own, shared: Vec::new(), before: Vec::new() }
+        Groups { own, shared: Vec::new(), before: Vec::new(), orphans: Vec::new() }
     }
 
     fn written(directory: &Path, file: &str) -> String {
@@ -315,5 +326,20 @@ mod tests {
         fs::create_dir(groups.own[1].slot(7)).unwrap();
         assert!(groups.remove(7).is_err());
         assert!(!groups.own[1].slot(7).exists(), "the others are removed all the same");
+    }
+
+    #[test]
+    fn what_outlives_its_launcher_is_removed_when_it_has_ended() {
+        let root = tempfile::tempdir().unwrap();
+        let mut groups = groups(root.path(), &["memory", "pids"]);
+        let [ended, living, own] = [7, 8, 9].map(|slot| groups.own[0].slot(slot));
+        fs::create_dir(&ended).unwrap();
+        fs::create_dir_all(living.join("busy")).unwrap();
+        groups.orphans = groups.sweep();
+        fs::create_dir(&own).unwrap();
+        assert!(groups.adopt() && !ended.exists() && living.exists());
+        fs::remove_dir(living.join("busy")).unwrap();
+        assert!(!groups.adopt() && !living.exists());
+        assert!(own.exists(), "nobody is in it yet, and somebody will be");
     }
 }
