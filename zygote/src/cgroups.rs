@@ -84,6 +84,12 @@ impl Cgroups {
     }
 }
 
+/// The OCI runtimes' conversion of shares (2…262144) to weight (1…10000).
+#[must_use]
+pub fn weight_of(shares: u64) -> u64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142
+}
+
 /// `(controllers, path)` of each line of `/proc/<pid>/cgroup`.
 pub(crate) fn entries(membership: &str) -> impl Iterator<Item = (&str, &str)> {
     membership.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'))

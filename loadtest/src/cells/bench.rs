@@ -101,10 +101,10 @@ impl Bench {
     pub(super) async fn cell(&self, seconds: f64) -> Result<Took> {
         let asked = Instant::now();
         let mut lent = self.pool.take(&self.spec(), TAKE_MAX).await?;
-        let taken = asked.elapsed();
+        let looking = Instant::now();
         let waiting = self.sandbox.memory_peak_bytes(&lent);
-        // Without what looking took.
-        let asked = Instant::now().checked_sub(taken).unwrap_or(asked);
+        // Looking is not part of it.
+        let asked = asked + looking.elapsed();
         let job = Job { task: echo(seconds)?, limits: self.config.limits.clone(), egress: None };
         let mut running = self.sandbox.run(&mut lent, job).await?;
         let pick_up = asked.elapsed();

@@ -46,7 +46,7 @@ pub(super) struct Row {
     pub(super) rates: Vec<f64>,
     /// Processor time per cell, one per round.
     pub(super) cpu: Vec<Cpu>,
-    /// Memory of a cell's control group while it waits, and at most while it runs, in MiB.
+    /// The most memory of a cell's control group before it has its task, and until its end, in MiB.
     pub(super) waiting: Vec<f64>,
     pub(super) running: Vec<f64>,
 }

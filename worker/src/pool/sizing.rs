@@ -50,24 +50,21 @@ pub fn plan(shelves: &[Shelf], house: House) -> Vec<Decision> {
     let warming: u32 = shelves.iter().map(|shelf| shelf.warming).sum();
     let mut starts_left = house.warming_max.saturating_sub(warming);
     let mut room = house.containers_max.saturating_sub(house.containers);
-    let mut passing_left = house.passing_max.saturating_sub(shelves.iter().map(surplus).sum());
-    for (want, is_passing) in
-        [(demand as fn(&Shelf) -> u32, None), (shortage, Some(false)), (shortage, Some(true))]
-    {
+    let passing_left = house.passing_max.saturating_sub(shelves.iter().map(surplus).sum());
+    let kept = |shelf: &Shelf| if shelf.is_passing { 0 } else { shortage(shelf) };
+    let passing = |shelf: &Shelf| if shelf.is_passing { shortage(shelf) } else { 0 };
+    let passes: [(fn(&Shelf) -> u32, u32); 3] =
+        [(demand, u32::MAX), (kept, u32::MAX), (passing, passing_left)];
+    for (want, mut left) in passes {
         let mut progress = true;
         while progress && starts_left > 0 && room > 0 {
             progress = false;
             for (shelf, decision) in shelves.iter().zip(decisions.iter_mut()) {
-                if starts_left == 0 || room == 0 {
+                if starts_left == 0 || room == 0 || left == 0 {
                     break;
                 }
-                if is_passing.is_some_and(|of| of != shelf.is_passing) {
-                    continue;
-                }
-                let is_bounded = is_passing == Some(true);
-                let is_full = is_bounded && passing_left == 0;
-                if !shelf.paused && !is_full && want(shelf) > decision.start {
-                    passing_left -= u32::from(is_bounded);
+                if !shelf.paused && want(shelf) > decision.start {
+                    left -= 1;
                     decision.start += 1;
                     starts_left -= 1;
                     room -= 1;

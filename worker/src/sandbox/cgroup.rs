@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zygote::cgroups::Cgroups;
+use zygote::cgroups::{Cgroups, weight_of};
 use zygote::group_files::{GroupFile, GroupFiles};
 
 /// Where Linux mounts the hierarchies.
@@ -79,11 +79,6 @@ impl Cgroup {
 fn counter(name: &str, text: &str) -> Option<u64> {
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
     text.lines().find_map(value)
-}
-
-/// The OCI runtimes' conversion of shares (2…262144) to weight (1…10000).
-fn weight_of(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::cgroups::{Cgroups, entries};
+use crate::cgroups::{Cgroups, entries, weight_of};
 use crate::message::Limit;
 
 /// The group of everything here.
@@ -129,7 +129,7 @@ impl Groups {
                 absent_is_fine(set("memory.swap.max", "0".into()))?;
                 set("pids.max", limits.pids.to_string())?;
                 set("cpu.max", format!("{quota} {PERIOD_US}"))?;
-                set("cpu.weight", weight_of(limits.cpu_shares).to_string())?;
+                set("cpu.weight", weight_of(limits.cpu_shares.into()).to_string())?;
             }
             if hierarchy.has("memory") {
                 limit_memory(&group, limits.memory_bytes)?;
@@ -253,11 +253,6 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
-}
-
-/// The OCI runtimes' conversion of shares (2…262144) to weight (1…10000).
-fn weight_of(shares: u32) -> u64 {
-    1 + (u64::from(shares).clamp(2, 262_144) - 2) * 9_999 / 262_142
 }
 
 #[cfg(test)]
