@@ -53,8 +53,7 @@ pub fn plan(shelves: &[Shelf], house: House) -> Vec<Decision> {
     let passing_left = house.passing_max.saturating_sub(shelves.iter().map(surplus).sum());
     let kept = |shelf: &Shelf| if shelf.is_passing { 0 } else { shortage(shelf) };
     let passing = |shelf: &Shelf| if shelf.is_passing { shortage(shelf) } else { 0 };
-    let passes: [(fn(&Shelf) -> u32, u32); 3] =
-        [(demand, u32::MAX), (kept, u32::MAX), (passing, passing_left)];
+    let passes: [(Want, u32); 3] = [(demand, u32::MAX), (kept, u32::MAX), (passing, passing_left)];
     for (want, mut left) in passes {
         let mut progress = true;
         while progress && starts_left > 0 && room > 0 {
@@ -78,6 +77,9 @@ pub fn plan(shelves: &[Shelf], house: House) -> Vec<Decision> {
     }
     decisions
 }
+
+/// How many starts a shelf could do with.
+type Want = fn(&Shelf) -> u32;
 
 /// Starts that tasks wait for.
 fn demand(shelf: &Shelf) -> u32 {
